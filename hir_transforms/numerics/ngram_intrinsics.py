@@ -1,0 +1,184 @@
+"""Machine operations of the n-gram kernel that numba has no spelling for.
+
+Each is one short piece of LLVM IR on integers, with one meaning on every processor; LLVM picks the instructions
+(AVX-512, AVX2, NEON, ...). No bounds are checked: a caller's buffer has `PADDING` readable bytes after its text.
+"""
+
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+BLOCK = 64
+PADDING = BLOCK
+
+_BYTES = ir.VectorType(ir.IntType(8), BLOCK)
+_I64 = ir.IntType(64)
+_I128 = ir.IntType(128)
+
+
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, element: ir.Type) -> Any:
+    """Pointer to `element` at `array[index]`, without bounds check or wrap-around."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
+
+
+def _splat(byte: int) -> ir.Constant:
+    return ir.Constant(_BYTES, [byte] * BLOCK)
+
+
+def _mask(builder: Any, lanes: Any) -> Any:
+    """The comparison results of a vector as the bits of an integer, the first lowest."""
+    count = lanes.type.count
+    if sys.byteorder == "big":
+        backwards = ir.Constant(ir.VectorType(ir.IntType(32), count), list(reversed(range(count))))
+        lanes = builder.shuffle_vector(lanes, lanes, backwards)
+    return builder.bitcast(lanes, ir.IntType(count))
+
+
+def _in_range(builder: Any, lanes: Any, first: int, last: int) -> Any:
+    """Which bytes are in [first, last], by one unsigned comparison."""
+    return builder.icmp_unsigned("<=", builder.sub(lanes, _splat(first)), _splat(last - first))
+
+
+@intrinsic
+def load64(typingctx: Any, array: Any, index: Any) -> Any:
+    """The eight bytes from `array[index]`, aligned or not, as a little-endian uint64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = builder.load(element_pointer(context, builder, signature.args[0], *args, _I64), align=1)
+        return builder.bswap(word) if sys.byteorder == "big" else word
+
+    return types.uint64(array, types.intp), codegen
+
+
+@intrinsic
+def store64(typingctx: Any, array: Any, index: Any, word: Any) -> Any:
+    """Writes a uint64 as the eight little-endian bytes from `array[index]`, aligned or not."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], _I64)
+        builder.store(builder.bswap(args[2]) if sys.byteorder == "big" else args[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), codegen
+
+
+@intrinsic
+def lower_and_classify64(typingctx: Any, array: Any, index: Any) -> Any:
+    """Lower-cases the ASCII letters of 64 bytes in place; returns the masks (word, space, non-ASCII) as three uint64.
+
+    Word and space are those of Python's `re` on ASCII: letters, digits and the underscore; tab to carriage return, the
+    four separators 0x1C to 0x1F and the blank.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_pointer(context, builder, signature.args[0], *args, _BYTES)
+        text = builder.load(pointer, align=1)
+        upper = builder.zext(_in_range(builder, text, ord("A"), ord("Z")), _BYTES)
+        text = builder.add(text, builder.shl(upper, _splat(5)))
+        builder.store(text, pointer, align=1)
+        letter = _in_range(builder, text, ord("a"), ord("z"))
+        digit = _in_range(builder, text, ord("0"), ord("9"))
+        underscore = builder.icmp_unsigned("==", text, _splat(ord("_")))
+        word = builder.or_(builder.or_(letter, digit), underscore)
+        blank = builder.icmp_unsigned("==", text, _splat(ord(" ")))
+        control = builder.or_(_in_range(builder, text, 0x09, 0x0D), _in_range(builder, text, 0x1C, 0x1F))
+        high = builder.icmp_unsigned(">=", text, _splat(0x80))
+        masks = [_mask(builder, lanes) for lanes in (word, builder.or_(blank, control), high)]
+        return cgutils.pack_array(builder, masks)
+
+    return types.UniTuple(types.uint64, 3)(array, types.intp), codegen
+
+
+@intrinsic
+def blanks64(typingctx: Any, array: Any, index: Any) -> Any:
+    """The mask of the blanks (0x20) among 64 bytes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = builder.load(element_pointer(context, builder, signature.args[0], *args, _BYTES), align=1)
+        return _mask(builder, builder.icmp_unsigned("==", text, _splat(ord(" "))))
+
+    return types.uint64(array, types.intp), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, mask: Any) -> Any:
+    """Index of the lowest bit set in a uint64 that is not zero, as intp."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.uint64), codegen
+
+
+@intrinsic
+def match_pairs(typingctx: Any, array: Any, index: Any, first: Any, second: Any, ignored: Any) -> Any:
+    """Which of the four pairs of uint64 from `array[index]` are (first, second), the `ignored` bits of second aside.
+
+    Returns:
+        uint64 with bit 2 i set where pair i matches.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_value, index_value, first_value, second_value, ignored_value = args
+        words = ir.VectorType(_I64, 8)
+        pointer = element_pointer(context, builder, signature.args[0], array_value, index_value, words)
+        zero = ir.Constant(_I64, 0)
+        wanted, free = ir.Constant(words, [0] * 8), ir.Constant(words, [0] * 8)
+        for lane in range(8):
+            position = ir.Constant(ir.IntType(32), lane)
+            wanted = builder.insert_element(wanted, second_value if lane % 2 else first_value, position)
+            free = builder.insert_element(free, ignored_value if lane % 2 else zero, position)
+        difference = builder.and_(builder.xor(builder.load(pointer, align=8), wanted), builder.not_(free))
+        equal = builder.icmp_unsigned("==", difference, ir.Constant(words, [0] * 8))
+        mask = builder.zext(_mask(builder, equal), _I64)
+        both = builder.and_(mask, builder.lshr(mask, ir.Constant(_I64, 1)))
+        return builder.and_(both, ir.Constant(_I64, 0b01010101))
+
+    return types.uint64(array, types.intp, types.uint64, types.uint64, types.uint64), codegen
+
+
+def _product(builder: Any, args: Any) -> tuple[Any, Any]:
+    """The high and the low 64 bits of the product of two uint64."""
+    product = builder.mul(builder.zext(args[0], _I128), builder.zext(args[1], _I128))
+    high = builder.trunc(builder.lshr(product, ir.Constant(_I128, 64)), _I64)
+    return high, builder.trunc(product, _I64)
+
+
+@intrinsic
+def multiply_high(typingctx: Any, a: Any, b: Any) -> Any:
+    """The high 64 bits of the 128-bit product of two uint64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _product(builder, args)[0]
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def multiply_fold(typingctx: Any, a: Any, b: Any) -> Any:
+    """The high and the low 64 bits of the 128-bit product of two uint64, xor-ed."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.xor(*_product(builder, args))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Asks for the cache line of `array[index]`, to be written soon."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, i32 = ir.IntType(8), ir.IntType(32)
+        pointer = element_pointer(context, builder, signature.args[0], *args, byte)
+        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen

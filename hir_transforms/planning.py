@@ -1,0 +1,83 @@
+"""Read tasks from a list of files: how a corpus is cut up, from its file sizes alone."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from hir_transforms.compression import is_compressed
+from hir_transforms.records import Block, ReadTask, SourceFile, Stream
+
+MIN_BLOCK_SIZE = 1 << 16
+MAX_BLOCK_SIZE = 1 << 20
+MAX_TASK_BLOCKS = 32
+# Enough pieces of work to keep a large cluster or two local cores equally busy until the end.
+_PIECES = 64
+# Text usually shrinks about four-fold; only the grain of the work depends on it.
+_COMPRESSION_RATIO = 4
+# Parts of the corpus that each stream a whole compressed file and keep their own blocks of it: decompression is
+# several times faster than anything done with the text, so a few files are worth reading more than once.
+_STREAM_PARTS = 4
+
+
+def estimated_bytes(files: Iterable[SourceFile]) -> int:
+    """Rough uncompressed size of the files, in bytes."""
+    return sum(file.size * (_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
+
+
+def choose_block_size(files: Sequence[SourceFile]) -> int:
+    """Block size in bytes: a power of two, smaller for a small corpus so that it still makes many blocks."""
+    size = MIN_BLOCK_SIZE
+    while size < MAX_BLOCK_SIZE and size * _PIECES < estimated_bytes(files):
+        size *= 2
+    return size
+
+
+def _groups(files: Sequence[SourceFile], block_size: int) -> Iterator[tuple[Block, ...]]:
+    """Groups of blocks in corpus order: each block of a large file by itself, small files packed together."""
+    pending: list[Block] = []
+    pending_bytes = 0
+    for file in files:
+        if pending and pending_bytes + file.size > block_size:
+            yield tuple(pending)
+            pending, pending_bytes = [], 0
+        if file.size > block_size:
+            yield from ((Block(file, number),) for number in range(-(-file.size // block_size)))
+        else:
+            pending.append(Block(file, 0))
+            pending_bytes += file.size
+    if pending:
+        yield tuple(pending)
+
+
+def _runs(files: Sequence[SourceFile]) -> Iterator[tuple[bool, list[SourceFile]]]:
+    """Maximal runs of compressed or of plain files, in order."""
+    run: list[SourceFile] = []
+    for file in files:
+        if run and is_compressed(run[0].path) != is_compressed(file.path):
+            yield is_compressed(run[0].path), run
+            run = []
+        run.append(file)
+    if run:
+        yield is_compressed(run[0].path), run
+
+
+def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> list[ReadTask]:
+    """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
+
+    Args:
+        files: the corpus, in order.
+        max_task_blocks: groups a task may hold; 1 gives the finest grain. Groups are the same whatever it is.
+    """
+    block_size = choose_block_size(files)
+    task_groups = max(1, min(max_task_blocks, estimated_bytes(files) // (block_size * _PIECES)))
+    parts = max(1, _STREAM_PARTS // max(1, sum(is_compressed(file.path) for file in files)))
+    tasks: list[ReadTask] = []
+    for compressed, run in _runs(files):
+        if compressed:
+            for file in run:
+                for part in range(parts if file.size * _COMPRESSION_RATIO > block_size else 1):
+                    step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
+                    tasks.append(ReadTask(len(tasks), block_size, stream=Stream(file, part, step)))
+        else:
+            groups = list(_groups(run, block_size))
+            for first in range(0, len(groups), task_groups):
+                tasks.append(ReadTask(len(tasks), block_size, tuple(groups[first : first + task_groups])))
+    return tasks

@@ -1,0 +1,87 @@
+"""Score shards: Parquet files with one row a raw document."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hir_transforms import storage
+from hir_transforms.records import SourceFile
+
+SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("num_tokens", pa.int32()),
+        ("text_hash", pa.uint64()),
+        ("ngram", pa.float64()),
+        ("gmm", pa.float64()),
+        ("weight", pa.float64()),
+    ]
+)
+# The shard's own list of its files: their places in the corpus and their names make its rows' order and identity.
+_FILES_KEY = b"hir.files"
+
+
+@dataclass(frozen=True, order=True)
+class ScoreShard:
+    """A written shard: the index of its read task, its path (None without rows), its rows, and rejected lines."""
+
+    index: int
+    path: str | None
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class ScoreRows:
+    """Rows of a shard as columns; `file` holds indices into `files`.
+
+    Attributes:
+        files: (index in the corpus, path, name) of each file.
+        file: int64 [N].
+        offset, length: int64 [N].
+        num_tokens: int32 [N].
+        weight: float64 [N].
+    """
+
+    files: Sequence[tuple[int, str, str]]
+    file: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    num_tokens: np.ndarray
+    weight: np.ndarray
+
+
+def write_scores(path: str, files: Sequence[SourceFile], columns: Mapping[str, np.ndarray | pa.Array]) -> None:
+    """Writes a shard; a column that is not given is all null."""
+    num_rows = len(columns["offset"])
+    arrays = [
+        pa.nulls(num_rows, field.type) if field.name not in columns else pa.array(columns[field.name], field.type)
+        for field in SCHEMA
+    ]
+    listing = json.dumps([[file.index, file.path, file.name] for file in files], ensure_ascii=False).encode()
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA.with_metadata({_FILES_KEY: listing}))
+    with storage.atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_scores(path: str) -> ScoreRows:
+    """The columns that selection needs."""
+    with storage.open_raw(path) as file:
+        table = pq.read_table(
+            file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
+        ).combine_chunks()
+    files = [tuple(entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
+    place = {path: place for place, (_, path, _) in enumerate(files)}
+    dictionary = table["file"].chunk(0)
+    places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
+    return ScoreRows(
+        files,
+        places[dictionary.indices.to_numpy()],
+        *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")),
+    )

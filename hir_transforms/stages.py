@@ -1,0 +1,128 @@
+"""Stages: artefacts in the work folder, known by a fingerprint of everything they depend on."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from hir_transforms import storage
+from hir_transforms.datasets import Dataset
+from hir_transforms.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+def to_json(content: Any) -> bytes:
+    """Readable JSON, the same bytes for the same content."""
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step whose result is kept in `work_dir/name`, complete when its manifest is there.
+
+    Attributes:
+        name: folder below the work folder.
+        work_dir: the work folder.
+        settings: every setting that the result depends on, JSON values only.
+        datasets: what it reads.
+        upstream: the stages whose results it reads.
+        fingerprint: digest of all of it, as it was when the pipeline was built.
+    """
+
+    name: str
+    work_dir: str
+    settings: Mapping[str, Any]
+    datasets: tuple[Dataset, ...]
+    upstream: tuple["Stage", ...]
+    fingerprint: str
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        work_dir: str,
+        settings: Mapping[str, Any],
+        datasets: Sequence[Dataset] = (),
+        upstream: Sequence["Stage"] = (),
+    ) -> "Stage":
+        """A stage with the fingerprint of its inputs as they are now."""
+        stage = cls(name, work_dir, settings, tuple(datasets), tuple(upstream), "")
+        return cls(name, work_dir, settings, tuple(datasets), tuple(upstream), _digest(stage._describe()))
+
+    @property
+    def folder(self) -> str:
+        """Where the artefacts are."""
+        return storage.join(self.work_dir, *self.name.split("/"))
+
+    def path(self, *names: str) -> str:
+        """Path of an artefact."""
+        return storage.join(self.folder, *names)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest if the stage is complete and nothing that it depends on has changed, else None."""
+        if not storage.exists(self.path(MANIFEST)):
+            return None
+        manifest = json.loads(storage.read_bytes(self.path(MANIFEST)))
+        return manifest if manifest.get("fingerprint") == self.fingerprint else None
+
+    def counts(self) -> dict[str, Any]:
+        """The counts in the manifest of a complete stage; raises `ValueError` for another."""
+        manifest = self.manifest()
+        if manifest is None:
+            raise ValueError(f"{self.folder} is not complete")
+        return manifest["counts"]
+
+    def clear(self) -> None:
+        """Removes what an earlier run with other settings, or one that died, left here."""
+        storage.remove_folder(self.folder)
+
+    def write_manifest(self, counts: Mapping[str, Any]) -> None:
+        """Declares the stage complete; raises `UserError` if an input changed while it ran."""
+        description = self._describe()
+        if _digest(description) != self.fingerprint:
+            names = ", ".join(f"--{dataset.role}" for dataset in self.datasets)
+            raise UserError(f"the files of {names} changed while {self.name} was computed; run again")
+        content = {**description, "fingerprint": self.fingerprint, "counts": counts}
+        storage.write_bytes(self.path(MANIFEST), to_json(content))
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "stage": self.name,
+            "settings": dict(self.settings),
+            "inputs": {
+                dataset.role: {
+                    "text_field": dataset.text_field,
+                    "max_document_bytes": dataset.max_document_bytes,
+                    "files": [[file.path, file.name, file.size, file.modified] for file in dataset.list_files()],
+                }
+                for dataset in self.datasets
+            },
+            "upstream": {stage.name: stage.fingerprint for stage in self.upstream},
+        }
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(description)).hexdigest()
+
+
+class WriteStageManifest(beam.PTransform):
+    """A single element of counts -> the same, once the stage's manifest is written."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def expand(self, counts: beam.PCollection[dict[str, Any]]) -> beam.PCollection[dict[str, Any]]:
+        """See the class."""
+        return counts | "Write" >> beam.Map(_write_manifest, self._stage)
+
+
+def _write_manifest(counts: dict[str, Any], stage: Stage) -> dict[str, Any]:
+    stage.write_manifest(counts)
+    return counts

@@ -1,0 +1,126 @@
+"""Files on any Beam file system, written so that a reader never sees half of one."""
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from hir_transforms.blocks import ForwardStream, RandomAccess, SeekableFile
+from hir_transforms.compression import decompressed, is_compressed
+from hir_transforms.errors import UserError
+
+
+def join(folder: str, *names: str) -> str:
+    """Path of a file in a folder."""
+    return FileSystems.join(folder, *names)
+
+
+def is_local(path: str) -> bool:
+    """Whether the path is on the local disk."""
+    return FileSystems.get_scheme(path) is None
+
+
+def open_raw(path: str) -> BinaryIO:
+    """Opens a file for reading its stored bytes; raises `UserError` if it cannot be opened."""
+    try:
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+@contextlib.contextmanager
+def open_blocks(path: str) -> Iterator[RandomAccess]:
+    """The uncompressed content of a file by position; only forward where the file is compressed."""
+    with open_raw(path) as raw:
+        if is_compressed(path):
+            with decompressed(path, raw) as stream:
+                yield ForwardStream(stream)
+        else:
+            yield SeekableFile(raw)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when the block ends without an error, complete, or not at all.
+
+    A task that runs twice, even at the same time, writes two temporary files and moves the same bytes to the same
+    place twice. Object stores show an object only when its upload is complete, so there it is written in place.
+    """
+    if not is_local(path):
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            yield file
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a whole small file at once."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def read_bytes(path: str) -> bytes:
+    """Content of a small file."""
+    with open_raw(path) as file:
+        return file.read()
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file of that name, or any file in a folder of that name."""
+    if is_local(path) and os.path.isdir(path):
+        return bool(list_folder(path))
+    return FileSystems.exists(path) or bool(list_folder(path))
+
+
+def list_folder(folder: str) -> list[str]:
+    """Paths of all files below a folder, sorted."""
+    found = FileSystems.match([join(folder, "**")])[0].metadata_list
+    return sorted(metadata.path for metadata in found if not os.path.isdir(metadata.path))
+
+
+def remove_folder(folder: str) -> None:
+    """Deletes a folder and all below it; no error if there is none."""
+    if is_local(folder):
+        if os.path.isdir(folder):
+            FileSystems.delete([folder])
+    elif paths := list_folder(folder):
+        FileSystems.delete(paths)
+
+
+def publish_folder(temporary: str, final: str, *, last: str) -> None:
+    """Moves a complete folder to its final place, replacing what is there.
+
+    On a local disk this is one rename. Object stores have none: each file is copied, and the file named `last` (the
+    manifest, by which readers know that the rest is complete) comes last, after the old one has gone first.
+    """
+    if is_local(final):
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        replaced = f"{final}.old-{uuid.uuid4().hex}"
+        if os.path.isdir(final):
+            os.rename(final, replaced)
+        os.rename(temporary, final)
+        remove_folder(replaced)
+        return
+    remove_folder(final)
+    paths = sorted(list_folder(temporary), key=lambda path: path.endswith(f"/{last}"))
+    for path in paths:
+        FileSystems.copy([path], [join(final, path[len(temporary) :].lstrip("/"))])
+    remove_folder(temporary)
+
+
+def sha256_of(data: bytes) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,88 @@
+"""A complete selection on real text, without a network: which docstrings read like scikit-learn's?"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import select
+from pipelines.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
+
+COUNTS = ("read", "short", "rejected", "eligible", "selected")
+
+
+def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
+    """The options of `pipelines.select` for the demo: the defaults, with mixtures as small as the corpus."""
+    return [
+        f"--raw={raw}",
+        f"--target={target}",
+        f"--output={work / 'output'}",
+        f"--num_to_sample={TARGET_SIZE}",
+        "--alpha=0.5",
+        "--raw_components=50",
+        "--target_components=10",
+        "--overwrite",
+    ]
+
+
+def count_sources(paths: Iterable[Path]) -> Counter[str]:
+    """How many documents of jsonl files have each value of the field `source`."""
+    return Counter(json.loads(line)["source"] for path in paths for line in path.read_text("utf-8").splitlines())
+
+
+def sources_table(raw: Counter[str], selected: Counter[str]) -> Table:
+    """How raw and selected documents spread over the sources, most selected first, the target's source in bold."""
+    table = Table("source", box=box.SIMPLE_HEAD)
+    for heading in ("raw", "%", "selected", "%"):
+        table.add_column(heading, justify="right")
+    for source, count in sorted(raw.items(), key=lambda item: (-selected[item[0]], item)):
+        table.add_row(
+            source,
+            *(f"{count}", f"{count / raw.total():.1%}"),
+            *(f"{selected[source]}", f"{selected[source] / selected.total():.1%}"),
+            style="bold" if source == TARGET_SOURCE else None,
+        )
+    return table
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Builds the corpus where it is missing, selects from it and prints what was selected.
+
+    Args:
+        argv: The arguments after the command; by default those of the process.
+
+    Returns:
+        The exit status of the selection.
+    """
+    parser = argparse.ArgumentParser(prog="hir demo", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("demo"), metavar="DIR", help="where to write [%(default)s]")
+    work: Path = parser.parse_args(argv).work
+    console = Console(highlight=False)
+
+    console.print(f"Docstrings of installed packages: {work / 'corpus'}", soft_wrap=True)
+    raw, target = write_corpus(work / "corpus")
+    arguments = select_arguments(raw, target, work)
+    console.print(f"hir select {shlex.join(arguments)}", soft_wrap=True)
+    if status := select.run(arguments):
+        return status
+
+    output = work / "output"
+    manifest = json.loads((output / "manifest.json").read_text("utf-8"))
+    counts = manifest["counts"]
+    console.print(", ".join(f"{counts[name]} {name}" for name in COUNTS))
+    shards = [output / shard["name"] for shard in manifest["shards"]]
+    console.print(sources_table(count_sources([raw]), count_sources(shards)))
+    console.print(f"The selected documents: {output}/part-*.jsonl", soft_wrap=True)
+    console.print("Next, run the command above with --top_k, --seed=1 or --alpha=1 (n-grams alone).", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,130 @@
+"""The flags: their names, defaults and help, and the checked settings made from them."""
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms.config import SelectConfig
+from hir_transforms.datasets import Dataset, split_patterns
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
+
+
+class SelectOptions(PipelineOptions):
+    """Flags of `select`, beside Beam's own."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        data = parser.add_argument_group("data")
+        data.add_argument("--raw", metavar="PATTERN[,PATTERN]", help="jsonl files to select from (.gz .bz2 .xz .zst)")
+        data.add_argument("--target", metavar="PATTERN[,PATTERN]", help="jsonl files of the kind wanted")
+        data.add_argument("--output", metavar="DIR", help="folder for the result")
+        data.add_argument("--work_dir", metavar="DIR", help="folder for what a later run can use again [OUTPUT.work]")
+        data.add_argument("--text_field", default="text", metavar="NAME", help="JSON field of the text [text]")
+        data.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+        selection = parser.add_argument_group("selection")
+        selection.add_argument("--num_to_sample", type=int, metavar="N", help="number of documents to select")
+        selection.add_argument("--top_k", action="store_true", help="take the largest weights instead of sampling")
+        selection.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices [0]")
+        selection.add_argument(
+            "--alpha", type=float, default=0.5, metavar="A", help="share of the n-gram weight; 1: no embeddings [0.5]"
+        )
+        selection.add_argument(
+            "--min_example_length",
+            type=int,
+            default=100,
+            metavar="N",
+            help="fewest tokens of a selected document [100]",
+        )
+        selection.add_argument("--num_shards", type=int, default=0, metavar="N", help="output files; 0: by size [0]")
+        selection.add_argument("--compression", default="none", help="of the output: none, gzip or zstd [none]")
+
+        ngrams = parser.add_argument_group("n-grams")
+        ngrams.add_argument("--ngrams", type=int, default=2, metavar="N", help="largest n, 1 to 10 [2]")
+        ngrams.add_argument("--num_buckets", type=int, default=10_000, metavar="N", help="up to 2^24 [10000]")
+        ngrams.add_argument("--tokenizer", default="wordpunct", help=f"{' or '.join(TOKENIZERS)} [wordpunct]")
+        ngrams.add_argument("--hash", default="sha256", help=f"{' (as DSIR) or '.join(HASH_ALGORITHMS)} [sha256]")
+        ngrams.add_argument(
+            "--num_tokens_to_fit", default="auto", metavar="all|auto|N", help="n-grams of raw to fit on [auto]"
+        )
+        ngrams.add_argument(
+            "--target_laplace_smoothing", type=float, default=0.0, metavar="S", help="added to each target bucket [0]"
+        )
+
+        embeddings = parser.add_argument_group("embeddings")
+        embeddings.add_argument(
+            "--embedding_model", default="all-MiniLM-L6-v2", metavar="NAME", help="model name or folder"
+        )
+        embeddings.add_argument(
+            "--raw_components", type=int, default=1000, metavar="K", help="of raw's mixture [1000]"
+        )
+        embeddings.add_argument(
+            "--target_components", type=int, default=50, metavar="K", help="of the target's mixture [50]"
+        )
+        embeddings.add_argument("--gmm_max_iter", type=int, default=100, metavar="N", help="EM iterations [100]")
+        embeddings.add_argument("--gmm_tol", type=float, default=1e-3, metavar="T", help="EM tolerance [0.001]")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], command: str) -> PipelineOptions:
+    """Options from the command line; a flag that neither this project nor Beam knows is an error.
+
+    Raises:
+        UserError: for a bad flag or value.
+        SystemExit: after printing the help.
+    """
+    if {"-h", "--help"} & set(argv):
+        help_parser: Any = argparse.ArgumentParser(
+            prog=command, usage=f"{command} --flag value ...", epilog="All of Beam's pipeline options are flags too."
+        )
+        options_class._add_argparse_args(help_parser)
+        help_parser.parse_args(["--help"])
+    parser: Any = _Parser(allow_abbrev=False, add_help=False)
+    for known in PipelineOptions.__subclasses__():
+        known._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+        raise UserError(f"unknown flag {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
+    return options_class(list(argv))
+
+
+def select_config(options: SelectOptions) -> SelectConfig:
+    """The checked settings of `select`; raises `UserError` for the first flag that is missing or wrong."""
+    flags: dict[str, Any] = options.get_all_options()
+    for name in ("raw", "target", "output"):
+        if not flags[name]:
+            raise UserError(f"--{name} is required")
+    if flags["num_to_sample"] is None:
+        raise UserError("--num_to_sample is required: how many documents to select")
+    raw, target = (Dataset(role, split_patterns(flags[role]), flags["text_field"]) for role in ("raw", "target"))
+    try:
+        ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+    output = _folder(flags["output"])
+    same_name = {field.name: flags[field.name] for field in fields(SelectConfig) if field.name in flags}
+    made = {
+        "raw": raw,
+        "target": target,
+        "output": output,
+        "work_dir": _folder(flags["work_dir"]) if flags["work_dir"] else f"{output}.work",
+        "ngram_settings": ngram_settings,
+    }
+    return SelectConfig(**same_name | made)
+
+
+def _folder(path: str) -> str:
+    path = path.rstrip("/") or path
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))

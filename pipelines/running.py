@@ -1,0 +1,58 @@
+"""Running a pipeline: on all local cores unless the user names a runner, with errors a user can read."""
+
+import logging
+import multiprocessing
+import sys
+import traceback
+from collections.abc import Callable
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.runners.runner import PipelineRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+from hir_transforms.errors import find_user_error
+
+
+def choose_runner(options: PipelineOptions) -> PipelineRunner | str | None:
+    """The runner that the options name; the default is Beam's local runner with one process a core.
+
+    `DirectRunner` may hand a pipeline to a Prism server that it downloads, with a single Python process, so the local
+    runner is named outright.
+    """
+    standard = options.view_as(StandardOptions)
+    direct = options.view_as(DirectOptions)
+    if standard.runner not in (None, "DirectRunner", "FnApiRunner"):
+        return standard.runner
+    if direct.direct_running_mode not in (None, "in_memory", "multi_processing"):
+        return "DirectRunner"
+    # The runner raises what its worker logs as well: an error is shown once, by `run_main`.
+    logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
+    if not direct.direct_num_workers or direct.direct_num_workers < 0:
+        direct.direct_num_workers = multiprocessing.cpu_count()
+    if direct.direct_num_workers == 1:
+        return FnApiRunner()
+    # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.
+    direct.direct_running_mode = "in_memory"
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    return FnApiRunner(
+        default_environment=SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m pipelines.worker"),
+        provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)),
+    )
+
+
+def run_main(command: str, main: Callable[[], None]) -> int:
+    """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
+    try:
+        main()
+    except Exception as error:
+        message = find_user_error(error)
+        if message is None:
+            traceback.print_exc()
+            print(f"{command}: failed: {type(error).__name__}", file=sys.stderr)
+            return 1
+        print(f"{command}: error: {message}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,92 @@
+"""The main job: raw and target in, the selected documents out, as one pipeline."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms import storage
+from hir_transforms.config import SelectConfig
+from hir_transforms.datasets import Dataset
+from hir_transforms.embedding_model import find_model
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.ngrams import warm_up
+from hir_transforms.planning import plan_tasks
+from hir_transforms.reading import DocumentReader
+from hir_transforms.records import Reject
+from hir_transforms.stages import MANIFEST
+from pipelines.graph import Stages, build, plan_stages
+from pipelines.options import SelectOptions, parse_options, select_config
+from pipelines.running import choose_runner, run_main
+
+
+def check_inputs(config: SelectConfig) -> None:
+    """Raises `UserError` for what would fail only after hours: missing or empty inputs, an output in the way."""
+    config.raw.list_files()
+    check_not_empty(config.target)
+    if storage.exists(config.output):
+        if not config.overwrite:
+            raise UserError(f"--output: {config.output} exists and is not empty; add --overwrite to replace it")
+        if storage.is_local(config.output) and not os.path.isdir(config.output):
+            raise UserError(f"--output: {config.output} is a file, not a folder")
+        if not storage.exists(storage.join(config.output, MANIFEST)):
+            raise UserError(
+                f"--output: {config.output} holds other files than a selection; --overwrite keeps off them"
+            )
+
+
+def check_not_empty(dataset: Dataset) -> None:
+    """Raises `UserError` for a dataset without a single text; reads no further than the first."""
+    rejects: list[Reject] = []
+    reader = DocumentReader(dataset)
+    for task in plan_tasks(dataset.list_files(), max_task_blocks=1):
+        for group in reader.read(task):
+            if any(text and not text.isspace() for text in group.texts):
+                return
+            rejects += group.rejects
+    first = f"; the first of {len(rejects)} rejected lines: {rejects[0].reason}" if rejects else ""
+    raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
+
+
+def select(options: PipelineOptions) -> None:
+    """Checks everything, runs the pipeline, and prints what came out."""
+    config = select_config(options.view_as(SelectOptions))
+    check_inputs(config)
+    model = find_model(config.embedding_model) if config.uses_embeddings else None
+    warm_up(config.ngram_settings)
+    stages = plan_stages(config, model)
+    missing = [stage for stage in stages.all() if stage.manifest() is None]
+    for stage in missing:
+        stage.clear()
+    if unchanged := [stage.name for stage in stages.all() if stage not in missing]:
+        print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
+    # Beside its final place, so that one rename moves it.
+    temporary = f"{config.output}.incomplete"
+    storage.remove_folder(temporary)
+    pipeline = beam.Pipeline(runner=choose_runner(options), options=options)
+    build(pipeline, config=config, stages=stages, temporary=temporary)
+    pipeline.run().wait_until_finish()
+    report(config, stages)
+
+
+def report(config: SelectConfig, stages: Stages) -> None:
+    """Prints warnings of the fits and the counts of the result."""
+    for part in (stages.raw, stages.target):
+        if part is not None and (warning := part.mixture.counts()["warning"]):
+            print(f"warning: {part.mixture.name}: {warning}", file=sys.stderr)
+    counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
+    print(", ".join(f"{counts[name]} {name}" for name in ("read", "rejected", "short", "eligible", "selected")))
+    print(config.output)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs `select`; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_main("hir select", lambda: select(parse_options(arguments, SelectOptions, "hir select")))
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,22 @@
+"""A local worker process: Beam's SDK worker, with one thread for numerics and without chatter."""
+
+import logging
+import os
+import sys
+
+# Before anything numerical is imported: each core has a worker of its own.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """Runs until the runner closes the connection. Errors reach the user through the runner, once."""
+    logging.disable(logging.ERROR)
+    from apache_beam.runners.worker import sdk_worker_main
+
+    sdk_worker_main.main(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The rules of the code's structure, checked on its syntax trees."""
+
+import ast
+import importlib.metadata
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("hir_transforms", "pipelines", "benchmarks")
+MAX_LINES = 350
+NUMERICS = [*(ROOT / "hir_transforms" / "numerics").rglob("*.py")]
+LIBRARY = [*(ROOT / "hir_transforms").rglob("*.py")]
+MODULES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+INSTALLED = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "benchmarks"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIREMENTS = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
+DECLARED = {canonicalize_name(Requirement(requirement).name) for requirement in REQUIREMENTS}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The absolute names of the modules that a module imports, anywhere in it."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) + 1 - node.level]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_the_packages_are_found():
+    assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(PACKAGES)
+    assert NUMERICS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_are_short(path):
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_wildcard_imports(path):
+    assert not [module for module in imports(path) if module.endswith(".*")]
+
+
+@pytest.mark.parametrize("path", NUMERICS, ids=name_of)
+def test_numerics_import_no_beam(path):
+    third_party = {top(module) for module in imports(path)} - sys.stdlib_module_names - {"hir_transforms"}
+    assert third_party <= {"llvmlite", "nltk", "numba", "numpy", "scipy", "sklearn", "threadpoolctl"}
+
+
+@pytest.mark.parametrize("path", NUMERICS, ids=name_of)
+def test_numerics_import_nothing_of_the_library_but_numerics(path):
+    own = [module for module in imports(path) if top(module) == "hir_transforms"]
+    assert all(module == "hir_transforms" or module.startswith("hir_transforms.numerics") for module in own)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_the_library_imports_no_pipeline_and_no_benchmark(path):
+    assert {top(module) for module in imports(path)}.isdisjoint({"pipelines", "benchmarks", "tests"})
+
+
+@pytest.mark.parametrize("path", INSTALLED, ids=name_of)
+def test_third_party_imports_are_declared_dependencies(path):
+    providers = importlib.metadata.packages_distributions()
+    for module in {top(module) for module in imports(path)} - sys.stdlib_module_names - set(PACKAGES):
+        assert DECLARED & {canonicalize_name(name) for name in providers.get(module, [])}, module
+
+
+def test_public_names_exist_once():
+    library = importlib.import_module("hir_transforms")
+    assert len(library.__all__) == len(set(library.__all__))
+    assert [name for name in library.__all__ if not hasattr(library, name)] == []
