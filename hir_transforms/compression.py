@@ -4,17 +4,20 @@ import bz2
 import contextlib
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, cast
 
+import pyarrow as pa
 import zstandard
 
 _READERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
-    ".zst": lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True),
+    # zstandard's own reader takes a file that ends in the middle of a frame for a complete one.
+    ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),
 }
 _WRITERS: dict[str, tuple[str, Callable[[BinaryIO], AbstractContextManager[BinaryIO]]]] = {
     "none": ("", contextlib.nullcontext),
@@ -23,7 +26,7 @@ _WRITERS: dict[str, tuple[str, Callable[[BinaryIO], AbstractContextManager[Binar
     "zstd": (".zst", lambda raw: cast(BinaryIO, zstandard.ZstdCompressor().stream_writer(raw, closefd=False))),
 }
 COMPRESSIONS = tuple(_WRITERS)
-DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError)
+DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
 def is_compressed(path: str) -> bool:

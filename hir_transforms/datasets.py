@@ -48,6 +48,8 @@ def split_patterns(patterns: str) -> tuple[str, ...]:
 def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
     """Files of several patterns in corpus order, each once; `flag` names the setting in errors."""
     patterns = list(patterns)
+    if not patterns:
+        raise UserError(f"{flag}: no file named")
     root = _common_folder(patterns)
     files: dict[str, SourceFile] = {}
     for pattern in patterns:
@@ -64,10 +66,17 @@ def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
         for found in sorted(matched, key=lambda metadata: metadata.path):
             if found.path not in files and not os.path.isdir(found.path):
                 name = found.path[len(root) :].lstrip("/\\")
+                if not _is_unicode(name):
+                    raise UserError(f"{flag}: the name of {found.path!r} is not valid UTF-8; rename the file")
                 files[found.path] = SourceFile(
                     len(files), found.path, name, found.size_in_bytes, found.last_updated_in_seconds or 0.0
                 )
     return list(files.values())
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a file name can be written as UTF-8; Python stands in lone surrogates for bytes that are not."""
+    return name.encode(errors="replace").decode() == name
 
 
 def _common_folder(patterns: list[str]) -> str:

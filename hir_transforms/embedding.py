@@ -7,7 +7,8 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel, SentenceTransformerHandler
+from hir_transforms.embedding_handler import SentenceTransformerHandler
+from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.embedding_shards import EmbeddingShard, shard_path, write_shard
 from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks

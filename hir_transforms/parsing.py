@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentBatch, Reject, SourceFile
 
 EXCERPT_CHARACTERS = 200
@@ -25,7 +26,12 @@ class TextParser:
 
     def __init__(self, text_field: str) -> None:
         self._field = text_field
-        line_type = msgspec.defstruct("Line", [("text", str)], rename={"text": text_field})
+        try:
+            line_type = msgspec.defstruct("Line", [("text", str)], rename={"text": text_field})
+        except ValueError:
+            raise UserError(
+                f"--text_field: {text_field!r} holds a quote, a backslash or a control character"
+            ) from None
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line_type).decode
 
     def parse(self, line: bytes) -> str:

@@ -8,9 +8,7 @@ import apache_beam as beam
 
 from hir_transforms import storage
 from hir_transforms.blocks import RandomAccess, read_lines
-from hir_transforms.compression import DECOMPRESSION_ERRORS, is_compressed
 from hir_transforms.datasets import Dataset
-from hir_transforms.errors import UserError
 from hir_transforms.parsing import TextParser, parse_block
 from hir_transforms.planning import MAX_TASK_BLOCKS, plan_tasks
 from hir_transforms.records import Block, DocumentGroup, ReadTask, SourceFile
@@ -70,24 +68,23 @@ class DocumentReader:
         assert stream is not None
         with storage.open_blocks(stream.file.path) as source:
             for number in itertools.count(stream.first, stream.step):
-                group = DocumentGroup((stream.file.index, number), [])
                 if task.keeps(Block(stream.file, number)):
+                    group = DocumentGroup((stream.file.index, number), [])
                     if not self._read_block(source, stream.file, number, task.block_size, group):
                         return
                     yield group
-                elif not source.read_at(number * task.block_size, 1):
-                    return
+                else:
+                    start = number * task.block_size
+                    source.release(start)
+                    if not source.read_at(start, 1):
+                        return
 
     def _read_block(
         self, source: RandomAccess, file: SourceFile, number: int, block_size: int, group: DocumentGroup
     ) -> bool:
         """Adds a block's documents and rejects to the group; False past the end of the file."""
         limit = self._dataset.max_document_bytes
-        try:
-            lines = read_lines(source, number, block_size, limit)
-        except DECOMPRESSION_ERRORS as error:
-            action = "decompress" if is_compressed(file.path) else "read"
-            raise UserError(f"--{self._dataset.role}: cannot {action} {file.path}: {error}") from None
+        lines = read_lines(source, number, block_size, limit)
         if lines is None:
             return False
         base, data = lines

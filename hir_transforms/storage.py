@@ -3,16 +3,21 @@
 import contextlib
 import hashlib
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from hir_transforms.blocks import ForwardStream, RandomAccess, SeekableFile
-from hir_transforms.compression import decompressed, is_compressed
+from hir_transforms.compression import DECOMPRESSION_ERRORS, decompressed, is_compressed
 from hir_transforms.errors import UserError
+
+_SPOOL_BYTES = 32 << 20
+_COPY_BYTES = 1 << 20
 
 
 def join(folder: str, *names: str) -> str:
@@ -35,13 +40,21 @@ def open_raw(path: str) -> BinaryIO:
 
 @contextlib.contextmanager
 def open_blocks(path: str) -> Iterator[RandomAccess]:
-    """The uncompressed content of a file by position; only forward where the file is compressed."""
-    with open_raw(path) as raw:
-        if is_compressed(path):
-            with decompressed(path, raw) as stream:
-                yield ForwardStream(stream)
-        else:
-            yield SeekableFile(raw)
+    """The uncompressed content of a file by position; only forward where the file is compressed.
+
+    Raises:
+        UserError: also within the `with` block, if the file cannot be read or decompressed.
+    """
+    try:
+        with open_raw(path) as raw:
+            if is_compressed(path):
+                with decompressed(path, raw) as stream:
+                    yield ForwardStream(stream)
+            else:
+                yield SeekableFile(raw)
+    except DECOMPRESSION_ERRORS as error:
+        action = "decompress" if is_compressed(path) else "read"
+        raise UserError(f"cannot {action} {path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -49,11 +62,15 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends without an error, complete, or not at all.
 
     A task that runs twice, even at the same time, writes two temporary files and moves the same bytes to the same
-    place twice. Object stores show an object only when its upload is complete, so there it is written in place.
+    place twice. Object stores show an object when its upload ends, even by an error, so there the upload starts when
+    the file is complete.
     """
     if not is_local(path):
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            yield file
+        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spooled:
+            yield cast(BinaryIO, spooled)
+            spooled.seek(0)
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as uploaded:
+                shutil.copyfileobj(spooled, uploaded, _COPY_BYTES)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.tmp-{uuid.uuid4().hex}"
@@ -87,15 +104,17 @@ def exists(path: str) -> bool:
 
 def list_folder(folder: str) -> list[str]:
     """Paths of all files below a folder, sorted."""
+    if is_local(folder):  # not by a pattern: the folder's name may hold wildcards
+        return sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
     found = FileSystems.match([join(folder, "**")])[0].metadata_list
-    return sorted(metadata.path for metadata in found if not os.path.isdir(metadata.path))
+    return sorted(metadata.path for metadata in found)
 
 
 def remove_folder(folder: str) -> None:
     """Deletes a folder and all below it; no error if there is none."""
     if is_local(folder):
         if os.path.isdir(folder):
-            FileSystems.delete([folder])
+            shutil.rmtree(folder)
     elif paths := list_folder(folder):
         FileSystems.delete(paths)
 
@@ -114,6 +133,8 @@ def publish_folder(temporary: str, final: str, *, last: str) -> None:
         os.rename(temporary, final)
         remove_folder(replaced)
         return
+    if exists(join(final, last)):
+        FileSystems.delete([join(final, last)])
     remove_folder(final)
     paths = sorted(list_folder(temporary), key=lambda path: path.endswith(f"/{last}"))
     for path in paths:

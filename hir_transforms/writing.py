@@ -142,7 +142,10 @@ def _read_lines(selected: Sequence[Candidate]) -> Iterator[bytes]:
 
 
 def _publish(selection: Selection, shards: list[OutputShard], settings: OutputSettings) -> dict[str, Any]:
-    """Writes what is not a shard, then moves the folder into place; done again by a retry, it changes nothing."""
+    """Writes what is not a shard, then moves the folder into place.
+
+    A retry does it again while all shards are in the temporary folder, and changes nothing once they have moved on.
+    """
     manifest = {
         "format_version": 1,
         "settings": dict(settings.settings),
@@ -150,7 +153,9 @@ def _publish(selection: Selection, shards: list[OutputShard], settings: OutputSe
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
     }
     content = to_json(manifest)
-    if storage.exists(settings.temporary):
+    published = storage.join(settings.folder, MANIFEST)
+    present = storage.list_folder(settings.temporary)
+    if all(storage.join(settings.temporary, shard.name) in present for shard in shards):
         _write_selection(selection.candidates, settings)
         for role, folder in settings.rejected.items():
             for path in rejecting.list_rejects(folder, role):
@@ -158,8 +163,10 @@ def _publish(selection: Selection, shards: list[OutputShard], settings: OutputSe
                 storage.write_bytes(storage.join(settings.temporary, rejecting.FOLDER, name), storage.read_bytes(path))
         storage.write_bytes(storage.join(settings.temporary, MANIFEST), content)
         storage.publish_folder(settings.temporary, settings.folder, last=MANIFEST)
-    elif storage.read_bytes(storage.join(settings.folder, MANIFEST)) != content:
-        raise RuntimeError(f"{settings.temporary} is gone and {settings.folder} holds another result")
+    elif storage.exists(published) and storage.read_bytes(published) == content:
+        storage.remove_folder(settings.temporary)
+    else:
+        raise RuntimeError(f"{settings.temporary} is not complete and {settings.folder} holds another result")
     return manifest
 
 

@@ -8,7 +8,6 @@ import apache_beam as beam
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding import EmbedDocuments, load_shards
 from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, load_mixture, mixture_path
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
@@ -146,6 +145,9 @@ def _mixtures(pipeline: beam.Pipeline, stages: Stages) -> beam.PCollection | Non
 
 
 def _mixture(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
+    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
+    from hir_transforms.embedding import EmbedDocuments, load_shards
+
     label = part.dataset.role.capitalize()
     path = mixture_path(part.mixture)
     if part.mixture.manifest() is not None:

@@ -28,7 +28,7 @@ Rows = NDArray[np.floating]
 DEFAULT_REG_COVAR = 1e-6
 _FORMAT_VERSION = 1
 _MAX_ABS = 1e100  # the squared distance to such a row is still finite
-_MIN_COUNT = 1e-6
+_MIN_COUNT = 1e-6  # rows
 
 
 def as_rows(rows: Rows) -> Rows:

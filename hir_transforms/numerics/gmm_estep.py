@@ -2,13 +2,13 @@
 
 Two passes over each block of rows. *Screening*: one float32 matrix product gives every log density of every row with a
 proven error bound, which leaves the few components that can matter to a row. *Evaluation*: for these alone, the log
-density in float64 without cancellation, ((x - mean) / std)^2, and their responsibilities. On sentence embeddings about
-4 of 200 components remain, so the cost is that of the float32 product and the precision that of float64; where all
-components overlap, all remain, and only time is lost.
+density in float64 without cancellation, ((x - mean) / std)^2, and their responsibilities. Of all-MiniLM-L6-v2
+embeddings, 2 to 3 of 50 or 200 components remain, so the cost is that of the float32 product and the precision that of
+float64; where all components overlap, all remain, and only time is lost.
 
-A component matters to a row if its responsibility is at least 2**-52 of the largest one: a smaller one changes no bit
-of the sum of the others. Evaluation applies this cut exactly, screening only with its error bound on the safe side.
-So the result depends on neither the BLAS library nor its threads nor the blocks: each row contributes the same
+A component matters to a row if its responsibility is at least 2**-52 of the largest one: below that it is lost among
+the rounding errors of float64. Evaluation applies this cut exactly, screening only with its error bound on the safe
+side. So the result depends on neither the BLAS library nor its threads nor the blocks: each row contributes the same
 integers whatever rows are around it. It may differ between processor families, whose vectors are of different width,
 as the sum of squares over dimensions is vectorised.
 """
@@ -63,7 +63,9 @@ class MixtureDensity:
         self._spread = np.sqrt(weights @ (covariances + (means - self._center) ** 2))
         z_means = (means - self._center) / self._spread
         z_precisions = self._spread**2 / covariances
-        self._projection = np.concatenate([-0.5 * z_precisions, z_means * z_precisions], axis=1).astype(np.float32)
+        projection = np.concatenate([-0.5 * z_precisions, z_means * z_precisions], axis=1)
+        with np.errstate(over="ignore"):  # `_select` lets through what comes out infinite
+            self._projection = projection.astype(np.float32)
         mean_terms = 0.5 * (z_means**2 * z_precisions).sum(axis=1)
         self._intercepts = self._peaks - mean_terms
 
@@ -167,16 +169,17 @@ def _select(
     floors = np.full(num_rows, -np.inf)
     for k in range(num_components):
         for i in range(num_rows):
-            floors[i] = max(floors[i], (screened[k, i] + intercepts[k]) * (1 + slope) - margins[k] - _CUT)
+            floor = (screened[k, i] + intercepts[k]) * (1 + slope) - margins[k] - _CUT
+            if floors[i] < floor < np.inf:
+                floors[i] = floor
     num_pairs = 0
     for k in range(num_components):
         for i in range(num_rows):
             ceiling = (screened[k, i] + intercepts[k]) * (1 - slope) + margins[k]
-            if -np.inf < ceiling < floors[i]:
-                continue  # a value that overflowed float32 does not get here
-            components[num_pairs] = k
-            places[num_pairs] = i
-            num_pairs += 1
+            if not -np.inf < ceiling < floors[i]:  # true for a value that overflowed float32
+                components[num_pairs] = k
+                places[num_pairs] = i
+                num_pairs += 1
     return num_pairs
 
 

@@ -35,7 +35,8 @@ def initial_mixture(
     Args:
       sample_rows: float32 or float64 [M, D], M >= 1, in an order that does not depend on the runner.
       num_components: K; fewer come back where the sample has fewer distinct rows.
-      seed: of k-means++ (D. Arthur and S. Vassilvitskii, 2007); the same rows and seed give the same bits.
+      seed: of k-means++ (D. Arthur and S. Vassilvitskii, 2007); the same rows and seed give the same bits on one
+        processor family.
       reg_covar: added to each variance.
 
     Raises: ValueError for no rows, NaN or infinity.

@@ -4,44 +4,41 @@ Most n-grams of a corpus are repetitions, and SHA-256 is many times the work of 
 the processor: four entries of two uint64, the newest first. An entry holds the n-gram's 64-bit `fast-v1` hash, and 40
 bits of a second, independent hash beside the 24 bits of the bucket.
 
-A look-up gives the bucket of another n-gram only if all 104 bits agree by chance: with the 2**22 entries of the default
-size that is at most 2**-82 a look-up, so once in 10**12 corpora of 10**12 n-grams. (The hashes are not cryptographic: someone
-could construct two n-grams that agree, and would gain one wrong bucket of these two.)
+A look-up gives the bucket of another n-gram only if all 104 bits agree by chance. With the 2**22 entries of the usual
+size that is at most 2**-82 a look-up: less than once in 10**12 corpora of 10**12 n-grams. (The hashes are not
+cryptographic: someone could construct two n-grams that agree, and would gain one wrong bucket of these two.)
 """
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from hir_transforms.numerics.ngram_intrinsics import match_pairs, multiply_high, prefetch, trailing_zeros
+from hir_transforms.numerics.ngram_intrinsics import Hashes, match_pairs, multiply_high, prefetch, trailing_zeros
 
 NUM_SETS = 2**20  # 64 MiB
 ABSENT = np.uint64(2**64 - 1)
-_WAYS = 4
-_SET_SIZE = 2 * _WAYS
+_SET_SIZE = 8
 _BUCKET_BITS = np.uint64(2**24 - 1)
-_CHECK_BITS = ~_BUCKET_BITS
 
 
-def new_cache(num_sets: int = NUM_SETS) -> npt.NDArray[np.uint64]:
+def new_cache(num_sets: int) -> Hashes:
     """Returns an empty cache of `num_sets` sets, 64 bytes each."""
     return np.zeros(num_sets * _SET_SIZE, np.uint64)
 
 
 @numba.njit
-def _set_start(cache, key):  # type: ignore[no-untyped-def]
+def _set_start(cache: Hashes, key: np.uint64) -> int:
     return np.intp(multiply_high(key, np.uint64(cache.size // _SET_SIZE))) * _SET_SIZE
 
 
 @numba.njit
-def prefetch_set(cache, key):  # type: ignore[no-untyped-def]
+def prefetch_set(cache: Hashes, key: np.uint64) -> None:
     """Fetches the set of `key` ahead of its look-up."""
     prefetch(cache, _set_start(cache, key))
 
 
 @numba.njit
-def look_up(cache, key, check):  # type: ignore[no-untyped-def]
-    """The bucket remembered for the n-gram with these two hashes, or ABSENT, as uint64."""
+def look_up(cache: Hashes, key: np.uint64, check: np.uint64) -> np.uint64:
+    """The bucket remembered for the n-gram with these two hashes, or ABSENT."""
     start = _set_start(cache, key)
     matches = match_pairs(cache, start, key, check, _BUCKET_BITS)
     if matches == 0:
@@ -50,10 +47,10 @@ def look_up(cache, key, check):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def remember(cache, key, check, bucket):  # type: ignore[no-untyped-def]
+def remember(cache: Hashes, key: np.uint64, check: np.uint64, bucket: np.uint64) -> None:
     """Puts an entry first in its set; the oldest falls out."""
     start = _set_start(cache, key)
     for i in range(start + _SET_SIZE - 1, start + 1, -1):
         cache[i] = cache[i - 2]
     cache[start] = key
-    cache[start + 1] = (check & _CHECK_BITS) | bucket
+    cache[start + 1] = (check & ~_BUCKET_BITS) | bucket

@@ -7,6 +7,9 @@ Each is one short piece of LLVM IR on integers, with one meaning on every proces
 import sys
 from typing import Any
 
+import numba
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -14,6 +17,11 @@ from numba.extending import intrinsic
 
 BLOCK = 64
 PADDING = BLOCK
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.intp]
+Constants = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 _BYTES = ir.VectorType(ir.IntType(8), BLOCK)
 _I64 = ir.IntType(64)
@@ -49,10 +57,17 @@ def load64(typingctx: Any, array: Any, index: Any) -> Any:
     """The eight bytes from `array[index]`, aligned or not, as a little-endian uint64."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = builder.load(element_pointer(context, builder, signature.args[0], *args, _I64), align=1)
+        word = builder.load(element_pointer(context, builder, signature.args[0], args[0], args[1], _I64), align=1)
         return builder.bswap(word) if sys.byteorder == "big" else word
 
     return types.uint64(array, types.intp), codegen
+
+
+@numba.njit
+def load_tail(array: Bytes, start: int, end: int) -> np.uint64:
+    """The one to eight bytes array[start:end] as a little-endian uint64; reads eight."""
+    unused = np.uint64(64) - (np.uint64(end - start) << np.uint64(3))
+    return load64(array, start) << unused >> unused
 
 
 @intrinsic
@@ -76,7 +91,7 @@ def lower_and_classify64(typingctx: Any, array: Any, index: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_pointer(context, builder, signature.args[0], *args, _BYTES)
+        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], _BYTES)
         text = builder.load(pointer, align=1)
         upper = builder.zext(_in_range(builder, text, ord("A"), ord("Z")), _BYTES)
         text = builder.add(text, builder.shl(upper, _splat(5)))
@@ -99,7 +114,7 @@ def blanks64(typingctx: Any, array: Any, index: Any) -> Any:
     """The mask of the blanks (0x20) among 64 bytes."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        text = builder.load(element_pointer(context, builder, signature.args[0], *args, _BYTES), align=1)
+        text = builder.load(element_pointer(context, builder, signature.args[0], args[0], args[1], _BYTES), align=1)
         return _mask(builder, builder.icmp_unsigned("==", text, _splat(ord(" "))))
 
     return types.uint64(array, types.intp), codegen
@@ -175,7 +190,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         byte, i32 = ir.IntType(8), ir.IntType(32)
-        pointer = element_pointer(context, builder, signature.args[0], *args, byte)
+        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], byte)
         function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
         function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
         builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])

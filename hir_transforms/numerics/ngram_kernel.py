@@ -9,48 +9,83 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
 from hir_transforms.numerics import hash_cache, hash_sha256
+from hir_transforms.numerics.hash_sha256 import Words
 from hir_transforms.numerics.hashing import CHECK, FAST_V1, extend_ngram, fast_bucket, sha256_bucket, token_hash
-from hir_transforms.numerics.ngram_intrinsics import BLOCK, load64, store64
+from hir_transforms.numerics.ngram_intrinsics import BLOCK, Bytes, Hashes, Indices, load64, load_tail, store64
 from hir_transforms.numerics.tokenizing import tokenize
 
 CHUNK = 256  # tokens; the hashes of a chunk and its cache lines stay in the processor's first-level cache
 _BLANK = np.uint8(0x20)
 
 
+class Texts(NamedTuple):
+    """A batch of N texts.
+
+    Attributes:
+        buffer: uint8, their UTF-8 bytes one after the other, and the padding; the kernel lower-cases ASCII in it.
+        offsets: intp [N + 1], where each begins, and the end of the last.
+        is_split: they are tokens joined by blanks.
+        classes: uint8 [0x110000], see `tokenizing.character_classes`.
+    """
+
+    buffer: Bytes
+    offsets: Indices
+    is_split: bool
+    classes: Bytes
+
+
+class Hashing(NamedTuple):
+    """How n-grams become buckets.
+
+    Attributes:
+        max_order: n of the longest n-grams.
+        num_buckets: B.
+        powers: uint64 [8], see `hashing.sha256_powers`.
+        cache: see `hash_cache`; empty for the hash `fast`.
+        long_message: uint8 [`long_message_size`], scratch.
+    """
+
+    max_order: int
+    num_buckets: int
+    powers: Hashes
+    cache: Hashes
+    long_message: Bytes
+
+
 class Tokens(NamedTuple):
     """The tokens of a chunk, and before them those that begin n-grams ending in it."""
 
-    starts: npt.NDArray[np.intp]
-    ends: npt.NDArray[np.intp]
-    hashes: npt.NDArray[np.uint64]
-    checks: npt.NDArray[np.uint64]
+    starts: Indices
+    ends: Indices
+    hashes: Hashes
+    checks: Hashes
 
 
 class Ngrams(NamedTuple):
     """The n-grams that end in a chunk: by their last token, then by length."""
 
-    keys: npt.NDArray[np.uint64]
-    checks: npt.NDArray[np.uint64]
-    first_tokens: npt.NDArray[np.intp]
-    last_tokens: npt.NDArray[np.intp]
-    buckets: npt.NDArray[np.uint64]
-    missing: npt.NDArray[np.intp]
+    keys: Hashes
+    checks: Hashes
+    first_tokens: Indices
+    last_tokens: Indices
+    buckets: Hashes
+    missing: Indices
 
 
 class Sha256Scratch(NamedTuple):
     """Room for the messages of `hash_sha256`; `lane_ngrams` says which n-gram is in which lane."""
 
-    message: npt.NDArray[np.uint8]
-    blocks: npt.NDArray[np.uint32]
-    digests: npt.NDArray[np.uint32]
-    lane_ngrams: npt.NDArray[np.intp]
+    long_message: Bytes
+    messages: Bytes
+    blocks: Words
+    digests: Words
+    lane_ngrams: Indices
 
 
 @numba.njit
-def _fast_buckets(tokens, first, last, max_order, num_buckets, ngrams):  # type: ignore[no-untyped-def]
+def _fast_buckets(tokens: Tokens, first: int, last: int, max_order: int, num_buckets: int, ngrams: Ngrams) -> int:
     """Writes the buckets of the n-grams that end at tokens first ... last - 1; returns how many."""
     size = 0
     for token in range(first, last):
@@ -65,7 +100,7 @@ def _fast_buckets(tokens, first, last, max_order, num_buckets, ngrams):  # type:
 
 
 @numba.njit
-def _cache_keys(tokens, first, last, max_order, cache, ngrams):  # type: ignore[no-untyped-def]
+def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, cache: Hashes, ngrams: Ngrams) -> int:
     """Writes the two hashes of the n-grams that end at tokens first ... last - 1; returns how many."""
     size = 0
     for token in range(first, last):
@@ -88,107 +123,152 @@ def _cache_keys(tokens, first, last, max_order, cache, ngrams):  # type: ignore[
 
 
 @numba.njit
-def _spell(buffer, tokens, first, last, message):  # type: ignore[no-untyped-def]
-    """Writes tokens first ... last joined by blanks to `message`, and up to 7 bytes more; returns the size."""
-    size = 0
+def _spell(buffer: Bytes, tokens: Tokens, first: int, last: int, messages: Bytes, begin: int) -> None:
+    """Writes tokens first ... last joined by blanks from messages[begin] on, and up to seven zeros after them."""
     for token in range(first, last + 1):
+        if token > first:
+            messages[begin] = _BLANK
+            begin += 1
         start = tokens.starts[token]
-        length = tokens.ends[token] - start
-        for i in range(0, length, 8):
-            store64(message, size + i, load64(buffer, start + i))
-        message[size + length] = _BLANK
-        size += length + 1
-    return size - 1
+        end = tokens.ends[token]
+        while end - start > 8:
+            store64(messages, begin, load64(buffer, start))
+            start += 8
+            begin += 8
+        store64(messages, begin, load_tail(buffer, start, end))
+        begin += end - start
 
 
 @numba.njit
-def _finish_lanes(num_lanes, num_buckets, powers, cache, ngrams, scratch):  # type: ignore[no-untyped-def]
-    hash_sha256.sha256_lanes(scratch.blocks, scratch.digests)
+def _spelled_size(tokens: Tokens, first: int, last: int) -> int:
+    size = last - first
+    for token in range(first, last + 1):
+        size += tokens.ends[token] - tokens.starts[token]
+    return size
+
+
+@numba.njit
+def _finish_lanes(num_lanes: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha256Scratch) -> None:
+    hash_sha256.sha256_lanes(scratch.messages, scratch.blocks, scratch.digests)
     for lane in range(num_lanes):
         i = scratch.lane_ngrams[lane]
-        bucket = sha256_bucket(scratch.digests, lane, powers, num_buckets)
-        hash_cache.remember(cache, ngrams.keys[i], ngrams.checks[i], bucket)
+        bucket = sha256_bucket(scratch.digests, lane, hashing.powers, hashing.num_buckets)
+        hash_cache.remember(hashing.cache, ngrams.keys[i], ngrams.checks[i], bucket)
         ngrams.buckets[i] = bucket
 
 
 @numba.njit
-def _sha256_buckets(buffer, tokens, size, num_buckets, powers, cache, ngrams, scratch):  # type: ignore[no-untyped-def]
-    """Writes the buckets of the n-grams, from the cache or else by SHA-256; returns how many the cache did not have."""
+def _sha256_buckets(
+    buffer: Bytes, tokens: Tokens, size: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha256Scratch
+) -> None:
+    """Writes the buckets of the n-grams, from the cache or else by SHA-256."""
     num_missing = 0
     for i in range(size):
-        bucket = hash_cache.look_up(cache, ngrams.keys[i], ngrams.checks[i])
+        bucket = hash_cache.look_up(hashing.cache, ngrams.keys[i], ngrams.checks[i])
         ngrams.buckets[i] = bucket
         ngrams.missing[num_missing] = i
         num_missing += np.intp(bucket == hash_cache.ABSENT)
     lane = 0
     for j in range(num_missing):
         i = ngrams.missing[j]
-        length = _spell(buffer, tokens, ngrams.first_tokens[i], ngrams.last_tokens[i], scratch.message)
+        first = ngrams.first_tokens[i]
+        last = ngrams.last_tokens[i]
+        length = _spelled_size(tokens, first, last)
         if length <= hash_sha256.MAX_LANE_BYTES:
-            hash_sha256.put_lane(scratch.message, length, lane, scratch.blocks)
+            hash_sha256.clear_lane(scratch.messages, lane)
+            _spell(buffer, tokens, first, last, scratch.messages, lane * hash_sha256.LANE_STRIDE)
+            hash_sha256.finish_lane(scratch.messages, lane, length)
             scratch.lane_ngrams[lane] = i
             lane += 1
             if lane == hash_sha256.LANES:
-                _finish_lanes(lane, num_buckets, powers, cache, ngrams, scratch)
+                _finish_lanes(lane, hashing, ngrams, scratch)
                 lane = 0
         else:
-            hash_sha256.sha256(scratch.message, length, scratch.digests)
-            bucket = sha256_bucket(scratch.digests, 0, powers, num_buckets)
-            hash_cache.remember(cache, ngrams.keys[i], ngrams.checks[i], bucket)
+            _spell(buffer, tokens, first, last, scratch.long_message, 0)
+            hash_sha256.sha256(scratch.long_message, length, scratch.digests)
+            bucket = sha256_bucket(scratch.digests, 0, hashing.powers, hashing.num_buckets)
+            hash_cache.remember(hashing.cache, ngrams.keys[i], ngrams.checks[i], bucket)
             ngrams.buckets[i] = bucket
     if lane > 0:
-        _finish_lanes(lane, num_buckets, powers, cache, ngrams, scratch)
-    return num_missing
+        _finish_lanes(lane, hashing, ngrams, scratch)
+
+
+def long_message_size(offsets: Indices, max_order: int) -> int:
+    """Returns the room that the longest n-gram of the texts may need for SHA-256: a whole text and its blanks."""
+    return int(np.diff(offsets).max(initial=0)) + max_order + hash_sha256.MAX_PADDING
 
 
 @numba.njit
-def featurize(  # type: ignore[no-untyped-def]
-    buffer, offsets, is_split, classes, max_order, num_buckets, powers, cache, message, counts, log_ratio, weights, num_ngrams
-):
-    is_sha256 = cache.size > 0
-    capacity = CHUNK + BLOCK + max_order
+def _new_scratch(max_order: int, long_message: Bytes) -> tuple[Tokens, Ngrams, Sha256Scratch]:
+    size = CHUNK + BLOCK + max_order
     tokens = Tokens(
-        np.empty(capacity, np.intp),
-        np.empty(capacity, np.intp),
-        np.empty(capacity, np.uint64),
-        np.empty(capacity, np.uint64),
+        np.empty(size, np.intp),
+        np.empty(size, np.intp),
+        np.empty(size, np.uint64),
+        np.empty(size, np.uint64),
     )
-    capacity *= max_order
+    size *= max_order
     ngrams = Ngrams(
-        np.empty(capacity, np.uint64),
-        np.empty(capacity, np.uint64),
-        np.empty(capacity, np.intp),
-        np.empty(capacity, np.intp),
-        np.empty(capacity, np.uint64),
-        np.empty(capacity, np.intp),
+        np.empty(size, np.uint64),
+        np.empty(size, np.uint64),
+        np.empty(size, np.intp),
+        np.empty(size, np.intp),
+        np.empty(size, np.uint64),
+        np.empty(size, np.intp),
     )
     lanes = hash_sha256.LANES
     scratch = Sha256Scratch(
-        message,
-        np.zeros((16, lanes), np.uint32),
+        long_message,
+        np.zeros(lanes * hash_sha256.LANE_STRIDE, np.uint8),
+        np.empty((16, lanes), np.uint32),
         np.empty((8, lanes), np.uint32),
         np.empty(lanes, np.intp),
     )
+    return tokens, ngrams, scratch
+
+
+@numba.njit
+def featurize(
+    texts: Texts,
+    hashing: Hashing,
+    counts: npt.NDArray[np.int64],
+    log_ratio: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    num_ngrams: npt.NDArray[np.int64],
+) -> None:
+    """Counts, or scores, the n-grams of a batch of texts.
+
+    Args:
+        texts: see `Texts`.
+        hashing: see `Hashing`.
+        counts: int64 [B], added to in place; or empty.
+        log_ratio: float64 [T, B]; T may be 0.
+        weights: float64 [N, T]; the sums over each text's n-grams are added, in the order of `Ngrams`.
+        num_ngrams: int64 [N], the result.
+    """
+    buffer, max_order, num_buckets = texts.buffer, hashing.max_order, hashing.num_buckets
+    tokens, ngrams, scratch = _new_scratch(max_order, hashing.long_message)
     carry = np.empty(3, np.uint64)
     found = np.empty(2, np.intp)
-    num_misses = 0
-    for text in range(offsets.size - 1):
-        position = offsets[text]
-        end = offsets[text + 1]
+    for text in range(num_ngrams.size):
+        position = texts.offsets[text]
+        end = texts.offsets[text + 1]
         carry[:] = 0
         found[:] = 0
         first = 0
         num_ngrams[text] = 0
         while position < end:
-            position = tokenize(buffer, position, end, is_split, classes, carry, tokens.starts, tokens.ends, found)
+            position = tokenize(
+                buffer, position, end, texts.is_split, texts.classes, carry, tokens.starts, tokens.ends, found
+            )
             last = found[1]
             for token in range(first, last):
                 tokens.hashes[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], FAST_V1)
-            if is_sha256:
+            if hashing.cache.size > 0:
                 for token in range(first, last):
                     tokens.checks[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], CHECK)
-                size = _cache_keys(tokens, first, last, max_order, cache, ngrams)
-                num_misses += _sha256_buckets(buffer, tokens, size, num_buckets, powers, cache, ngrams, scratch)
+                size = _cache_keys(tokens, first, last, max_order, hashing.cache, ngrams)
+                _sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
             else:
                 size = _fast_buckets(tokens, first, last, max_order, num_buckets, ngrams)
             num_ngrams[text] += size
@@ -200,7 +280,7 @@ def featurize(  # type: ignore[no-untyped-def]
                 for i in range(size):
                     weight += log_ratio[target, np.intp(ngrams.buckets[i])]
                 weights[text, target] = weight
-            # The last tokens begin n-grams that end in the next chunk; one more may be open.
+            # The last tokens begin n-grams that end in the next chunk; after them comes one that is still open, or none.
             first = min(max_order - 1, last)
             shift = last - first
             for token in range(found[0] - shift):
@@ -210,4 +290,3 @@ def featurize(  # type: ignore[no-untyped-def]
                 tokens.checks[token] = tokens.checks[shift + token]
             found[0] -= shift
             found[1] = first
-    return num_misses

@@ -1,6 +1,6 @@
-"""Texts as UTF-8 bytes and their tokens, as data-selection cuts them.
+r"""Texts as UTF-8 bytes and their tokens, as data-selection cuts them.
 
-`wordpunct` is `re.findall(r"\\w+|[^\\w\\s]+", text.lower())`; the kernel does it on UTF-8 bytes, with the table of
+`wordpunct` is `re.findall(r"\w+|[^\w\s]+", text.lower())`; the kernel does it on UTF-8 bytes, with the table of
 `character_classes` for what is not ASCII. `word_tokenize` is NLTK's function of that name on the lower-cased text; its
 tokens hold no white space, so joined by blanks they are a text that the kernel splits at the blanks.
 """
@@ -8,7 +8,7 @@ tokens hold no white space, so joined by blanks they are a text that the kernel 
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
@@ -16,6 +16,10 @@ import numpy.typing as npt
 
 from hir_transforms.numerics.ngram_intrinsics import (
     BLOCK,
+    PADDING,
+    Bytes,
+    Hashes,
+    Indices,
     blanks64,
     load64,
     lower_and_classify64,
@@ -33,7 +37,7 @@ _LAST_BIT = np.uint64(63)
 
 
 @functools.cache
-def character_classes() -> npt.NDArray[np.uint8]:
+def character_classes() -> Bytes:
     """Returns the class of every code point, uint8 [0x110000], by this Python's own `re` and `str`."""
     code_points = np.arange(sys.maxunicode + 1, dtype="<u4")
     code_points = np.delete(code_points, np.s_[0xD800:0xE000])  # surrogates are not text
@@ -68,8 +72,15 @@ def load_word_tokenizer() -> Callable[[str], list[str]]:
     return word_tokenize
 
 
-@numba.njit(inline="never")
-def _code_point(buffer, position):  # type: ignore[no-untyped-def]
+def join_encoded(texts: Sequence[bytes]) -> tuple[Bytes, Indices]:
+    """Returns the texts in one writable buffer with the padding that the kernel reads, and their N + 1 boundaries."""
+    boundaries = np.zeros(len(texts) + 1, np.intp)
+    np.cumsum([len(text) for text in texts], out=boundaries[1:])
+    return np.frombuffer(bytearray().join([*texts, bytes(PADDING)]), np.uint8), boundaries
+
+
+@numba.njit
+def _code_point(buffer: Bytes, position: int) -> int:
     """Decodes the character of two to four bytes that starts at `position`."""
     lead = np.intp(buffer[position])
     code = np.intp(buffer[position + 1]) & 0x3F
@@ -83,7 +94,7 @@ def _code_point(buffer, position):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def find_cased(buffer, offsets, classes, cased):  # type: ignore[no-untyped-def]
+def find_cased(buffer: Bytes, offsets: Indices, classes: Bytes, cased: npt.NDArray[np.bool_]) -> None:
     """Marks the texts with a character outside ASCII that `str.lower` changes; the kernel lower-cases ASCII itself.
 
     Args:
@@ -109,7 +120,17 @@ def find_cased(buffer, offsets, classes, cased):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def tokenize(buffer, position, end, is_split, classes, carry, starts, ends, counts):  # type: ignore[no-untyped-def]
+def tokenize(
+    buffer: Bytes,
+    position: int,
+    end: int,
+    is_split: bool,
+    classes: Bytes,
+    carry: Hashes,
+    starts: Indices,
+    ends: Indices,
+    counts: Indices,
+) -> int:
     """Finds tokens block by block until the text ends or the arrays may be full; lower-cases ASCII on the way.
 
     A token starts at a word (punctuation) byte after a byte that is not one, and ends before the next that is not one.

@@ -3,6 +3,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def same_bits(first: GaussianMixture | SufficientStatistics, second: GaussianMix
 # Log densities
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     num_components=st.integers(1, 30),
     num_features=st.integers(1, 40),
@@ -97,6 +98,23 @@ def test_log_densities_are_those_of_the_definition(
     scores = mixture.score_samples(rows)
 
     np.testing.assert_allclose(scores, logsumexp(joint_log_densities(mixture, rows), axis=1), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("means", "covariances", "row"),
+    [
+        pytest.param([1.743e16, 1.5687e16, -3.3117e16], [1e-6, 1e-5, 1e-5], 1.5687e16, id="a worse one is +inf"),
+        pytest.param([0.93e16, 2.79e16, -3.72e16], [1e-6, 1e-4, 1e-4], 0.93e16, id="the best one is -inf"),
+        pytest.param([1e30, -1e30, 0.0], [1.0, 1.0, 1.0], 1e30, id="all are NaN"),
+    ],
+)
+def test_log_density_where_float32_overflows(means: list[float], covariances: list[float], row: float) -> None:
+    mixture = GaussianMixture(np.full(3, 1 / 3), np.array(means)[:, None], np.array(covariances)[:, None])
+    rows = np.array([[row]])
+
+    scores = mixture.score_samples(rows)
+
+    np.testing.assert_allclose(scores, logsumexp(joint_log_densities(mixture, rows), axis=1), rtol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -153,6 +171,21 @@ def test_expectation_sums_responsibilities(dtype: type) -> None:
     np.testing.assert_allclose(statistics.sum_xx / xx_scales, responsibilities.T @ x**2, rtol=1e-12)
     assert statistics.log_likelihood / 2**36 == pytest.approx(log_densities.sum(), rel=1e-10)
     assert statistics.num_rows == 700
+
+
+@given(num_rows=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_sums_of_one_component_are_exact_sums_of_rounded_rows(num_rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = (rng.normal(size=(num_rows, 1)) * np.exp2(rng.uniform(-40, 0, size=(num_rows, 1)))).astype(np.float32)
+    values = rows[:, 0].tolist()
+    mixture, bounds = random_mixture(1, 1), RowBounds.from_rows(rows)
+
+    statistics = expectation(rows, mixture, bounds)
+
+    count_scale, x_scales, xx_scales = bounds.scales
+    assert statistics.counts[0] == len(values) * count_scale
+    assert statistics.sum_x[0, 0] == sum(round(Fraction(value) * int(x_scales[0])) for value in values)
+    assert statistics.sum_xx[0, 0] == sum(round(Fraction(value) ** 2 * int(xx_scales[0])) for value in values)
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,0 +1,64 @@
+"""The n-gram kernel as machine code, compiled once for a machine and kept on disk.
+
+numba keeps it beside this file, or in the user's cache directory where that is not writable, per processor model. It
+writes each file under a temporary name and moves it into place, and each of the two functions here has one signature,
+so processes that start at once write the same files: the first start may compile several times, never read half a file.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+from numba import types
+
+from hir_transforms.numerics import ngram_kernel, tokenizing
+
+_BYTES = types.Array(types.uint8, 1, "C")
+_OFFSETS = types.Array(types.intp, 1, "C")
+_HASHES = types.Array(types.uint64, 1, "C")
+_COUNTS = types.Array(types.int64, 1, "C")
+_FIND_CASED = types.void(_BYTES, _OFFSETS, _BYTES, types.Array(types.boolean, 1, "C"))
+_TEXTS = types.NamedTuple((_BYTES, _OFFSETS, types.boolean, _BYTES), ngram_kernel.Texts)
+_HASHING = types.NamedTuple((types.intp, types.intp, _HASHES, _HASHES, _BYTES), ngram_kernel.Hashing)
+_LOG_RATIO = types.Array(types.float64, 2, "C", readonly=True)
+_FEATURIZE = types.void(_TEXTS, _HASHING, _COUNTS, _LOG_RATIO, types.Array(types.float64, 2, "C"), _COUNTS)
+
+
+class MachineCode(NamedTuple):
+    """The compiled functions; see `tokenizing.find_cased` and `ngram_kernel.featurize`."""
+
+    find_cased: Callable[..., None]
+    featurize: Callable[..., None]
+
+
+def compile_cached(signature: Any, function: Callable[..., None]) -> Callable[..., None]:
+    """Compiles a function for one signature, or loads it; for this process alone where nothing can be written."""
+    try:
+        return numba.njit(signature, cache=True)(function)
+    except (OSError, RuntimeError):
+        return numba.njit(signature)(function)
+
+
+@functools.cache
+def machine_code() -> MachineCode:
+    """Returns the compiled functions, loaded from disk where an earlier process has compiled them."""
+    digest = hashlib.sha256()
+    for pattern in ("hash*.py", "ngram*.py", "tokenizing.py"):
+        for path in sorted(Path(__file__).parent.glob(pattern)):
+            digest.update(path.read_bytes())
+    # numba looks for changes in a compiled function's own file and in the values it closes over, not in the functions
+    # that it calls: with the digest among these values, a change in any module of the kernel compiles it anew.
+    sources = int.from_bytes(digest.digest()[:7])
+
+    def find_cased(buffer, offsets, classes, cased):  # type: ignore[no-untyped-def]
+        _ = sources
+        tokenizing.find_cased(buffer, offsets, classes, cased)
+
+    def featurize(texts, hashing, counts, log_ratio, weights, num_ngrams):  # type: ignore[no-untyped-def]
+        _ = sources
+        ngram_kernel.featurize(texts, hashing, counts, log_ratio, weights, num_ngrams)
+
+    return MachineCode(compile_cached(_FIND_CASED, find_cased), compile_cached(_FEATURIZE, featurize))

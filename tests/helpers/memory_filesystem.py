@@ -1,0 +1,101 @@
+"""An object store in the memory of this process, under the scheme `mem`."""
+
+import io
+import time
+from typing import ClassVar
+
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+
+
+class _Upload(io.BytesIO):
+    """As in real stores, the object is there when the upload is closed, also if that is because of an error."""
+
+    def __init__(self, url):
+        super().__init__()
+        self._url = url
+
+    def close(self):
+        if not self.closed:
+            MemoryFileSystem.put(self._url, self.getvalue())
+        super().close()
+
+
+class MemoryFileSystem(FileSystem):
+    """Objects by URL; there are no folders, and `rename` is a copy and a deletion.
+
+    Attributes:
+        objects: content by URL.
+        history: ("put" or "delete", URL) of every change.
+    """
+
+    objects: ClassVar[dict[str, bytes]] = {}
+    history: ClassVar[list[tuple[str, str]]] = []
+    _times: ClassVar[dict[str, float]] = {}
+
+    @classmethod
+    def clear(cls):
+        for memory in (cls.objects, cls.history, cls._times):
+            memory.clear()
+
+    @classmethod
+    def put(cls, url, content):
+        cls.objects[url] = content
+        cls._times[url] = time.time()
+        cls.history.append(("put", url))
+
+    @classmethod
+    def scheme(cls):
+        return "mem"
+
+    def join(self, basepath, *paths):
+        return "/".join([basepath.rstrip("/"), *(path.strip("/") for path in paths)])
+
+    def split(self, path):
+        head, _, tail = path.rpartition("/")
+        return head, tail
+
+    def mkdirs(self, path):
+        pass
+
+    def has_dirs(self):
+        return False
+
+    def _list(self, dir_or_prefix):
+        return [self.metadata(url) for url in list(self.objects) if url.startswith(dir_or_prefix)]
+
+    def create(self, path, mime_type="application/octet-stream", compression_type=None):
+        return _Upload(path)
+
+    def open(self, path, mime_type="application/octet-stream", compression_type=None):
+        return io.BytesIO(self._get(path))
+
+    def copy(self, source_file_names, destination_file_names):
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            self.put(destination, self._get(source))
+
+    def rename(self, source_file_names, destination_file_names):
+        self.copy(source_file_names, destination_file_names)
+        self.delete(source_file_names)
+
+    def exists(self, path):
+        return path in self.objects
+
+    def size(self, path):
+        return len(self._get(path))
+
+    def last_updated(self, path):
+        return self.metadata(path).last_updated_in_seconds
+
+    def metadata(self, path):
+        return FileMetadata(path, self.size(path), self._times[path])
+
+    def delete(self, paths):
+        for path in paths:
+            self._get(path)
+            del self.objects[path]
+            self.history.append(("delete", path))
+
+    def _get(self, path):
+        if path not in self.objects:
+            raise BeamIOError(f"no object {path}")
+        return self.objects[path]

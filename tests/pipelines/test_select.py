@@ -1,0 +1,333 @@
+"""`select` end to end on the local runner, against `data-selection`, scikit-learn and itself."""
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from data_selection import HashedNgramDSIR
+from sklearn.mixture import GaussianMixture as SklearnMixture
+
+from hir_transforms.embedding_shards import read_shard
+from hir_transforms.numerics.gmm import GaussianMixture
+from pipelines import select
+from pipelines.docstring_corpus import write_corpus
+
+SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """(raw, target): 200 and 40 real documents."""
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "docstrings", SIZES, 40)
+
+
+def run(raw, target, output, *flags, workers=1):
+    """Exit status of `select`; one worker runs in this process."""
+    arguments = [f"--raw={raw}", f"--target={target}", f"--output={output}", f"--direct_num_workers={workers}", *flags]
+    return select.run(arguments)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def selected_lines(output):
+    return [line for path in sorted(output.glob("part-*.jsonl")) for line in path.read_bytes().splitlines()]
+
+
+def scores(output):
+    shards = sorted((output.parent / f"{output.name}.work" / "scores").glob("*.parquet"))
+    table = [pq.read_table(shard) for shard in shards]
+    return {name: np.concatenate([part[name].to_numpy() for part in table]) for name in table[0].column_names}
+
+
+def manifest(output):
+    return json.loads((output / "manifest.json").read_text())
+
+
+def dsir(raw, target, tmp_path, k):
+    """(lines that `data-selection` selects with top_k, its weights, its lengths)."""
+    model = HashedNgramDSIR([str(raw)], [str(target)], str(tmp_path / "cache"), num_proc=1)
+    model.fit_importance_estimator(num_tokens_to_fit="all")
+    model.compute_importance_weights()
+    model.resample(str(tmp_path / "dsir"), k, cache_dir=str(tmp_path / "part"), top_k=True)
+    lines = [line for path in (tmp_path / "dsir").rglob("*.jsonl") for line in path.read_bytes().splitlines()]
+    weights, lengths = (
+        np.load(tmp_path / "cache" / name / "0.npy") for name in ("log_importance_weights", "perexample_metadata")
+    )
+    return lines, weights, lengths
+
+
+def test_alpha_one_top_k_selects_what_dsir_selects(corpus, tmp_path):
+    output = tmp_path / "out"
+    assert run(*corpus, output, "--num_to_sample=50", "--alpha=1", "--top_k", "--num_tokens_to_fit=all") == 0
+    lines, weights, lengths = dsir(*corpus, tmp_path, 50)
+    assert sorted(selected_lines(output)) == sorted(lines)
+    ours = scores(output)
+    np.testing.assert_allclose(ours["ngram"], weights, rtol=1e-9)
+    np.testing.assert_array_equal(ours["num_tokens"], lengths)
+    np.testing.assert_array_equal(ours["weight"], ours["ngram"])
+    counts = manifest(output)["counts"]
+    assert counts["short"] == (lengths < 100).sum()
+    assert counts["eligible"] == (lengths >= 100).sum()
+
+
+@pytest.mark.parametrize("flags", [[], ["--direct_runner_bundle_repeat=2"]], ids=["plain", "bundles run twice"])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_and_repeated_bundles_change_no_byte(corpus, tmp_path, workers, flags):
+    settings = ["--num_to_sample=30", "--alpha=1", "--num_shards=4"]
+    assert run(*corpus, tmp_path / "a", *settings) == 0
+    assert run(*corpus, tmp_path / "b", *settings, *flags, workers=workers) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
+
+
+def test_moving_the_dataset_changes_no_selected_line(corpus, tmp_path):
+    moved = tmp_path / "elsewhere" / "deeper"
+    moved.mkdir(parents=True)
+    raw = Path(shutil.copy(corpus[0], moved))
+    assert run(*corpus, tmp_path / "a", "--num_to_sample=30", "--alpha=1") == 0
+    assert run(raw, corpus[1], tmp_path / "b", "--num_to_sample=30", "--alpha=1") == 0
+    assert selected_lines(tmp_path / "a") == selected_lines(tmp_path / "b")
+
+
+def test_noise_comes_from_the_seed_and_only_without_top_k(corpus, tmp_path):
+    for name, flags in {"0": [], "1": ["--seed=1"], "top": ["--top_k"], "top 1": ["--top_k", "--seed=1"]}.items():
+        assert run(*corpus, tmp_path / name, "--num_to_sample=30", "--alpha=1", *flags) == 0
+    noise = {}
+    for name in ("0", "1", "top", "top 1"):
+        table = pq.read_table(tmp_path / name / "selection.parquet").to_pydict()
+        noise[name] = np.subtract(table["key"], table["weight"])
+    assert (noise["0"] != 0).all()
+    assert (noise["1"] != 0).all()
+    assert not set(noise["0"]) & set(noise["1"])
+    assert not noise["top"].any()
+    assert contents(tmp_path / "top")["part-00000-of-00001.jsonl"] == selected_bytes(tmp_path / "top 1")
+
+
+def selected_bytes(output):
+    return b"".join(path.read_bytes() for path in sorted(output.glob("part-*.jsonl")))
+
+
+def test_files_of_every_compression_give_the_documents_of_the_plain_one(corpus, tmp_path):
+    lines = corpus[0].read_bytes().splitlines(keepends=True)
+    parts = [b"".join(lines[start::4]) for start in range(4)]
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "0.jsonl.gz").write_bytes(gzip.compress(parts[0]))
+    (folder / "1.jsonl.bz2").write_bytes(bz2.compress(parts[1]))
+    (folder / "2.jsonl.xz").write_bytes(lzma.compress(parts[2]))
+    (folder / "3.jsonl.zst").write_bytes(zstandard.compress(parts[3]))
+    settings = ["--num_to_sample=30", "--alpha=1", "--top_k"]
+    assert run(*corpus, tmp_path / "plain", *settings) == 0
+    assert run(folder / "*.jsonl.*", corpus[1], tmp_path / "parts_out", *settings) == 0
+    assert sorted(selected_lines(tmp_path / "plain")) == sorted(selected_lines(tmp_path / "parts_out"))
+    in_order = [line.rstrip(b"\n") for part in parts for line in part.splitlines()]
+    places = [in_order.index(line) for line in selected_lines(tmp_path / "parts_out")]
+    assert places == sorted(places)
+
+
+@pytest.fixture(scope="module")
+def hybrid(corpus, tmp_path_factory):
+    """Output of a run with real embeddings, by two workers."""
+    output = tmp_path_factory.mktemp("hybrid") / "out"
+    assert run(*corpus, output, *HYBRID, workers=2) == 0
+    return output
+
+
+HYBRID = ["--num_to_sample=30", "--alpha=0.5", "--raw_components=8", "--target_components=3", "--gmm_max_iter=20"]
+
+
+def test_hybrid_weights_are_those_of_the_two_parts(hybrid):
+    columns = scores(hybrid)
+    np.testing.assert_allclose(columns["weight"], 0.5 * columns["ngram"] + 0.5 * columns["gmm"], rtol=1e-15)
+    work = hybrid.parent / "out.work"
+    shards = sorted((work / "embeddings" / "raw").glob("*.avro"))
+    rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))]).astype(np.float64)
+    assert rows.shape == (200, 384)
+    expected = sklearn_log_density(work / "gmm" / "target-0.npz", rows) - sklearn_log_density(
+        work / "gmm" / "raw.npz", rows
+    )
+    np.testing.assert_allclose(columns["gmm"], expected, rtol=1e-6)
+
+
+def sklearn_log_density(path, rows):
+    mixture = GaussianMixture.load(str(path))
+    model = SklearnMixture(mixture.num_components, covariance_type="diag")
+    model.weights_, model.means_, model.covariances_ = mixture.weights, mixture.means, mixture.covariances
+    model.precisions_cholesky_ = 1 / np.sqrt(mixture.covariances)
+    return model.score_samples(rows)
+
+
+def test_embeddings_are_those_of_the_model(corpus, hybrid):
+    from sentence_transformers import SentenceTransformer
+
+    from hir_transforms.embedding_model import find_model
+
+    texts = [json.loads(line)["text"] for line in corpus[1].read_bytes().splitlines()]
+    shards = sorted((hybrid.parent / "out.work" / "embeddings" / "target").glob("*.avro"))
+    rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))])
+    model = SentenceTransformer(find_model("all-MiniLM-L6-v2").location)
+    np.testing.assert_allclose(rows, model.encode(texts), atol=1e-5)
+
+
+def test_hybrid_result_does_not_depend_on_the_workers(corpus, hybrid, tmp_path):
+    assert run(*corpus, tmp_path / "out", *HYBRID) == 0
+    assert contents(tmp_path / "out") == contents(hybrid)
+    assert contents(tmp_path / "out.work") == contents(hybrid.parent / "out.work")
+
+
+def test_alpha_zero_reuses_embeddings_and_leaves_ngrams_out(corpus, hybrid, tmp_path, capsys):
+    work = tmp_path / "out.work"
+    shutil.copytree(hybrid.parent / "out.work", work)
+    settings = [flag for flag in HYBRID if "alpha" not in flag]
+    assert run(*corpus, tmp_path / "out", *settings, "--alpha=0", "--top_k") == 0
+    assert "embeddings/raw, gmm/raw, embeddings/target, gmm/target-0" in capsys.readouterr().err
+    columns = scores(tmp_path / "out")
+    assert np.isnan(columns["ngram"]).all()
+    eligible = columns["num_tokens"] >= 100
+    best = np.sort(columns["gmm"][eligible])[-30:]
+    chosen = pq.read_table(tmp_path / "out" / "selection.parquet")
+    np.testing.assert_array_equal(np.sort(chosen["weight"].to_numpy()), best)
+
+
+def test_more_components_than_documents_are_reduced_with_a_warning(corpus, hybrid, tmp_path, capsys):
+    shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
+    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=0.5", "--gmm_max_iter=2") == 0
+    warnings = capsys.readouterr().err
+    assert "1000 components" in warnings
+    assert "200 rows" in warnings
+    assert "50 components" in warnings
+    assert "40 rows" in warnings
+
+
+def test_a_second_run_computes_nothing_again(corpus, tmp_path, capsys):
+    work = f"--work_dir={tmp_path / 'work'}"
+    assert run(*corpus, tmp_path / "a", "--num_to_sample=30", "--alpha=1", work) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*")}
+    capsys.readouterr()
+    assert run(*corpus, tmp_path / "b", "--num_to_sample=20", "--alpha=1", "--seed=5", work) == 0
+    assert "not computed again: ngram, scores" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*")} == before
+    assert len(selected_lines(tmp_path / "b")) == 20
+
+
+def test_bad_lines_are_counted_and_kept_aside(corpus, tmp_path):
+    good = corpus[0].read_bytes().splitlines()
+    bad = [b"not json", b'{"other": "x"}', b'{"text": 3}', b'{"text": "\xff"}', b'["text"]']
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(b"\n".join([*good[:3], b"", *bad, b"   ", *good[3:]]))
+    assert run(raw, corpus[1], tmp_path / "out", "--num_to_sample=30", "--alpha=1", "--top_k") == 0
+    counts = manifest(tmp_path / "out")["counts"]
+    assert counts["read"] == len(good) + len(bad)
+    assert counts["rejected"] == len(bad)
+    assert counts["read"] == counts["rejected"] + counts["short"] + counts["duplicate"] + counts["eligible"]
+    files = sorted((tmp_path / "out" / "rejected").glob("*.jsonl"))
+    rejects = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    content = raw.read_bytes()
+    for reject, line in zip(rejects, bad, strict=True):
+        assert reject["file"] == str(raw)
+        assert content[reject["offset"] :].startswith(line)
+        assert reject["excerpt"] == line.decode(errors="replace")
+    reasons = [reject["reason"] for reject in rejects]
+    assert reasons == [
+        "not JSON",
+        "no field 'text'",
+        "field 'text' is not a string",
+        "invalid UTF-8",
+        "not a JSON object",
+    ]
+
+
+def test_output_is_as_its_manifest_says(corpus, tmp_path):
+    output = tmp_path / "out"
+    flags = ["--num_to_sample=31", "--alpha=1", "--num_shards=4", "--compression=gzip"]
+    assert run(*corpus, output, *flags) == 0
+    shards = manifest(output)["shards"]
+    assert [shard["name"] for shard in shards] == [f"part-{i:05d}-of-00004.jsonl.gz" for i in range(4)]
+    lines = []
+    for shard in shards:
+        stored = (output / shard["name"]).read_bytes()
+        assert hashlib.sha256(stored).hexdigest() == shard["sha256"]
+        assert len(stored) == shard["bytes"]
+        part = gzip.decompress(stored).splitlines()
+        assert len(part) == shard["documents"]
+        lines += part
+    table = pq.read_table(output / "selection.parquet").to_pydict()
+    content = corpus[0].read_bytes()
+    places = zip(table["offset"], table["length"], strict=True)
+    assert lines == [content[offset : offset + length] for offset, length in places]
+    assert table["offset"] == sorted(table["offset"])
+    assert set(table["file"]) == {str(corpus[0])}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--raw=/nowhere/*.jsonl"], "--raw: no file matches /nowhere/*.jsonl"),
+        (["--num_to_sample=0"], "--num_to_sample: must be at least 1, not 0"),
+        (["--alpha=1.5"], "--alpha: must be between 0 and 1, not 1.5"),
+        (["--tokenizer=words"], "--tokenizer must be one of wordpunct, word_tokenize, not 'words'"),
+        (["--alpha=0.5", "--embedding_model=/nowhere/model"], "--embedding_model: no model '/nowhere/model'"),
+        (["--num_to_sampel=3"], "unknown flag --num_to_sampel=3; did you mean --num_to_sample?"),
+        (["--num_to_sample=201"], "201 documents asked for, but only"),
+    ],
+    ids=["raw", "number", "alpha", "tokenizer", "model", "flag", "too few"],
+)
+def test_errors_take_one_line_and_leave_no_output(corpus, tmp_path, capsys, flags, message):
+    status = run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=1", *flags)
+    assert status == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("hir select: error: ")
+    assert message in lines[0]
+    assert not list(tmp_path.glob("out/**/*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b'{"text": ""}\n', b"no json\n"])
+def test_an_empty_target_is_an_error_before_any_work(corpus, tmp_path, capsys, content):
+    target = tmp_path / "target.jsonl"
+    target.write_bytes(content)
+    assert run(corpus[0], target, tmp_path / "out", "--num_to_sample=30", "--alpha=1") == 2
+    assert f"--target: no text in {target}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_existing_output_is_kept_unless_told_otherwise(corpus, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert run(*corpus, output, "--num_to_sample=30", "--alpha=1") == 0
+    before = contents(output)
+    assert run(*corpus, output, "--num_to_sample=20", "--alpha=1") == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    assert run(*corpus, output, "--num_to_sample=500", "--alpha=1", "--overwrite") == 2
+    assert contents(output) == before
+    assert run(*corpus, output, "--num_to_sample=20", "--alpha=1", "--overwrite") == 0
+    assert len(selected_lines(output)) == 20
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.work"}
+
+
+def test_overwrite_keeps_off_a_folder_of_something_else(corpus, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=1", "--overwrite") == 2
+    assert "holds other files than a selection" in capsys.readouterr().err
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+def test_the_command_reports_an_error_of_a_worker_process_in_one_line(corpus, tmp_path):
+    command = [sys.executable, "-m", "pipelines.select", f"--raw={corpus[0]}", f"--target={corpus[1]}"]
+    flags = [f"--output={tmp_path / 'out'}", "--num_to_sample=1000", "--alpha=1"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "1000 documents asked for, but only" in done.stderr

@@ -1,0 +1,119 @@
+import io
+import json
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.util import assert_that
+from data_selection.hashed_ngram_dsir import get_ngram_counts
+
+from hir_transforms.datasets import Dataset
+from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
+from hir_transforms.ngram_sampling import NgramSample, needs_sampling, sampled_tasks
+from hir_transforms.numerics.ngram_estimator import NgramEstimator
+from hir_transforms.numerics.ngrams import NgramSettings
+from hir_transforms.reading import DocumentReader
+from hir_transforms.stages import Stage
+
+WORDS = ["alice", "went", "down", "the", "Rabbit", "hole", "Ünïcode", "兔子", "42", "İstanbul", ",", ".", "!", "?"]
+
+
+def texts(count, seed):
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.choice(WORDS, size)) for size in generator.integers(0, 200, count)]
+
+
+def write(path, documents):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="utf-8")
+
+
+def dataset(role, path):
+    return Dataset(role, (str(path),))
+
+
+def dsir_counts(documents, n, buckets):
+    return sum(get_ngram_counts(text, n=n, num_buckets=buckets) for text in documents)
+
+
+@pytest.mark.parametrize(("n", "buckets", "smoothing"), [(1, 100, 0.0), (2, 10_000, 0.0), (3, 997, 0.5)])
+def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
+    raw, target = texts(300, 0), texts(50, 1)
+    for part in range(3):
+        write(tmp_path / f"raw-{part}.jsonl", raw[part::3])
+    write(tmp_path / "target.jsonl", target)
+    datasets = [dataset("raw", tmp_path / "raw-*.jsonl"), dataset("target", tmp_path / "target.jsonl")]
+    stage = Stage.create("ngram", str(tmp_path / "work"), {}, datasets)
+    settings = NgramSettings(n, buckets)
+    raw_counts, target_counts = (dsir_counts(documents, n, buckets) for documents in (raw, target))
+    p_raw = raw_counts / raw_counts.sum()
+    p_target = (target_counts + smoothing) / (target_counts.sum() + smoothing * buckets)
+    expected = np.log(p_target + 1e-8) - np.log(p_raw + 1e-8)
+
+    def check(estimators: list[NgramEstimator]) -> None:
+        (estimator,) = estimators
+        np.testing.assert_array_equal(estimator.raw_counts, raw_counts)
+        np.testing.assert_array_equal(estimator.target_counts, [target_counts])
+        np.testing.assert_allclose(estimator.log_ratio, [expected], rtol=1e-12, atol=1e-12)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        fitted = pipeline | FitNgramEstimator(
+            stage, *datasets, settings, sample=None, target_laplace_smoothing=smoothing
+        )
+        assert_that(fitted, check)
+    check([load_estimator(stage)])
+    counts = stage.counts()
+    assert counts["raw"]["documents"] == 300
+    assert counts["raw"]["ngrams"] == raw_counts.sum()
+    saved = io.BytesIO()
+    load_estimator(stage).save(saved)
+    assert saved.getvalue() == (tmp_path / "work" / "ngram" / "estimator.npz").read_bytes()
+
+
+@pytest.fixture
+def large(tmp_path):
+    """About 10 MB in two plain files and a compressed one."""
+    import gzip
+
+    documents = texts(20_000, 2)
+    write(tmp_path / "raw-0.jsonl", documents[:12_000])
+    write(tmp_path / "raw-1.jsonl", documents[12_000:16_000])
+    write(tmp_path / "raw-2.jsonl", documents[16_000:])
+    (tmp_path / "raw-2.jsonl.gz").write_bytes(gzip.compress((tmp_path / "raw-2.jsonl").read_bytes()))
+    (tmp_path / "raw-2.jsonl").unlink()
+    return dataset("raw", tmp_path / "raw-*")
+
+
+def sampled_documents(source, num_ngrams, seed=0):
+    reader = DocumentReader(source)
+    tasks = list(sampled_tasks(source, NgramSettings(), NgramSample(num_ngrams, seed)))
+    groups = [group for task in tasks for group in reader.read(task)]
+    return {(batch.file.name, batch.block): batch.texts for group in groups for batch in group.batches}
+
+
+def test_a_sample_holds_about_as_many_ngrams_as_asked_for(large):
+    everything = sampled_documents(large, 10**12)
+    total = sum(dsir_ngrams(documents) for documents in everything.values())
+    sample = sampled_documents(large, total // 3)
+    assert set(sample) < set(everything)
+    assert {name for name, _ in sample} == {"raw-0.jsonl", "raw-1.jsonl", "raw-2.jsonl.gz"}
+    assert sum(map(dsir_ngrams, sample.values())) == pytest.approx(total / 3, rel=0.4)
+    for key, documents in sample.items():
+        assert documents == everything[key]
+
+
+def dsir_ngrams(documents):
+    return sum(max(0, 2 * len(text.split()) - 1) for text in documents)
+
+
+def test_a_sample_does_not_depend_on_where_the_files_are_or_their_order(large, tmp_path):
+    files = [file.path for file in large.list_files()]
+    other_order = Dataset("raw", tuple(reversed(files)))
+    assert sampled_documents(other_order, 500_000) == sampled_documents(large, 500_000)
+    assert sampled_documents(large, 500_000, seed=1).keys() != sampled_documents(large, 500_000).keys()
+
+
+def test_a_small_corpus_needs_no_sampling(large):
+    files = large.list_files()
+    settings = NgramSettings()
+    assert needs_sampling(1_000_000, settings, files)
+    assert not needs_sampling(10**9, settings, files)

@@ -1,0 +1,213 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hir_transforms.errors import UserError
+from hir_transforms.parsing import BadLineError, TextParser, is_utf8, parse_block
+from hir_transforms.records import SourceFile
+
+FILE = SourceFile(3, "/data/a.jsonl", "a.jsonl", 1, 0.0)
+PARSER = TextParser("text")
+FIELDS = st.sampled_from(["text", "täxt", "日本", "a b", "text2", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers(-(10**30), 10**30) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | FIELDS, inner, max_size=3),
+    max_leaves=8,
+)
+RECORDS = st.dictionaries(FIELDS, st.text() | VALUES, max_size=4) | VALUES
+LINES = st.builds(
+    lambda record, ascii_only, separators: json.dumps(record, ensure_ascii=ascii_only, separators=separators).encode(),
+    RECORDS,
+    st.booleans(),
+    st.sampled_from([(",", ":"), (", ", ": "), (" , ", "\t:\r")]),
+)
+TOKENS = [
+    "\\ud800",
+    "\\udc00",
+    "\\u0074",
+    "\\n",
+    "\\x",
+    "true",
+    "null",
+    "NaN",
+    "Infinity",
+    "text",
+    "\x01",
+    "\x7f",
+    "\ufeff",
+]
+PIECES = st.sampled_from([*'"\\{}[],:01-.e+', *TOKENS]).map(str.encode) | st.binary(min_size=1, max_size=2)
+MUTATIONS = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 3), PIECES), max_size=4)
+
+
+def mutated(line, mutations):
+    for position, removed, inserted in mutations:
+        start = position % (len(line) + 1)
+        line = line[:start] + inserted + line[start + removed :]
+    return line
+
+
+def text_by_json(line, field):
+    """The text that Python's `json` finds in a line, or None where there is none."""
+    try:
+        text = json.loads(line.decode("utf-8-sig"))[field]
+        return text if text.encode() is not None else None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def text_by_parser(line, field):
+    if not is_utf8(line):
+        return None
+    try:
+        return TextParser(field).parse(line)
+    except BadLineError:
+        return None
+
+
+def parse(data, base=0, max_document_bytes=10_000):
+    return parse_block(PARSER, FILE, 5, data, base, max_document_bytes=max_document_bytes)
+
+
+def reason(line):
+    batch, (reject,) = parse(line)
+    assert batch.texts == []
+    return reject.reason
+
+
+@settings(max_examples=300)
+@given(LINES, FIELDS)
+def test_json_is_read_as_python_reads_it(line, field):
+    assert text_by_parser(line, field) == text_by_json(line, field)
+
+
+@settings(max_examples=600)
+@given(LINES, MUTATIONS, st.sampled_from(["text", "täxt"]))
+def test_broken_json_is_judged_as_python_judges_it(line, mutations, field):
+    line = mutated(line, mutations)
+    assert text_by_parser(line, field) == text_by_json(line, field)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b'{"text":"a"}', "a"),
+        (b'\xef\xbb\xbf{"text":"a"}', "a"),
+        (b' {"text":"a"}\t\r', "a"),
+        (b'{"text":""}', ""),
+        (b'{"text":"\\u0000\\ud83d\\ude00"}', "\0😀"),
+        (b'{"\\u0074ext":"a"}', "a"),
+        (b'{"text":"a","x":NaN,"y":-Infinity}', "a"),
+        (b'{"text":"a","x":"\\ud800"}', "a"),
+        (b'{"text":"a","\\udc00":1}', "a"),
+        (b'{"text":"a","text":"b"}', "b"),
+        (b'{"text":1,"text":"a"}', "a"),
+        (b'{"text":"a","x":{"text":"b"}}', "a"),
+        (b'{"text":"a","x":1e999}', "a"),
+    ],
+)
+def test_accepted(line, text):
+    assert PARSER.parse(line) == text == text_by_json(line, "text")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'{"text":"a"', "not JSON"),
+        (b'{"text":"a"}{"text":"b"}', "not JSON"),
+        (b'{"text":"a","x":01}', "not JSON"),
+        (b'{"text":"a\x01"}', "not JSON"),
+        (b"text", "not JSON"),
+        (b"[" * 9_000, "not JSON"),
+        (b"\xef\xbb\xbf", "not JSON"),
+        (b'["text"]', "not a JSON object"),
+        (b'"text"', "not a JSON object"),
+        (b"NaN", "not a JSON object"),
+        (b'{"Text":"a"}', "no field 'text'"),
+        (b"{}", "no field 'text'"),
+        (b'{"text":null}', "field 'text' is not a string"),
+        (b'{"text":["a"]}', "field 'text' is not a string"),
+        (b'{"text":"a","text":1}', "field 'text' is not a string"),
+        (b'{"text":"\\udc00"}', "field 'text' has a lone surrogate"),
+        (b'{"text":"a","x":"\xff"}', "invalid UTF-8"),
+        (b'{"text":"\xed\xa0\x80"}', "invalid UTF-8"),
+        (b'{"text":"a"}\xc3', "invalid UTF-8"),
+        (b'{"text":"' + b"a" * 10_000 + b'"}', "longer than 10000 bytes"),
+    ],
+)
+def test_reason_of_a_reject(line, expected):
+    assert reason(line) == expected
+
+
+@pytest.mark.parametrize("field", ['a"b', "a\\b", "a\nb"])
+def test_a_field_name_that_cannot_be_asked_for(field):
+    with pytest.raises(UserError, match="--text_field"):
+        TextParser(field)
+
+
+@given(st.binary())
+def test_is_utf8(data):
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        assert not is_utf8(data)
+    else:
+        assert is_utf8(data)
+
+
+@given(st.lists(st.builds(mutated, LINES, MUTATIONS) | st.sampled_from([b"", b" \t\r"])), st.integers(0, 2**40))
+@example([], 0)
+def test_every_line_that_is_not_blank_is_a_document_or_a_reject(lines, base):
+    data = b"\n".join(lines)
+    lines = data.split(b"\n")
+    offsets = base + np.cumsum([0, *(len(line) + 1 for line in lines)])
+    places = [(offset, line) for offset, line in zip(offsets.tolist(), lines, strict=False) if line.strip()]
+    documents = [
+        (offset, len(line), text) for offset, line in places if (text := text_by_json(line, "text")) is not None
+    ]
+
+    batch, rejects = parse(data, base)
+
+    assert (batch.file, batch.block) == (FILE, 5)
+    assert list(zip(batch.offsets.tolist(), batch.lengths.tolist(), batch.texts, strict=True)) == documents
+    assert batch.offsets.dtype == batch.lengths.dtype == np.int64
+    rejected = {offset for offset, _ in places} - {offset for offset, _, _ in documents}
+    assert [reject.offset for reject in rejects] == sorted(rejected)
+    assert {reject.file for reject in rejects} <= {FILE.path}
+
+
+def test_a_line_of_the_largest_length_is_kept():
+    line = b'{"text":"a"}'
+    assert parse(line, max_document_bytes=len(line))[0].texts == ["a"]
+    assert parse(line + b"\n", max_document_bytes=len(line))[0].texts == ["a"]
+    assert parse(line, max_document_bytes=len(line) - 1)[0].texts == []
+
+
+def test_a_long_line_cut_within_a_character_does_not_spoil_its_block():
+    batch, rejects = parse(b'{"text":"\xc3\xa9"}\n' + b"x" * 20 + b"\xc3", max_document_bytes=20)
+    assert batch.texts == ["é"]
+    assert [reject.reason for reject in rejects] == ["longer than 20 bytes"]
+
+
+def test_invalid_utf8_spoils_its_line_only():
+    batch, rejects = parse(b'{"text":"\xc3\xa9"}\n{"text":"\xff"}\n{"text":"b"}')
+    assert batch.texts == ["é", "b"]
+    assert [(reject.offset, reject.reason) for reject in rejects] == [(14, "invalid UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("line", "excerpt"),
+    [
+        (b"short", "short"),
+        (b"x" * 300, "x" * 200),
+        ("é".encode() * 300, "é" * 200),
+        ("😀".encode() * 300, "😀" * 200),
+        (b"\xff" + b"y" * 300, "\ufffd" + "y" * 199),
+    ],
+)
+def test_a_reject_shows_the_first_200_characters(line, excerpt):
+    _, (reject,) = parse(line)
+    assert reject.excerpt == excerpt
