@@ -23,7 +23,10 @@ _WRITERS: dict[str, tuple[str, Callable[[BinaryIO], AbstractContextManager[Binar
     "none": ("", contextlib.nullcontext),
     # The time and name fields of a gzip header would make equal content differ.
     "gzip": (".gz", lambda raw: cast(BinaryIO, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0))),
-    "zstd": (".zst", lambda raw: cast(BinaryIO, zstandard.ZstdCompressor().stream_writer(raw, closefd=False))),
+    "zstd": (
+        ".zst",
+        lambda raw: cast(BinaryIO, zstandard.ZstdCompressor(write_checksum=True).stream_writer(raw, closefd=False)),
+    ),
 }
 COMPRESSIONS = tuple(_WRITERS)
 DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)

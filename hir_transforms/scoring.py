@@ -97,6 +97,8 @@ class _ScoreDocumentsDoFn(beam.DoFn):
     def process(
         self, task: ReadTask, estimator: NgramEstimator | None, mixtures: MixturePair | None
     ) -> Iterator[ScoreShard]:
+        if estimator is not None:
+            estimator.require(self._settings)
         columns: dict[str, list[np.ndarray]] = {}
         files: dict[str, SourceFile] = {}
         rejects = []

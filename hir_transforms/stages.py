@@ -14,6 +14,7 @@ from hir_transforms.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+_STARTED = "started"
 
 
 def to_json(content: Any) -> bytes:
@@ -77,9 +78,19 @@ class Stage:
             raise ValueError(f"{self.folder} is not complete")
         return manifest["counts"]
 
-    def clear(self) -> None:
-        """Removes what an earlier run with other settings, or one that died, left here."""
-        storage.remove_folder(self.folder)
+    def prepare(self) -> None:
+        """Makes the folder ready for a run.
+
+        What a run with the same fingerprint left when it died is kept, but for its temporary files: it is what this
+        run would write. All else is removed.
+        """
+        marker = self.path(_STARTED)
+        started = self.fingerprint.encode()
+        if storage.exists(marker) and storage.read_bytes(marker) == started:
+            storage.remove_temporary_files(self.folder)
+        else:
+            storage.remove_folder(self.folder)
+            storage.write_bytes(marker, started)
 
     def write_manifest(self, counts: Mapping[str, Any]) -> None:
         """Declares the stage complete; raises `UserError` if an input changed while it ran."""

@@ -19,6 +19,8 @@ from hir_transforms.errors import UserError
 _SPOOL_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
 
+_TEMPORARY = ".tmp-"
+
 
 def join(folder: str, *names: str) -> str:
     """Path of a file in a folder."""
@@ -73,7 +75,7 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(spooled, uploaded, _COPY_BYTES)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+    temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -117,6 +119,14 @@ def remove_folder(folder: str) -> None:
             shutil.rmtree(folder)
     elif paths := list_folder(folder):
         FileSystems.delete(paths)
+
+
+def remove_temporary_files(folder: str) -> None:
+    """Deletes what `atomic_write` leaves below a folder when its process is killed."""
+    if is_local(folder):  # elsewhere it leaves nothing
+        for path in list_folder(folder):
+            if _TEMPORARY in os.path.basename(path):
+                os.remove(path)
 
 
 def publish_folder(temporary: str, final: str, *, last: str) -> None:

@@ -71,6 +71,10 @@ class SelectOptions(PipelineOptions):
         embeddings.add_argument("--gmm_tol", type=float, default=1e-3, metavar="T", help="EM tolerance [0.001]")
 
 
+# Beam's own default is one worker; 0 means one for each core. A later flag wins.
+_DEFAULTS = ("--direct_num_workers=0",)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
@@ -96,8 +100,11 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
-        raise UserError(f"unknown flag {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
-    return options_class(list(argv))
+        hint = f"; did you mean {close[0]}?" if close else ""
+        if not unknown[0].startswith("-"):
+            hint = "; put patterns in quotes, so that the shell leaves them alone"
+        raise UserError(f"unknown flag {unknown[0]}{hint}")
+    return options_class([*_DEFAULTS, *argv])
 
 
 def select_config(options: SelectOptions) -> SelectConfig:

@@ -16,8 +16,10 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from hir_transforms.errors import find_user_error
 
 
-def choose_runner(options: PipelineOptions) -> PipelineRunner | str | None:
+def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
     """The runner that the options name; the default is Beam's local runner with one process a core.
+
+    There are never more processes than `pieces` of work, and one does its work in this process.
 
     `DirectRunner` may hand a pipeline to a Prism server that it downloads, with a single Python process, so the local
     runner is named outright.
@@ -30,8 +32,8 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str | None:
         return "DirectRunner"
     # The runner raises what its worker logs as well: an error is shown once, by `run_main`.
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
-    if not direct.direct_num_workers or direct.direct_num_workers < 0:
-        direct.direct_num_workers = multiprocessing.cpu_count()
+    if direct.direct_num_workers == 0:
+        direct.direct_num_workers = max(1, min(multiprocessing.cpu_count(), pieces))
     if direct.direct_num_workers == 1:
         return FnApiRunner()
     # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.
@@ -47,6 +49,9 @@ def run_main(command: str, main: Callable[[], None]) -> int:
     """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
     try:
         main()
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; the same command goes on with what is finished", file=sys.stderr)
+        return 1
     except Exception as error:
         message = find_user_error(error)
         if message is None:

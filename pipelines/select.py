@@ -14,7 +14,7 @@ from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import find_model
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
-from hir_transforms.planning import plan_tasks
+from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Reject
 from hir_transforms.stages import MANIFEST
@@ -51,22 +51,32 @@ def check_not_empty(dataset: Dataset) -> None:
     raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
 
 
+def prepare_featurizer(config: SelectConfig) -> None:
+    """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
+    try:
+        warm_up(config.ngram_settings)
+    except ValueError as error:
+        raise UserError(f"--tokenizer: {error}") from None
+
+
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
     check_inputs(config)
     model = find_model(config.embedding_model) if config.uses_embeddings else None
-    warm_up(config.ngram_settings)
     stages = plan_stages(config, model)
     missing = [stage for stage in stages.all() if stage.manifest() is None]
     for stage in missing:
-        stage.clear()
+        stage.prepare()
     if unchanged := [stage.name for stage in stages.all() if stage not in missing]:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
+    if stages.scores in missing:
+        prepare_featurizer(config)
     # Beside its final place, so that one rename moves it.
     temporary = f"{config.output}.incomplete"
     storage.remove_folder(temporary)
-    pipeline = beam.Pipeline(runner=choose_runner(options), options=options)
+    pieces = -(-estimated_bytes(config.raw.list_files()) // MIN_BLOCK_SIZE)
+    pipeline = beam.Pipeline(runner=choose_runner(options, pieces), options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
     pipeline.run().wait_until_finish()
     report(config, stages)

@@ -26,7 +26,7 @@ def new_cache(num_sets: int) -> Hashes:
 
 
 @numba.njit
-def _set_start(cache: Hashes, key: np.uint64) -> int:
+def _set_start(cache: Hashes, key: np.uint64) -> np.intp:
     return np.intp(multiply_high(key, np.uint64(cache.size // _SET_SIZE))) * _SET_SIZE
 
 

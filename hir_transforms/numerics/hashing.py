@@ -1,7 +1,8 @@
 """Hashes of tokens and n-grams, and buckets from hashes.
 
-`fast-v1` hashes an n-gram of tokens t(1) ... t(k), UTF-8 bytes, in 64 bits. With fold(a, b) = the high xor the low half
-of the 128-bit product a b, and w(1) ... w(m) the eight-byte little-endian words of a token, the last filled with zeros:
+`fast-v1` hashes an n-gram of tokens t(1) ... t(k), UTF-8 bytes, in 64 bits. With fold(a, b) = the high xor the low
+half of the 128-bit product a b, and w(1) ... w(m) the eight-byte little-endian words of a token, the last filled with
+zeros:
 
     token(t) = h(m),  h(0) = C0 xor the number of bytes,  h(i) = fold(h(i-1) xor w(i), C1)
     g(1) = token(t(k)),  g(j+1) = fold(g(j) xor C2, token(t(k-j)) xor C3)

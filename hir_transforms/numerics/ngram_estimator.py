@@ -127,11 +127,9 @@ class NgramEstimator:
             if version != FORMAT_VERSION:
                 raise ValueError(f"the n-gram estimator file has format version {version}, not {FORMAT_VERSION}")
             settings = NgramSettings(**description["settings"])
-            algorithm = description["hash_algorithm"]
-            if algorithm != HASH_ALGORITHMS[settings.hash]:
-                raise ValueError(
-                    f"the n-gram estimator was fitted with hash algorithm {algorithm}, not {HASH_ALGORITHMS[settings.hash]}"
-                )
+            fitted, known = description["hash_algorithm"], HASH_ALGORITHMS[settings.hash]
+            if fitted != known:
+                raise ValueError(f"the n-gram estimator was fitted with hash algorithm {fitted}, not {known}")
             return cls(
                 arrays["raw_counts"],
                 arrays["target_counts"],

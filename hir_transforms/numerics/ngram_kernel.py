@@ -16,7 +16,7 @@ from hir_transforms.numerics.hashing import CHECK, FAST_V1, extend_ngram, fast_b
 from hir_transforms.numerics.ngram_intrinsics import BLOCK, Bytes, Hashes, Indices, load64, load_tail, store64
 from hir_transforms.numerics.tokenizing import tokenize
 
-CHUNK = 256  # tokens; the hashes of a chunk and its cache lines stay in the processor's first-level cache
+CHUNK = 512  # tokens; the hashes of a chunk and its cache lines stay in the second-level cache of any processor
 _BLANK = np.uint8(0x20)
 
 
@@ -143,7 +143,7 @@ def _spell(buffer: Bytes, tokens: Tokens, first: int, last: int, messages: Bytes
 def _spelled_size(tokens: Tokens, first: int, last: int) -> int:
     size = last - first
     for token in range(first, last + 1):
-        size += tokens.ends[token] - tokens.starts[token]
+        size += int(tokens.ends[token]) - int(tokens.starts[token])
     return size
 
 
@@ -167,12 +167,11 @@ def _sha256_buckets(
         bucket = hash_cache.look_up(hashing.cache, ngrams.keys[i], ngrams.checks[i])
         ngrams.buckets[i] = bucket
         ngrams.missing[num_missing] = i
-        num_missing += np.intp(bucket == hash_cache.ABSENT)
+        num_missing += int(bucket == hash_cache.ABSENT)
     lane = 0
     for j in range(num_missing):
         i = ngrams.missing[j]
-        first = ngrams.first_tokens[i]
-        last = ngrams.last_tokens[i]
+        first, last = ngrams.first_tokens[i], ngrams.last_tokens[i]
         length = _spelled_size(tokens, first, last)
         if length <= hash_sha256.MAX_LANE_BYTES:
             hash_sha256.clear_lane(scratch.messages, lane)
@@ -180,17 +179,15 @@ def _sha256_buckets(
             hash_sha256.finish_lane(scratch.messages, lane, length)
             scratch.lane_ngrams[lane] = i
             lane += 1
-            if lane == hash_sha256.LANES:
-                _finish_lanes(lane, hashing, ngrams, scratch)
-                lane = 0
         else:
             _spell(buffer, tokens, first, last, scratch.long_message, 0)
             hash_sha256.sha256(scratch.long_message, length, scratch.digests)
             bucket = sha256_bucket(scratch.digests, 0, hashing.powers, hashing.num_buckets)
             hash_cache.remember(hashing.cache, ngrams.keys[i], ngrams.checks[i], bucket)
             ngrams.buckets[i] = bucket
-    if lane > 0:
-        _finish_lanes(lane, hashing, ngrams, scratch)
+        if lane == hash_sha256.LANES or (lane > 0 and j == num_missing - 1):
+            _finish_lanes(lane, hashing, ngrams, scratch)
+            lane = 0
 
 
 def long_message_size(offsets: Indices, max_order: int) -> int:
@@ -228,6 +225,21 @@ def _new_scratch(max_order: int, long_message: Bytes) -> tuple[Tokens, Ngrams, S
 
 
 @numba.njit
+def _keep_last(tokens: Tokens, found: Indices, count: int) -> np.intp:
+    """Moves the last complete tokens, `count` at most, and the open one if any to the front; returns how many."""
+    kept = min(np.intp(count), found[1])
+    shift = found[1] - kept
+    for token in range(found[0] - shift):
+        tokens.starts[token] = tokens.starts[shift + token]
+        tokens.ends[token] = tokens.ends[shift + token]
+        tokens.hashes[token] = tokens.hashes[shift + token]
+        tokens.checks[token] = tokens.checks[shift + token]
+    found[0] -= shift
+    found[1] = kept
+    return kept
+
+
+@numba.njit
 def featurize(
     texts: Texts,
     hashing: Hashing,
@@ -255,7 +267,7 @@ def featurize(
         end = texts.offsets[text + 1]
         carry[:] = 0
         found[:] = 0
-        first = 0
+        first = found[1]
         num_ngrams[text] = 0
         while position < end:
             position = tokenize(
@@ -280,13 +292,4 @@ def featurize(
                 for i in range(size):
                     weight += log_ratio[target, np.intp(ngrams.buckets[i])]
                 weights[text, target] = weight
-            # The last tokens begin n-grams that end in the next chunk; after them comes one that is still open, or none.
-            first = min(max_order - 1, last)
-            shift = last - first
-            for token in range(found[0] - shift):
-                tokens.starts[token] = tokens.starts[shift + token]
-                tokens.ends[token] = tokens.ends[shift + token]
-                tokens.hashes[token] = tokens.hashes[shift + token]
-                tokens.checks[token] = tokens.checks[shift + token]
-            found[0] -= shift
-            found[1] = first
+            first = _keep_last(tokens, found, max_order - 1)

@@ -1,8 +1,8 @@
 """The n-gram kernel as machine code, compiled once for a machine and kept on disk.
 
-numba keeps it beside this file, or in the user's cache directory where that is not writable, per processor model. It
-writes each file under a temporary name and moves it into place, and each of the two functions here has one signature,
-so processes that start at once write the same files: the first start may compile several times, never read half a file.
+numba keeps it, for each processor model, beside this file, or in the user's cache directory where that is not
+writable. It writes each file under a temporary name and moves it into place, and each of the two functions here has
+one signature: of processes that start at once several may compile, each on its own core, and none reads half a file.
 """
 
 import functools

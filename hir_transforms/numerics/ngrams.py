@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 TOKENIZERS = ("wordpunct", "word_tokenize")
-# The algorithm behind each name of `hash`. Fitted files record it, so that a later one cannot be mistaken for this one.
+# The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
 HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v1"}
 MAX_NGRAMS = 10
 MAX_NUM_BUCKETS = 2**24
@@ -95,10 +95,9 @@ class NgramFeaturizer:
         Returns:
             The log importance weights, float64 [N, T], and the number of n-grams of each text, int64 [N].
         """
-        if log_ratio.ndim != 2 or log_ratio.shape[1] != self.settings.num_buckets:
-            raise ValueError(
-                f"log_ratio must have shape (targets, {self.settings.num_buckets}), not {log_ratio.shape}"
-            )
+        num_buckets = self.settings.num_buckets
+        if log_ratio.ndim != 2 or log_ratio.shape[1] != num_buckets:
+            raise ValueError(f"log_ratio must have shape (targets, {num_buckets}), not {log_ratio.shape}")
         return self._featurize(texts, np.empty(0, np.int64), np.ascontiguousarray(log_ratio, np.float64))
 
     def _featurize(
@@ -133,7 +132,7 @@ class NgramFeaturizer:
         self._machine_code.find_cased(buffer, offsets, self._classes, cased)
         if not cased.any():
             return buffer, offsets
-        for i in np.flatnonzero(cased):
+        for i in np.flatnonzero(cased).tolist():
             encoded[i] = texts[i].lower().encode()
         return join_encoded(encoded)
 

@@ -1,8 +1,11 @@
 r"""Texts as UTF-8 bytes and their tokens, as data-selection cuts them.
 
 `wordpunct` is `re.findall(r"\w+|[^\w\s]+", text.lower())`; the kernel does it on UTF-8 bytes, with the table of
-`character_classes` for what is not ASCII. `word_tokenize` is NLTK's function of that name on the lower-cased text; its
-tokens hold no white space, so joined by blanks they are a text that the kernel splits at the blanks.
+`character_classes` for what is not ASCII. (data-selection calls NLTK's WordPunctTokenizer, which compiled this pattern
+with `re` up to NLTK 3.10.2. Since 3.10.3 it takes the `regex` package, for which \w has combining marks too.)
+
+`word_tokenize` is NLTK's function of that name on the lower-cased text. Its tokens hold no white space, so joined by
+blanks they are a text that the kernel splits at the blanks.
 """
 
 import functools
@@ -80,7 +83,7 @@ def join_encoded(texts: Sequence[bytes]) -> tuple[Bytes, Indices]:
 
 
 @numba.njit
-def _code_point(buffer: Bytes, position: int) -> int:
+def _code_point(buffer: Bytes, position: int) -> np.intp:
     """Decodes the character of two to four bytes that starts at `position`."""
     lead = np.intp(buffer[position])
     code = np.intp(buffer[position + 1]) & 0x3F

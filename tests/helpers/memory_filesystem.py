@@ -26,22 +26,32 @@ class MemoryFileSystem(FileSystem):
     Attributes:
         objects: content by URL.
         history: ("put" or "delete", URL) of every change.
+        fail_at: length of the history at which the next change fails, once; None for never.
     """
 
     objects: ClassVar[dict[str, bytes]] = {}
     history: ClassVar[list[tuple[str, str]]] = []
+    fail_at: ClassVar[int | None] = None
     _times: ClassVar[dict[str, float]] = {}
 
     @classmethod
     def clear(cls):
         for memory in (cls.objects, cls.history, cls._times):
             memory.clear()
+        cls.fail_at = None
 
     @classmethod
     def put(cls, url, content):
+        cls._record("put", url)
         cls.objects[url] = content
         cls._times[url] = time.time()
-        cls.history.append(("put", url))
+
+    @classmethod
+    def _record(cls, change, url):
+        if len(cls.history) == cls.fail_at:
+            cls.fail_at = None
+            raise BeamIOError(f"the connection broke at {url}")
+        cls.history.append((change, url))
 
     @classmethod
     def scheme(cls):
@@ -92,8 +102,8 @@ class MemoryFileSystem(FileSystem):
     def delete(self, paths):
         for path in paths:
             self._get(path)
+            self._record("delete", path)
             del self.objects[path]
-            self.history.append(("delete", path))
 
     def _get(self, path):
         if path not in self.objects:

@@ -1,5 +1,6 @@
 import numba
 from numba import types
+from numba.core import caching
 
 from hir_transforms.numerics import ngram_machine_code
 
@@ -18,7 +19,7 @@ def test_compiled_once_and_then_loaded(monkeypatch, tmp_path):
 
 def test_compiled_where_nothing_can_be_written(monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", "/dev/null/nowhere")
-    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "UserProvidedCacheLocator")
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [caching.UserProvidedCacheLocator])
     assert ngram_machine_code.compile_cached(types.intp(types.intp), double)(21) == 42
 
 

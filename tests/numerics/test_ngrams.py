@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from nltk.tokenize import word_tokenize
 
 from hir_transforms.numerics import hash_cache
+from hir_transforms.numerics.ngram_intrinsics import BLOCK
+from hir_transforms.numerics.ngram_kernel import CHUNK
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens, warm_up
 
 # Letters whose lower case is longer, shorter or depends on the neighbours; combining marks; digits, blanks and
@@ -105,7 +107,7 @@ def test_a_batch_counts_as_its_texts_do(batch):
     assert num_ngrams.tolist() == [sum(row) for row in single]
 
 
-@pytest.mark.parametrize("size", [255, 256, 257, 319, 320, 321, 1000, 5000])
+@pytest.mark.parametrize("size", [*(CHUNK + d for d in (-1, 0, 1, BLOCK - 1, BLOCK, BLOCK + 1)), 5 * CHUNK])
 @pytest.mark.parametrize("key", [(2, 10_000), (5, 4096)])
 def test_long_texts_count_like_short_ones(size, key):
     generator = np.random.default_rng(size)
@@ -170,10 +172,10 @@ def test_a_pickled_featurizer_counts_the_same():
 def test_arrays_that_do_not_fit():
     featurizer = NgramFeaturizer(NgramSettings(num_buckets=10))
     for counts in (np.zeros(9, np.int64), np.zeros(10), np.zeros((1, 10), np.int64)):
-        with pytest.raises(ValueError, match="^counts must be int64"):
+        with pytest.raises(ValueError, match=r"^counts must be int64"):
             featurizer.count(["a"], counts)
     for log_ratio in (np.zeros(10), np.zeros((1, 9))):
-        with pytest.raises(ValueError, match="^log_ratio must have shape"):
+        with pytest.raises(ValueError, match=r"^log_ratio must have shape"):
             featurizer.score(["a"], log_ratio)
 
 

@@ -1,3 +1,4 @@
+import itertools
 import re
 import sys
 
@@ -81,11 +82,11 @@ def test_split_tokens_are_taken_as_they_are(tokens):
 @given(st.lists(st.binary(max_size=10)))
 def test_join_encoded(encoded):
     buffer, offsets = tokenizing.join_encoded(encoded)
-    assert [buffer[a:b].tobytes() for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == encoded
+    assert [buffer[a:b].tobytes() for a, b in itertools.pairwise(offsets)] == encoded
     assert buffer[offsets[-1] :].tolist() == [0] * PADDING
 
 
 def test_word_tokenize_without_its_data(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
-    with pytest.raises(ValueError, match="nltk.downloader punkt_tab"):
+    with pytest.raises(ValueError, match=r"nltk\.downloader punkt_tab"):
         tokenizing.load_word_tokenizer()

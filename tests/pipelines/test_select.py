@@ -8,6 +8,7 @@ import lzma
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,38 @@ def test_output_is_as_its_manifest_says(corpus, tmp_path):
     assert lines == [content[offset : offset + length] for offset, length in places]
     assert table["offset"] == sorted(table["offset"])
     assert set(table["file"]) == {str(corpus[0])}
+
+
+def test_rejected_lines_of_the_target_are_kept_too(corpus, tmp_path):
+    target = tmp_path / "target.jsonl"
+    target.write_bytes(b"no json\n" + corpus[1].read_bytes())
+    assert run(corpus[0], f"{target},{corpus[1]}", tmp_path / "out", "--num_to_sample=3", "--alpha=1") == 0
+    (rejected,) = (tmp_path / "out" / "rejected").glob("target-*.jsonl")
+    assert json.loads(rejected.read_text()) == {
+        "file": str(target),
+        "offset": 0,
+        "reason": "not JSON",
+        "excerpt": "no json",
+    }
+    assert manifest(tmp_path / "out")["counts"]["rejected"] == 0
+
+
+def test_a_killed_run_goes_on_with_the_embeddings_it_had(corpus, hybrid, tmp_path):
+    command = [sys.executable, "-m", "pipelines.select", f"--raw={corpus[0]}", f"--target={corpus[1]}"]
+    output, shards = tmp_path / "out", tmp_path / "out.work" / "embeddings" / "raw"
+    process = subprocess.Popen([*command, f"--output={output}", *HYBRID])
+    while not list(shards.glob("*.avro")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not output.exists()
+    time.sleep(2)  # the workers of a killed runner finish what they are at, and end
+    finished = {path: path.stat().st_mtime_ns for path in shards.glob("*.avro")}
+    assert run(*corpus, output, *HYBRID) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert contents(output) == contents(hybrid)
+    assert contents(tmp_path / "out.work") == contents(hybrid.parent / "out.work")
 
 
 @pytest.mark.parametrize(

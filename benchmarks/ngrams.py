@@ -1,0 +1,190 @@
+"""DSIR end to end (fit, score, resample): this project against `data-selection`, on the same file and cores.
+
+    python -m benchmarks.ngrams --raw corpus.jsonl --target target.jsonl
+
+Sizes beyond the corpus are reached by its files under other names. The peer's time grows linearly, so its rate is
+measured on a slice. Every run is a process of its own and starts from nothing but the compilation cache.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hir_transforms.datasets import Dataset
+from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, warm_up
+from hir_transforms.planning import plan_tasks
+from hir_transforms.reading import DocumentReader
+from hir_transforms.records import ReadTask
+
+MB = 1_000_000
+PARTS = 10
+PEER = """
+import sys
+from data_selection import HashedNgramDSIR
+raw, target, folder, k, processes = sys.argv[1:]
+model = HashedNgramDSIR([raw], [target], folder + "/cache", num_proc=int(processes))
+model.fit_importance_estimator(num_tokens_to_fit="all")
+model.compute_importance_weights()
+model.resample(folder + "/selected", int(k), cache_dir=folder + "/part")
+"""
+
+
+class Run(NamedTuple):
+    """A whole process with its children: wall seconds, and the peak resident MB of the largest one."""
+
+    seconds: float
+    peak: float
+
+
+def run_process(arguments: Sequence[str]) -> Run:
+    """Runs a command to its end; raises `SystemExit` with what it printed if it fails."""
+    with tempfile.TemporaryFile() as printed:
+        start = time.perf_counter()
+        process = os.posix_spawn(
+            arguments[0],
+            list(arguments),
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, printed.fileno(), 1), (os.POSIX_SPAWN_DUP2, printed.fileno(), 2)],
+        )
+        _, status, usage = os.wait4(process, 0)
+        seconds = time.perf_counter() - start
+        if status:
+            printed.seek(0)
+            sys.exit(printed.read().decode())
+    return Run(seconds, usage.ru_maxrss * 1024 / MB)
+
+
+def split_corpus(raw: Path, folder: Path) -> list[Path]:
+    """Ten files of consecutive lines."""
+    lines = raw.read_bytes().splitlines(keepends=True)
+    folder.mkdir()
+    for part in range(PARTS):
+        begin, end = (len(lines) * edge // PARTS for edge in (part, part + 1))
+        (folder / f"raw-{part:02d}.jsonl").write_bytes(b"".join(lines[begin:end]))
+    return sorted(folder.iterdir())
+
+
+def make_size(parts: list[Path], folder: Path, size: float) -> int:
+    """Links parts into a folder, again under other names if need be, up to about `size` bytes; returns the bytes."""
+    folder.mkdir()
+    total = 0
+    while total + parts[0].stat().st_size / 2 < size:
+        for part in parts:
+            if total + part.stat().st_size / 2 >= size:
+                break
+            os.link(part, folder / f"{len(list(folder.iterdir())):05d}.jsonl")
+            total += part.stat().st_size
+    return total
+
+
+def select(raw: str, target: Path, work: Path, *flags: str) -> Run:
+    """`select` with n-grams alone, default workers, from an empty work folder."""
+    shutil.rmtree(work, ignore_errors=True)
+    inputs = [f"--raw={raw}", f"--target={target}", f"--output={work / 'out'}"]
+    settings = ["--alpha=1", "--num_to_sample=1000", "--num_tokens_to_fit=all", *flags]
+    return run_process([sys.executable, "-m", "pipelines.select", *inputs, *settings])
+
+
+def read_all(arguments: tuple[Dataset, ReadTask]) -> int:
+    """Reads and decodes a task's documents and does nothing with them; returns the number of documents."""
+    dataset, task = arguments
+    return sum(len(group.texts) for group in DocumentReader(dataset).read(task))
+
+
+def floor_seconds(dataset: Dataset, processes: int) -> float:
+    """Time to read and decode the corpus on all cores, processes started beforehand."""
+    work = [(dataset, task) for task in plan_tasks(dataset.list_files())]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        pool.map(read_all, work[:processes])
+        start = time.perf_counter()
+        pool.map(read_all, work, chunksize=1)
+        return time.perf_counter() - start
+
+
+def profile_pass(dataset: Dataset, settings: NgramSettings) -> dict[str, float]:
+    """Seconds of one core in each part of a scoring pass over the dataset."""
+    reader, featurizer = DocumentReader(dataset), NgramFeaturizer(settings)
+    log_ratio = np.zeros((1, settings.num_buckets))
+    reading = scoring = 0.0
+    for task in plan_tasks(dataset.list_files()):
+        start = time.perf_counter()
+        for group in reader.read(task):
+            read = time.perf_counter()
+            featurizer.score(group.texts, log_ratio)
+            scored = time.perf_counter()
+            reading += read - start
+            scoring += scored - read
+            start = scored
+    return {"read, cut and decode lines": reading, "tokens, hashes, weights": scoring}
+
+
+def main() -> None:
+    """Runs everything and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--raw", type=Path, required=True, help="one uncompressed jsonl file, some 300 MB")
+    parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--sizes", default="30,300,3000", help="MB to measure at [30,300,3000]")
+    parser.add_argument("--peer_mb", type=int, default=30, help="MB that data-selection gets [30]")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each, of which the median counts [1]")
+    arguments = parser.parse_args()
+    console = Console(width=120)
+    processes = multiprocessing.cpu_count()
+    for name in ("sha256", "fast"):
+        warm_up(NgramSettings(hash=name))
+    with tempfile.TemporaryDirectory(dir=arguments.raw.parent) as temporary:
+        folder = Path(temporary)
+        parts = split_corpus(arguments.raw, folder / "parts")
+        corpora = {"all, unrepeated": (folder / "parts", sum(part.stat().st_size for part in parts))}
+        for size in map(int, arguments.sizes.split(",")):
+            corpora[f"{size} MB"] = (folder / f"size-{size}", make_size(parts, folder / f"size-{size}", size * MB))
+
+        slice_path = folder / "slice.jsonl"
+        with arguments.raw.open("rb") as raw:
+            slice_path.write_bytes(b"".join(raw.readlines(arguments.peer_mb * MB)))
+        peer_command = [sys.executable, "-c", PEER, str(slice_path), str(arguments.target), str(folder / "peer")]
+        peer = run_process([*peer_command, "1000", str(processes)])
+        peer_rate = slice_path.stat().st_size / MB / peer.seconds
+
+        table = Table(
+            "", "corpus", "MB", "s", "MB/s", "x peer", "peak MB", title=f"fit + score + resample, {processes} cores"
+        )
+        table.add_row("data-selection", "slice", f"{slice_path.stat().st_size / MB:.0f}", f"{peer.seconds:.1f}",
+                      f"{peer_rate:.2f}", "1.0", f"{peer.peak:.0f}")  # fmt: skip
+        for hash_name in ("sha256", "fast"):
+            for name, (corpus, size) in corpora.items():
+                runs = [
+                    select(f"{corpus}/*.jsonl", arguments.target, folder / "work", f"--hash={hash_name}")
+                    for _ in range(arguments.runs)
+                ]
+                seconds = float(np.median([run.seconds for run in runs]))
+                rate = size / MB / seconds
+                table.add_row(f"select --hash {hash_name}", name, f"{size / MB:.0f}", f"{seconds:.1f}", f"{rate:.1f}",
+                              f"{rate / peer_rate:.1f}", f"{max(run.peak for run in runs):.0f}")  # fmt: skip
+        console.print(table)
+
+        dataset = Dataset("raw", (f"{folder / 'parts'}/*.jsonl",))
+        size = corpora["all, unrepeated"][1] / MB
+        floor = size / floor_seconds(dataset, processes)
+        console.print(f"floor: read and decode the unrepeated corpus on {processes} cores: {floor:.0f} MB/s")
+        table = Table("one scoring pass on one core", "hash", "s", "share", "MB/s")
+        for hash_name in ("sha256", "fast"):
+            profile = profile_pass(dataset, NgramSettings(hash=hash_name))
+            total = sum(profile.values())
+            for part, seconds in (*profile.items(), ("together", total)):
+                table.add_row(part, hash_name, f"{seconds:.2f}", f"{seconds / total:.0%}", f"{size / seconds:.0f}")
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+import argparse
+
+import pytest
+from apache_beam.options.pipeline_options import StandardOptions
+
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.ngrams import NgramSettings
+from pipelines import select
+from pipelines.options import SelectOptions, parse_options, select_config
+
+NEEDED = {"raw": "/data/raw/*.jsonl", "target": "/data/target.jsonl", "output": "/out", "num_to_sample": "10"}
+
+
+def flags(**values):
+    return [f"--{name}={value}" for name, value in (NEEDED | values).items() if value is not None]
+
+
+def options_of(*argv):
+    return parse_options(argv, SelectOptions, "hir select")
+
+
+def config_of(*more, **values):
+    return select_config(options_of(*flags(**values), *more).view_as(SelectOptions))
+
+
+def error_of(*more, **values):
+    with pytest.raises(UserError) as caught:
+        config_of(*more, **values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults():
+    config = config_of()
+    assert config.raw.patterns == ("/data/raw/*.jsonl",)
+    assert config.target.patterns == ("/data/target.jsonl",)
+    assert (config.raw.role, config.target.role) == ("raw", "target")
+    assert (config.raw.text_field, config.raw.max_document_bytes) == ("text", 64 << 20)
+    rest = {name: value for name, value in vars(config).items() if name not in ("raw", "target")}
+    assert rest == {
+        "output": "/out",
+        "work_dir": "/out.work",
+        "num_to_sample": 10,
+        "alpha": 0.5,
+        "top_k": False,
+        "seed": 0,
+        "num_shards": 0,
+        "compression": "none",
+        "ngram_settings": NgramSettings(2, 10_000, "wordpunct", "sha256"),
+        "num_tokens_to_fit": "auto",
+        "min_example_length": 100,
+        "target_laplace_smoothing": 0.0,
+        "embedding_model": "all-MiniLM-L6-v2",
+        "raw_components": 1000,
+        "target_components": 50,
+        "gmm_max_iter": 100,
+        "gmm_tol": 1e-3,
+        "overwrite": False,
+    }
+
+
+def test_every_flag_reaches_its_setting():
+    values = {
+        "num_to_sample": 3,
+        "alpha": 0.25,
+        "seed": -7,
+        "num_shards": 5,
+        "compression": "zstd",
+        "num_tokens_to_fit": "1000",
+        "min_example_length": 4,
+        "target_laplace_smoothing": 0.5,
+        "embedding_model": "other",
+        "raw_components": 6,
+        "target_components": 7,
+        "gmm_max_iter": 8,
+        "gmm_tol": 0.125,
+        "work_dir": "/work",
+    }
+    config = config_of("--top_k", "--overwrite", **values)
+    assert {name: getattr(config, name) for name in values} == values
+    assert config.top_k
+    assert config.overwrite
+    ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
+    assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
+    config = config_of(text_field="body")
+    assert config.raw.text_field == config.target.text_field == "body"
+    parser = argparse.ArgumentParser(add_help=False)
+    SelectOptions._add_argparse_args(parser)
+    tested = {*NEEDED, *values, *ngrams, "top_k", "overwrite", "text_field"}
+    assert {action.dest for action in parser._actions} == tested
+
+
+def test_paths_are_absolute_and_several_patterns_may_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/alice")
+    config = config_of(raw="a/*.jsonl,mem://bucket/*.gz", target="~/t.jsonl", output="out/", work_dir="~/work/")
+    assert config.raw.patterns == (str(tmp_path / "a/*.jsonl"), "mem://bucket/*.gz")
+    assert config.target.patterns == ("/home/alice/t.jsonl",)
+    assert config.output == str(tmp_path / "out")
+    assert config.work_dir == "/home/alice/work"
+    assert config_of(output="mem://bucket/out/").output == "mem://bucket/out"
+    assert config_of(output="mem://bucket/out/").work_dir == "mem://bucket/out.work"
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_flag_is_named(name):
+    assert error_of(**{name: None}).startswith(f"--{name} is required")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_to_sample", "ten"),
+        ("num_to_sample", "1.5"),
+        ("num_to_sample", "0"),
+        ("alpha", "half"),
+        ("alpha", "2.0"),
+        ("seed", "x"),
+        ("num_shards", "-3"),
+        ("compression", "zip"),
+        ("ngrams", "0"),
+        ("ngrams", "11"),
+        ("num_buckets", "0"),
+        ("num_buckets", str(2**24 + 1)),
+        ("tokenizer", "spaces"),
+        ("hash", "md5"),
+        ("num_tokens_to_fit", "most"),
+        ("min_example_length", "-1"),
+        ("target_laplace_smoothing", "-0.5"),
+        ("raw_components", "0"),
+        ("target_components", "-2"),
+        ("gmm_max_iter", "0"),
+        ("gmm_tol", "-1.0"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_flag(name, value):
+    message = error_of(**{name: value})
+    assert f"--{name}" in message
+    assert value in message
+
+
+@pytest.mark.parametrize(
+    ("flag", "suggestion"),
+    [
+        ("--num_to_smaple=3", "--num_to_sample"),
+        ("--topk", "--top_k"),
+        ("--num-shards=3", "--num_shards"),
+        ("--runer=X", "--runner"),
+        ("--num_to_sampl=3", "--num_to_sample"),
+    ],
+)
+def test_an_unknown_flag_is_named_with_what_was_meant(flag, suggestion):
+    assert error_of(flag) == f"unknown flag {flag}; did you mean {suggestion}?"
+
+
+@pytest.mark.parametrize("argument", ["--quxquxqux", "stray", "-z"])
+def test_an_unknown_flag_like_no_other(argument):
+    assert error_of(argument) == f"unknown flag {argument}"
+
+
+def test_a_flag_without_its_value_is_named():
+    assert "--seed" in error_of("--seed")
+    assert "--top_k" in error_of("--top_k=yes")
+
+
+def test_beams_own_flags_are_known():
+    options = options_of(*flags(), "--runner=FnApiRunner", "--direct_num_workers=2", "--temp_location", "/tmp/x")
+    assert options.view_as(StandardOptions).runner == "FnApiRunner"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_flag_and_exits_0(flag, capsys):
+    with pytest.raises(SystemExit) as caught:
+        select.run([*flags(), flag])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in vars(config_of()) if name != "ngram_settings")
+    assert "hir select" in text
+
+
+def test_a_bad_flag_ends_with_status_2_and_one_line(capsys):
+    assert select.run(flags(alpha="2.0")) == 2
+    assert capsys.readouterr().err == "hir select: error: --alpha: must be between 0 and 1, not 2.0\n"

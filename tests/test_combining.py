@@ -1,0 +1,155 @@
+"""One harness for everything that is merged, directly and by a runner."""
+
+import copy
+import pickle
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hir_transforms.combining import MergeCombineFn
+from hir_transforms.gmm_fitting import RowSummary
+from hir_transforms.ngram_fitting import NgramCounts
+from hir_transforms.numerics.gmm import RowBounds
+from hir_transforms.selecting import ScoreCounts
+
+
+def ngram_counts(generator):
+    return NgramCounts(generator.integers(0, 2**40, 7), *generator.integers(0, 2**40, 3).tolist())
+
+
+def row_bounds(generator):
+    return RowBounds.from_rows(generator.normal(size=(generator.integers(0, 4), 3)).astype(np.float32))
+
+
+def row_summary(generator):
+    num_rows = generator.integers(1, 6)
+    rows = generator.normal(size=(num_rows, 3)).astype(np.float32)
+    hashes = np.sort(generator.integers(0, 2**64, num_rows, np.uint64))
+    return RowSummary(RowBounds.from_rows(rows), hashes, rows, 8)
+
+
+def score_counts(generator):
+    return ScoreCounts(*generator.integers(0, 1000, 3).tolist())
+
+
+CASES = {
+    "NgramCounts": (NgramCounts.merge, ngram_counts),
+    "RowBounds": (RowBounds.merge, row_bounds),
+    "RowSummary": (RowSummary.merge, row_summary),
+    "ScoreCounts": (ScoreCounts.merge, score_counts),
+}
+cases = pytest.mark.parametrize(("merge", "make"), CASES.values(), ids=CASES)
+
+
+def comparable(value):
+    """A value as nested dictionaries of lists, which compare exactly."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tolist()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: comparable(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
+
+
+def elements(make, count, seed=0):
+    generator = np.random.default_rng(seed)
+    return [make(generator) for _ in range(count)]
+
+
+def combine(combine_fn, shards):
+    """What a runner does: an accumulator a shard, sent to another process, merged there."""
+    accumulators = []
+    for shard in shards:
+        accumulator = combine_fn.create_accumulator()
+        for element in shard:
+            accumulator = combine_fn.add_input(accumulator, element)
+        accumulators.append(pickle.loads(pickle.dumps(combine_fn.compact(accumulator))))  # noqa: S301
+    return combine_fn.extract_output(combine_fn.merge_accumulators(iter(accumulators)))
+
+
+@cases
+@given(st.data())
+def test_neither_order_nor_sharding_matters(merge, make, data):
+    inputs = elements(make, data.draw(st.integers(1, 12)), data.draw(st.integers(0, 100)))
+    expected = combine(MergeCombineFn(merge), [inputs])
+    shuffled = data.draw(st.permutations(inputs))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(inputs)), max_size=6)))
+    shards = [shuffled[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(inputs)], strict=True)]
+    assert comparable(combine(MergeCombineFn(merge), shards)) == comparable(expected)
+
+
+@cases
+def test_a_single_element_is_the_result(merge, make):
+    (element,) = elements(make, 1)
+    assert comparable(combine(MergeCombineFn(merge), [[], [element], []])) == comparable(element)
+
+
+@cases
+def test_nothing_is_none(merge, make):
+    assert combine(MergeCombineFn(merge), []) is None
+    assert combine(MergeCombineFn(merge), [[], []]) is None
+
+
+@cases
+def test_inputs_are_left_alone(merge, make):
+    inputs = elements(make, 6)
+    before = copy.deepcopy(inputs)
+    combine(MergeCombineFn(merge), [inputs[:3], inputs[3:]])
+    combine_fn = MergeCombineFn(merge)
+    combine_fn.merge_accumulators(inputs)
+    assert comparable(dict(enumerate(map(comparable, inputs)))) == dict(enumerate(map(comparable, before)))
+
+
+@cases
+def test_the_combine_fn_can_be_sent_to_workers(merge, make):
+    inputs = elements(make, 4)
+    sent = pickle.loads(pickle.dumps(MergeCombineFn(merge)))  # noqa: S301
+    assert comparable(combine(sent, [inputs])) == comparable(combine(MergeCombineFn(merge), [inputs]))
+
+
+@cases
+@pytest.mark.parametrize("count", [0, 1, 25])
+def test_a_runner_gives_the_same(merge, make, count):
+    inputs = elements(make, count)
+    expected = comparable(combine(MergeCombineFn(merge), [inputs]))
+
+    def check(results):
+        assert list(map(comparable, results)) == [expected]
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        merged = pipeline | beam.Create(inputs) | beam.Reshuffle() | beam.CombineGlobally(MergeCombineFn(merge))
+        assert_that(merged, check)
+
+
+def test_ngram_counts_add_up():
+    inputs = elements(ngram_counts, 5)
+    merged = combine(MergeCombineFn(NgramCounts.merge), [inputs])
+    assert merged.buckets.tolist() == np.sum([one.buckets for one in inputs], axis=0).tolist()
+    assert merged.summary() == {
+        name: sum(one.summary()[name] for one in inputs) for name in ("documents", "rejected", "bytes", "ngrams")
+    }
+
+
+def test_row_bounds_are_those_of_all_rows():
+    generator = np.random.default_rng(0)
+    parts = [generator.normal(size=(size, 4)).astype(np.float32) for size in (3, 0, 1, 10)]
+    merged = combine(MergeCombineFn(RowBounds.merge), [map(RowBounds.from_rows, parts)])
+    assert comparable(merged) == comparable(RowBounds.from_rows(np.concatenate(parts)))
+
+
+def test_a_row_summary_holds_the_rows_with_the_smallest_hashes():
+    inputs = elements(row_summary, 10)
+    merged = combine(MergeCombineFn(RowSummary.merge), [inputs])
+    rows = sorted(
+        (int(hashed), *row) for one in inputs for hashed, row in zip(one.hashes, one.rows.tolist(), strict=True)
+    )
+    assert [(int(hashed), *row) for hashed, row in zip(merged.hashes, merged.rows.tolist(), strict=True)] == rows[:8]
+    assert merged.bounds.num_rows == len(rows)
+
+
+def test_score_counts_add_up():
+    merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3), ScoreCounts(10, 20, 30)]])
+    assert merged.summary() == {"read": 66, "rejected": 11, "short": 22, "duplicate": 0, "eligible": 33}

@@ -1,0 +1,135 @@
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hir_transforms.embedding_shards import EmbeddingShard, read_rows, read_shard, shard_path, write_shard
+from hir_transforms.errors import UserError
+from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
+
+
+def group_of(offsets_of_files, key=(0, 0)):
+    batches = [
+        DocumentBatch(
+            SourceFile(index, f"/data/{index}.jsonl", f"{index}.jsonl", 1, 0.0),
+            key[1] if index == key[0] else 0,
+            np.array(offsets, np.int64),
+            np.ones(len(offsets), np.int64),
+            [f"text {offset}" for offset in offsets],
+        )
+        for index, offsets in enumerate(offsets_of_files, start=key[0])
+    ]
+    return DocumentGroup(key, batches)
+
+
+def rows_of(group, dim=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(len(group.texts), dim)).astype(np.float32)
+
+
+OFFSETS = st.lists(st.integers(0, 2**50), unique=True, max_size=5).map(sorted)
+
+
+@given(st.lists(OFFSETS, min_size=1, max_size=4), st.integers(1, 5))
+def test_rows_come_back_as_written(tmp_path_factory, offsets_of_files, dim):
+    folder = str(tmp_path_factory.mktemp("embeddings"))
+    group = group_of(offsets_of_files, key=(2, 7))
+    rows = rows_of(group, dim)
+    if not len(rows):
+        assert read_rows(folder, group) is None
+        return
+    shard = write_shard(folder, group, rows, "model", "revision")
+    assert shard == EmbeddingShard((2, 7), shard_path(folder, (2, 7)), len(rows))
+    found = read_rows(folder, group)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, rows)
+    records = read_shard(shard.path)
+    filled = [batch for batch in group.batches if batch.texts]
+    assert [(record.file, record.name) for record in records] == [(one.file.path, one.file.name) for one in filled]
+    assert [record.offsets.tolist() for record in records] == [one.offsets.tolist() for one in filled]
+    assert all(record.rows.shape == (len(record.offsets), dim) for record in records)
+
+
+def test_special_floats_keep_their_bits(tmp_path):
+    group = group_of([[0]])
+    rows = np.array([[-0.0, np.inf, 1e-45]], np.float32)
+    write_shard(str(tmp_path), group, rows, "model", "revision")
+    assert read_rows(str(tmp_path), group).tobytes() == rows.tobytes()
+
+
+def test_equal_shards_are_equal_bytes(tmp_path):
+    group = group_of([[0, 5], [9]])
+    for folder in ("one", "other"):
+        write_shard(str(tmp_path / folder), group, rows_of(group), "model", "revision")
+    (one,), (other,) = ([*(tmp_path / folder).iterdir()] for folder in ("one", "other"))
+    assert one.name == other.name
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_any_avro_reader_understands_a_shard(tmp_path):
+    group = group_of([[0, 5], [], [9]], key=(0, 4))
+    rows = rows_of(group)
+    shard = write_shard(str(tmp_path), group, rows, "all-MiniLM-L6-v2", "abc")
+    with open(shard.path, "rb") as file:
+        reader = fastavro.reader(file)
+        assert {field["name"]: field["type"] for field in reader.writer_schema["fields"]} == {
+            "file": "string",
+            "name": "string",
+            "block": "long",
+            "offsets": "bytes",
+            "rows": "bytes",
+            "dim": "int",
+            "model": "string",
+            "revision": "string",
+        }
+        assert list(reader) == [
+            {
+                "file": "/data/0.jsonl",
+                "name": "0.jsonl",
+                "block": 4,
+                "offsets": np.array([0, 5], "<i8").tobytes(),
+                "rows": rows[:2].astype("<f4").tobytes(),
+                "dim": 3,
+                "model": "all-MiniLM-L6-v2",
+                "revision": "abc",
+            },
+            {
+                "file": "/data/2.jsonl",
+                "name": "2.jsonl",
+                "block": 0,
+                "offsets": np.array([9], "<i8").tobytes(),
+                "rows": rows[2:].astype("<f4").tobytes(),
+                "dim": 3,
+                "model": "all-MiniLM-L6-v2",
+                "revision": "abc",
+            },
+        ]
+
+
+@pytest.mark.parametrize(
+    "offsets_of_files", [[[0, 5], [8]], [[0], [9]], [[0, 5]], [[0, 5], [9], [10]], [[], [0, 5], [9]]]
+)
+def test_rows_of_other_documents_are_refused(tmp_path, offsets_of_files):
+    group = group_of([[0, 5], [9]])
+    write_shard(str(tmp_path), group, rows_of(group), "model", "revision")
+    with pytest.raises(UserError, match=r"file-000000-block-000000\.avro: its documents are not those of /data/"):
+        read_rows(str(tmp_path), group_of(offsets_of_files))
+
+
+def test_documents_without_text_do_not_matter(tmp_path):
+    group = group_of([[0, 5], [9]])
+    rows = rows_of(group)
+    write_shard(str(tmp_path), group, rows, "model", "revision")
+    np.testing.assert_array_equal(read_rows(str(tmp_path), group_of([[0, 5], [9], []])), rows)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*file-000003-block-000012\.avro"):
+        read_rows(str(tmp_path), group_of([[0]], key=(3, 12)))
+
+
+def test_shards_in_an_object_store(memory_store):
+    group = group_of([[0, 5]])
+    write_shard("mem://bucket/embeddings", group, rows_of(group), "model", "revision")
+    assert list(memory_store.objects) == ["mem://bucket/embeddings/file-000000-block-000000.avro"]
+    np.testing.assert_array_equal(read_rows("mem://bucket/embeddings", group), rows_of(group))

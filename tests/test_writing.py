@@ -1,0 +1,322 @@
+import gzip
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.testing.util import assert_that
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hir_transforms import storage
+from hir_transforms.errors import find_user_error
+from hir_transforms.records import Reject
+from hir_transforms.rejecting import write_rejects
+from hir_transforms.selecting import Candidate, ScoreCounts, Selection
+from hir_transforms.writing import OutputSettings, WriteSelection, _publish, _write_shard, plan_shards
+
+DECODERS = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".zst": lambda data: zstandard.ZstdDecompressor().stream_reader(data).read(),
+}
+COUNTS = ScoreCounts(rejected=2, short=3, eligible=100)
+LINES = st.lists(
+    st.sampled_from([b"a", b"b\r", b'{"text": "\xc3\xa9"}', b"\xff", b"long" * 50]), min_size=1, max_size=6
+)
+
+
+def candidates_of(path, content, file_index):
+    """A candidate for each line of a file."""
+    candidates = []
+    offset = 0
+    for line in content.split(b"\n"):
+        if line:
+            candidates.append(Candidate(0.5, -file_index, -offset, str(path), len(line), -1.5))
+        offset += len(line) + 1
+    return candidates
+
+
+def line_of(candidate, contents):
+    return contents[candidate.path][candidate.offset :][: candidate.length]
+
+
+def output_settings(folder, **changed):
+    defaults = {
+        "folder": f"{folder}/out",
+        "temporary": f"{folder}/out.incomplete",
+        "num_shards": 3,
+        "compression": "none",
+        "settings": {"seed": 7},
+        "rejected": {},
+    }
+    return OutputSettings(**defaults | changed)
+
+
+def write(selected, wanted):
+    """Runs the transform; returns the manifest as written."""
+    path = storage.join(wanted.folder, "manifest.json")
+
+    def check(manifests):
+        assert manifests == [json.loads(storage.read_bytes(path))]
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        written = pipeline | beam.Create([Selection(selected, COUNTS)]) | WriteSelection(wanted)
+        assert_that(written, check)
+    return json.loads(storage.read_bytes(path))
+
+
+def shard_contents(manifest, folder):
+    """Uncompressed content of the shards in order, after a look at what the manifest says of them."""
+    parts = []
+    for shard in manifest["shards"]:
+        stored = storage.read_bytes(storage.join(folder, shard["name"]))
+        assert shard["bytes"] == len(stored)
+        assert shard["sha256"] == hashlib.sha256(stored).hexdigest()
+        name, _, _ = shard["name"].partition(".jsonl")
+        parts.append(DECODERS[shard["name"][len(name) + len(".jsonl") :]](stored))
+        assert parts[-1].count(b"\n") == shard["documents"]
+    return parts
+
+
+@pytest.fixture
+def source(tmp_path):
+    """(candidates, lines) of a file of ten lines, one longer than the other."""
+    path = tmp_path / "a.jsonl"
+    lines = [b"x" * (number + 1) for number in range(10)]
+    path.write_bytes(b"\n".join(lines))
+    return candidates_of(path, path.read_bytes(), 0), lines
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(LINES, st.booleans(), st.sampled_from(["", ".gz"])), min_size=1, max_size=3), st.data())
+def test_lines_are_copied_byte_for_byte_in_corpus_order(corpus, data):
+    with tempfile.TemporaryDirectory() as folder:
+        contents, everything = {}, []
+        for index, (lines, newline, suffix) in enumerate(corpus):
+            path = Path(folder) / f"{9 - index}.jsonl{suffix}"
+            content = b"\n".join(lines) + (b"\n" if newline else b"")
+            path.write_bytes(gzip.compress(content) if suffix else content)
+            contents[str(path)] = content
+            everything += candidates_of(path, content, index)
+        kept = data.draw(st.sets(st.integers(0, len(everything) - 1), min_size=1))
+        selected = [everything[place] for place in sorted(kept)]
+        num_shards = data.draw(st.integers(1, 5))
+        compression = data.draw(st.sampled_from(["none", "gzip", "zstd"]))
+        wanted = output_settings(folder, num_shards=num_shards, compression=compression)
+        manifest = write(selected, wanted)
+        parts = shard_contents(manifest, wanted.folder)
+        assert b"".join(parts) == b"".join(line_of(candidate, contents) + b"\n" for candidate in selected)
+        assert len(parts) == num_shards
+        assert not Path(wanted.temporary).exists()
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 10, 13])
+def test_shards_are_contiguous_and_nearly_equal(source, tmp_path, num_shards):
+    selected, lines = source
+    plans = list(plan_shards(selected, output_settings(tmp_path, num_shards=num_shards)))
+    assert [candidate for plan in plans for candidate in plan.selected] == selected
+    sizes = [len(plan.selected) for plan in plans]
+    assert max(sizes) - min(sizes) <= 1
+    assert [plan.name for plan in plans] == [
+        f"part-{shard:05d}-of-{num_shards:05d}.jsonl" for shard in range(num_shards)
+    ]
+    manifest = write(selected, output_settings(tmp_path, num_shards=num_shards))
+    assert [shard["documents"] for shard in manifest["shards"]] == sizes
+    assert b"".join(shard_contents(manifest, f"{tmp_path}/out")).splitlines() == lines
+
+
+@pytest.mark.parametrize(("megabytes", "expected"), [(0, 1), (255, 1), (300, 2), (2600, 11)])
+def test_the_number_of_shards_follows_the_size(tmp_path, megabytes, expected):
+    selected = [Candidate(0.0, 0, -place, "a", 1 << 20, 0.0) for place in range(megabytes)]
+    assert len(list(plan_shards(selected, output_settings(tmp_path, num_shards=0)))) == expected
+
+
+@pytest.mark.parametrize(("compression", "suffix"), [("none", ""), ("gzip", ".gz"), ("zstd", ".zst")])
+def test_equal_selections_are_equal_bytes(source, tmp_path, compression, suffix):
+    selected, _ = source
+    outputs = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        write(selected, output_settings(folder, compression=compression))
+        outputs.append({path.name: path.read_bytes() for path in (folder / "out").iterdir()})
+    assert outputs[0] == outputs[1]
+    shards = {f"part-0000{shard}-of-00003.jsonl{suffix}" for shard in range(3)}
+    assert set(outputs[0]) == shards | {"manifest.json", "selection.parquet"}
+
+
+def test_the_manifest_counts_everything(source, tmp_path):
+    selected, _ = source
+    manifest = write(selected[:4], output_settings(tmp_path))
+    assert manifest["settings"] == {"seed": 7}
+    assert manifest["counts"] == {
+        "read": 105,
+        "rejected": 2,
+        "short": 3,
+        "duplicate": 0,
+        "eligible": 100,
+        "selected": 4,
+    }
+
+
+def test_selection_parquet_tells_where_each_line_was(source, tmp_path):
+    selected, lines = source
+    write(selected[2:5], output_settings(tmp_path))
+    table = pq.read_table(tmp_path / "out" / "selection.parquet")
+    assert [(field.name, field.type) for field in table.schema] == [
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("weight", pa.float64()),
+        ("key", pa.float64()),
+        ("target", pa.int32()),
+    ]
+    assert table.to_pylist() == [
+        {
+            "file": str(tmp_path / "a.jsonl"),
+            "offset": sum(len(line) + 1 for line in lines[:place]),
+            "length": place + 1,
+            "weight": -1.5,
+            "key": 0.5,
+            "target": 0,
+        }
+        for place in (2, 3, 4)
+    ]
+
+
+def test_rejected_lines_come_along(source, tmp_path):
+    for role, index in (("raw", 0), ("raw", 4), ("target", 1)):
+        write_rejects(str(tmp_path / role), role, index, [Reject(f"/{role}", index, "not JSON", "x")])
+    write_rejects(str(tmp_path / "raw"), "target", 9, [Reject("/else", 0, "not JSON", "x")])
+    write(source[0], output_settings(tmp_path, rejected={role: str(tmp_path / role) for role in ("raw", "target")}))
+    found = {path.name: json.loads(path.read_bytes()) for path in (tmp_path / "out" / "rejected").iterdir()}
+    assert {name: (reject["file"], reject["offset"]) for name, reject in found.items()} == {
+        "raw-00000.jsonl": ("/raw", 0),
+        "raw-00004.jsonl": ("/raw", 4),
+        "target-00001.jsonl": ("/target", 1),
+    }
+
+
+def test_an_older_result_is_replaced(source, tmp_path):
+    write(source[0], output_settings(tmp_path, num_shards=4))
+    manifest = write(source[0], output_settings(tmp_path, num_shards=2))
+    names = {shard["name"] for shard in manifest["shards"]}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"manifest.json", "selection.parquet"}
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def insert_a_line(path):
+    path.write_bytes(b"new\n" + path.read_bytes())
+
+
+def lengthen_lines(path):
+    path.write_bytes(path.read_bytes().replace(b"xxx\n", b"xxxx\n"))
+
+
+def shorten_a_line(path):
+    path.write_bytes(path.read_bytes().replace(b"xxx\n", b"xx\n\n"))
+
+
+@pytest.mark.parametrize("change", [shorten, insert_a_line, lengthen_lines, shorten_a_line])
+def test_a_source_that_changed_is_an_error(source, tmp_path, change):
+    path = tmp_path / "a.jsonl"
+    change(path)
+    with pytest.raises(Exception, match=r"a\.jsonl") as caught:
+        write(source[0], output_settings(tmp_path))
+    message = find_user_error(caught.value)
+    assert message.startswith(f"{path} changed after it was scored (at byte ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [(None, "cannot read"), (gzip.compress(b"one\ntwo\n")[:-12], "cannot decompress"), (b"one", "cannot decompress")],
+    ids=["missing", "cut off", "not compressed"],
+)
+def test_a_source_that_cannot_be_read_is_an_error(tmp_path, stored, message):
+    path = tmp_path / "a.jsonl.gz"
+    if stored is not None:
+        path.write_bytes(stored)
+    with pytest.raises(Exception, match=message) as caught:
+        write(candidates_of(path, b"one\ntwo", 0), output_settings(tmp_path))
+    assert find_user_error(caught.value).startswith(f"{message} {path}: ")
+
+
+@pytest.fixture(params=["local", "object store"])
+def place(request, tmp_path, memory_store):
+    """A folder on the local disk, or of an object store."""
+    return str(tmp_path / "place") if request.param == "local" else "mem://bucket/place"
+
+
+def written_shards(selected, wanted):
+    return [_write_shard(plan, wanted) for plan in plan_shards(selected, wanted)]
+
+
+def contents_of(folder):
+    return {path[len(folder) :]: storage.read_bytes(path) for path in storage.list_folder(folder)}
+
+
+def test_publishing_again_changes_nothing(source, place):
+    wanted = output_settings(place)
+    selection = Selection(source[0], COUNTS)
+    shards = written_shards(source[0], wanted)
+    manifest = _publish(selection, shards, wanted)
+    published = contents_of(place)
+    assert _publish(selection, shards, wanted) == manifest
+    assert contents_of(place) == published
+    assert set(published) == {
+        *(f"/out/part-0000{shard}-of-00003.jsonl" for shard in range(3)),
+        "/out/manifest.json",
+        "/out/selection.parquet",
+    }
+
+
+def test_publishing_without_the_shards_fails(source, place):
+    wanted = output_settings(place)
+    _publish(Selection(source[0], COUNTS), written_shards(source[0], wanted), wanted)
+    published = contents_of(place)
+    others = written_shards(source[0][:5], wanted)
+    storage.remove_folder(wanted.temporary)
+    with pytest.raises(RuntimeError, match="not complete"):
+        _publish(Selection(source[0][:5], COUNTS), others, wanted)
+    assert contents_of(place) == published
+
+
+def test_publishing_survives_a_broken_connection_at_any_step(source, memory_store):
+    """In an object store it takes many steps: whichever fails, no reader sees half, and a retry completes it."""
+    wanted = output_settings("mem://bucket/place")
+    selection = Selection(source[0], COUNTS)
+    memory_store.put("mem://bucket/place/out/manifest.json", b"old")
+    memory_store.put("mem://bucket/place/out/part-of-old.jsonl", b"old")
+    shards = written_shards(source[0], wanted)
+    before = dict(memory_store.objects)
+    memory_store.history.clear()
+    _publish(selection, shards, wanted)
+    steps = len(memory_store.history)
+    expected = dict(memory_store.objects)
+    for step in range(steps):
+        memory_store.objects.clear()
+        memory_store.objects.update(before)
+        memory_store.history.clear()
+        memory_store.fail_at = step
+        with pytest.raises(BeamIOError):
+            _publish(selection, shards, wanted)
+        manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
+        out = contents_of(wanted.folder)
+        assert manifest in (None, b"old") or out == contents_in(expected, wanted.folder)
+        _publish(selection, shards, wanted)
+        assert memory_store.objects == expected
+    assert steps > 10
+
+
+def contents_in(objects, folder):
+    return {url[len(folder) :]: content for url, content in objects.items() if url.startswith(f"{folder}/")}
