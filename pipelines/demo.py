@@ -15,8 +15,6 @@ from rich.table import Table
 from pipelines import select
 from pipelines.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
 
-COUNTS = ("read", "short", "rejected", "eligible", "selected")
-
 
 def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
     """The options of `pipelines.select` for the demo: the defaults, with mixtures as small as the corpus."""
@@ -75,8 +73,6 @@ def run(argv: Sequence[str] | None = None) -> int:
 
     output = work / "output"
     manifest = json.loads((output / "manifest.json").read_text("utf-8"))
-    counts = manifest["counts"]
-    console.print(", ".join(f"{counts[name]} {name}" for name in COUNTS))
     shards = [output / shard["name"] for shard in manifest["shards"]]
     console.print(sources_table(count_sources([raw]), count_sources(shards)))
     console.print(f"The selected documents: {output}/part-*.jsonl", soft_wrap=True)

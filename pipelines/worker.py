@@ -11,8 +11,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def main() -> None:
-    """Runs until the runner closes the connection. Errors reach the user through the runner, once."""
+    """Runs until the runner closes the connection."""
     logging.disable(logging.ERROR)
+    # Beam prints every error here beside sending it to the runner, which shows it once. A crash of the interpreter
+    # itself is still seen: it does not go through Python's stream.
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)

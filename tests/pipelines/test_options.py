@@ -153,7 +153,11 @@ def test_an_unknown_flag_is_named_with_what_was_meant(flag, suggestion):
     assert error_of(flag) == f"unknown flag {flag}; did you mean {suggestion}?"
 
 
-@pytest.mark.parametrize("argument", ["--quxquxqux", "stray", "-z"])
+def test_a_stray_argument_may_be_a_pattern_that_the_shell_expanded():
+    assert error_of("b.jsonl") == "unknown flag b.jsonl; put patterns in quotes, so that the shell leaves them alone"
+
+
+@pytest.mark.parametrize("argument", ["--quxquxqux", "-z"])
 def test_an_unknown_flag_like_no_other(argument):
     assert error_of(argument) == f"unknown flag {argument}"
 
