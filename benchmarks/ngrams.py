@@ -7,9 +7,11 @@ measured on a slice. Every run is a process of its own and starts from nothing b
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +42,17 @@ model.resample(folder + "/selected", int(k), cache_dir=folder + "/part")
 """
 
 
+# A process of its own, because the peak that the system reports for a child counts its parent's memory at the fork.
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([done.returncode, seconds, peak, done.stdout.decode()]))
+"""
+
+
 class Run(NamedTuple):
     """A whole process with its children: wall seconds, and the peak resident MB of the largest one."""
 
@@ -49,29 +62,22 @@ class Run(NamedTuple):
 
 def run_process(arguments: Sequence[str]) -> Run:
     """Runs a command to its end; raises `SystemExit` with what it printed if it fails."""
-    with tempfile.TemporaryFile() as printed:
-        start = time.perf_counter()
-        process = os.posix_spawn(
-            arguments[0],
-            list(arguments),
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, printed.fileno(), 1), (os.POSIX_SPAWN_DUP2, printed.fileno(), 2)],
-        )
-        _, status, usage = os.wait4(process, 0)
-        seconds = time.perf_counter() - start
-        if status:
-            printed.seek(0)
-            sys.exit(printed.read().decode())
-    return Run(seconds, usage.ru_maxrss * 1024 / MB)
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *arguments], stdout=subprocess.PIPE, check=True)
+    status, seconds, peak, printed = json.loads(done.stdout)
+    if status:
+        sys.exit(printed)
+    return Run(seconds, peak * 1024 / MB)
 
 
 def split_corpus(raw: Path, folder: Path) -> list[Path]:
     """Ten files of consecutive lines."""
-    lines = raw.read_bytes().splitlines(keepends=True)
     folder.mkdir()
-    for part in range(PARTS):
-        begin, end = (len(lines) * edge // PARTS for edge in (part, part + 1))
-        (folder / f"raw-{part:02d}.jsonl").write_bytes(b"".join(lines[begin:end]))
+    size = -(-raw.stat().st_size // PARTS)
+    with raw.open("rb") as source:
+        for part in range(PARTS):
+            with (folder / f"raw-{part:02d}.jsonl").open("wb") as out:
+                while out.tell() < size and (line := source.readline()):
+                    out.write(line)
     return sorted(folder.iterdir())
 
 

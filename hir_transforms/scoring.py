@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import read_rows
+from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.hybrid import hybrid_weight
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
@@ -98,7 +99,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         self, task: ReadTask, estimator: NgramEstimator | None, mixtures: MixturePair | None
     ) -> Iterator[ScoreShard]:
         if estimator is not None:
-            estimator.require(self._settings)
+            _require(estimator, self._settings)
         columns: dict[str, list[np.ndarray]] = {}
         files: dict[str, SourceFile] = {}
         rejects = []
@@ -142,6 +143,13 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             **{name: values for name, values in optional.items() if values is not None},
             "weight": hybrid_weight(ngram, gmm, self._alpha),
         }
+
+
+def _require(estimator: NgramEstimator, settings: NgramSettings) -> None:
+    try:
+        estimator.require(settings)
+    except ValueError as error:
+        raise UserError(f"{error}: fit it again, or score with its settings") from None
 
 
 def _counts(shards: list[ScoreShard]) -> dict[str, Any]:
