@@ -34,6 +34,9 @@ class SelectConfig:
     min_example_length: int
     target_laplace_smoothing: float
     embedding_model: str
+    embedding_revision: str | None
+    embedding_prompt: str
+    trust_remote_code: bool
     raw_components: int
     target_components: int
     gmm_max_iter: int

@@ -59,9 +59,8 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     def embedding_stages(dataset: Dataset, mixture_name: str, components: int) -> EmbeddingStages | None:
         if model is None:
             return None
-        identity = {"model": model.name, "revision": model.revision}
         settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
-        embeddings = stage(f"embeddings/{dataset.role}", identity, [dataset])
+        embeddings = stage(f"embeddings/{dataset.role}", model.identity(), [dataset])
         mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
         return EmbeddingStages(dataset, model, settings, embeddings, mixture)
 

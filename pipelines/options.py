@@ -61,6 +61,9 @@ class SelectOptions(PipelineOptions):
         embeddings.add_argument(
             "--embedding_model", default="all-MiniLM-L6-v2", metavar="NAME", help="model name or folder"
         )
+        embeddings.add_argument("--embedding_revision", metavar="REV", help="commit, branch or tag of a hub model")
+        embeddings.add_argument("--embedding_prompt", default="", metavar="TEXT", help="put before each text")
+        embeddings.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
         embeddings.add_argument(
             "--raw_components", type=int, default=1000, metavar="K", help="of raw's mixture [1000]"
         )

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import find_model
+from hir_transforms.embedding_model import EmbeddingModel, find_model
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
@@ -51,6 +51,18 @@ def check_not_empty(dataset: Dataset) -> None:
     raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
 
 
+def choose_model(config: SelectConfig) -> EmbeddingModel | None:
+    """The model of the embedding part, None where alpha leaves that part out."""
+    if not config.uses_embeddings:
+        return None
+    return find_model(
+        config.embedding_model,
+        revision=config.embedding_revision,
+        prompt=config.embedding_prompt,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
 def prepare_featurizer(config: SelectConfig) -> None:
     """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
     try:
@@ -63,7 +75,7 @@ def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
     check_inputs(config)
-    model = find_model(config.embedding_model) if config.uses_embeddings else None
+    model = choose_model(config)
     stages = plan_stages(config, model)
     missing = [stage for stage in stages.all() if stage.manifest() is None]
     for stage in missing:

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from hir_transforms.embedding_handler import SentenceTransformerHandler
+from hir_transforms.embedding_handler import SentenceTransformerHandler, cut_long_texts
 from hir_transforms.embedding_model import find_model
 from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
 
@@ -22,3 +23,47 @@ def test_rows_of_a_group_do_not_depend_on_other_groups():
         np.testing.assert_array_equal(alone.inference, expected.inference)
     assert together[0].inference.shape == (2, 384)
     np.testing.assert_allclose(np.linalg.norm(together[0].inference, axis=1), 1, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SentenceTransformerHandler(find_model("all-MiniLM-L6-v2")).load_model()
+
+
+LONG_TEXTS = [
+    "word " * 5000,
+    "antidisestablishmentarianism, (hyper-)parameters; " * 300,
+    "ein zwei drei Übermäßig " * 400,
+    "一二三四五六七八九十 " * 500,
+    "\u0301" * 9000 + " tail",  # accents alone: no token before the cut
+    "x" * 9000,
+    "tab\tand\nnew line without a blank\n" * 400,
+    "short",
+    "",
+]
+
+
+def test_cut_texts_have_the_vectors_of_the_whole_texts(model):
+    cut = cut_long_texts(model, LONG_TEXTS)
+    for text, kept in zip(LONG_TEXTS, cut, strict=True):
+        assert text.startswith(kept)
+    assert sum(map(len, cut[:4])) < sum(map(len, LONG_TEXTS[:4])) / 4
+    np.testing.assert_array_equal(model.encode(cut), model.encode(LONG_TEXTS))
+
+
+def test_cut_texts_have_the_tokens_of_the_whole_texts(model):
+    def tokens(texts):
+        return model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+
+    generator = np.random.default_rng(0)
+    alphabet = [*"aB ,.é兔\n\t\u0301\u200b-_", "the ", "ing ", "1234", "don't "]
+    texts = ["".join(generator.choice(alphabet, size)) for size in generator.integers(0, 9000, 200)]
+    assert tokens(cut_long_texts(model, texts)) == tokens(texts)
+
+
+def test_a_prompt_comes_before_each_text(model):
+    file = SourceFile(0, "raw.jsonl", "raw.jsonl", 0, 0.0)
+    group = DocumentGroup((0, 0), [DocumentBatch(file, 0, np.arange(1), np.arange(1), ["a text"])])
+    handler = SentenceTransformerHandler(find_model("all-MiniLM-L6-v2", prompt="query: "))
+    (prediction,) = handler.run_inference([group], model)
+    np.testing.assert_array_equal(prediction.inference, model.encode(["query: a text"]))

@@ -37,3 +37,16 @@ def test_an_unknown_model_is_an_error_of_one_line(name):
     with pytest.raises(UserError, match=name) as caught:
         find_model(name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_has_no_revisions(tmp_path):
+    (tmp_path / "modules.json").write_text("[]")
+    with pytest.raises(UserError, match="--embedding_revision"):
+        find_model(str(tmp_path), revision="main")
+
+
+def test_a_prompt_makes_other_embeddings():
+    plain, prompted = find_model("all-MiniLM-L6-v2"), find_model("all-MiniLM-L6-v2", prompt="query: ")
+    assert plain.identity() != prompted.identity()
+    assert plain.location == prompted.location
+    assert not plain.trust_remote_code

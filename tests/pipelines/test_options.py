@@ -51,6 +51,9 @@ def test_defaults():
         "min_example_length": 100,
         "target_laplace_smoothing": 0.0,
         "embedding_model": "all-MiniLM-L6-v2",
+        "embedding_revision": None,
+        "embedding_prompt": "",
+        "trust_remote_code": False,
         "raw_components": 1000,
         "target_components": 50,
         "gmm_max_iter": 100,
@@ -70,15 +73,18 @@ def test_every_flag_reaches_its_setting():
         "min_example_length": 4,
         "target_laplace_smoothing": 0.5,
         "embedding_model": "other",
+        "embedding_revision": "main",
+        "embedding_prompt": "query: ",
         "raw_components": 6,
         "target_components": 7,
         "gmm_max_iter": 8,
         "gmm_tol": 0.125,
         "work_dir": "/work",
     }
-    config = config_of("--top_k", "--overwrite", **values)
+    config = config_of("--top_k", "--overwrite", "--trust_remote_code", **values)
     assert {name: getattr(config, name) for name in values} == values
     assert config.top_k
+    assert config.trust_remote_code
     assert config.overwrite
     ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
     assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
@@ -86,7 +92,7 @@ def test_every_flag_reaches_its_setting():
     assert config.raw.text_field == config.target.text_field == "body"
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
-    tested = {*NEEDED, *values, *ngrams, "top_k", "overwrite", "text_field"}
+    tested = {*NEEDED, *values, *ngrams, "top_k", "overwrite", "trust_remote_code", "text_field"}
     assert {action.dest for action in parser._actions} == tested
 
 
