@@ -34,6 +34,7 @@ class SelectConfig:
     min_example_length: int
     target_laplace_smoothing: float
     embedding_model: str
+    embedding_dim: int
     raw_components: int
     target_components: int
     gmm_max_iter: int
@@ -52,6 +53,7 @@ class SelectConfig:
         _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
         for name in ("raw_components", "target_components", "gmm_max_iter"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _check("embedding_dim", self.embedding_dim, self.embedding_dim >= 0, "at least 0 (0 keeps all)")
         _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
 
     @property

@@ -9,28 +9,14 @@ import apache_beam as beam
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import EmbeddingModel
-from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, load_mixture, mixture_path
+from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
-from hir_transforms.planning import estimated_bytes
-from hir_transforms.scoring import MixturePair, ScoreDocuments, load_score_shards
+from hir_transforms.scoring import ScoreDocuments, load_score_shards
 from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
-
-# Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
-_UNROLL_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class EmbeddingStages:
-    """The stages of one dataset's embedding part."""
-
-    dataset: Dataset
-    model: EmbeddingModel
-    settings: MixtureSettings
-    embeddings: Stage
-    mixture: Stage
+from pipelines.embedding_graph import EmbeddingStages, fit_mixtures
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,8 @@ class Stages:
         """The stages that this run needs, in order."""
         parts = [part for part in (self.raw, self.target) if part]
         embedding = [stage for part in parts for stage in (part.embeddings, part.mixture)]
-        return [*([self.ngram] if self.ngram else []), *embedding, self.scores]
+        projection = [self.raw.projection] if self.raw and self.raw.projection else []
+        return [*([self.ngram] if self.ngram else []), *projection, *embedding, self.scores]
 
 
 def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
@@ -56,14 +43,20 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
 
-    def embedding_stages(dataset: Dataset, mixture_name: str, components: int) -> EmbeddingStages | None:
+    def embedding_stages(
+        dataset: Dataset, mixture_name: str, components: int, raw: EmbeddingStages | None = None
+    ) -> EmbeddingStages | None:
         if model is None:
             return None
         identity = {"model": model.name, "revision": model.revision}
         settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
         embeddings = stage(f"embeddings/{dataset.role}", identity, [dataset])
-        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
-        return EmbeddingStages(dataset, model, settings, embeddings, mixture)
+        if raw is not None:
+            projection = raw.projection
+        else:
+            projection = stage("projection", {"dim": dim}, [], embeddings) if (dim := config.embedding_dim) else None
+        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
+        return EmbeddingStages(dataset, model, settings, embeddings, projection, mixture)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -75,7 +68,7 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
         }
         ngram = stage("ngram", ngram_settings, [config.raw, config.target])
     raw = embedding_stages(config.raw, "raw", config.raw_components)
-    target = embedding_stages(config.target, "target-0", config.target_components)
+    target = embedding_stages(config.target, "target-0", config.target_components, raw)
     upstream = [*([ngram] if ngram else []), *(part.mixture for part in (raw, target) if part)]
     scores = stage("scores", {**asdict(config.ngram_settings), "alpha": config.alpha}, [config.raw], *upstream)
     return Stages(sample, ngram, raw, target, scores)
@@ -107,7 +100,7 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
             config.ngram_settings,
             config.alpha,
             estimator=_estimator(pipeline, config, stages),
-            mixtures=_mixtures(pipeline, stages),
+            mixtures=fit_mixtures(pipeline, stages.raw, stages.target),
         )
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
     target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.scores)
@@ -135,26 +128,3 @@ def _estimator(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) ->
         sample=stages.sample,
         target_laplace_smoothing=config.target_laplace_smoothing,
     )
-
-
-def _mixtures(pipeline: beam.Pipeline, stages: Stages) -> beam.PCollection | None:
-    if stages.raw is None or stages.target is None:
-        return None
-    raw, target = (_mixture(pipeline, part) for part in (stages.raw, stages.target))
-    return raw | "PairMixtures" >> beam.Map(MixturePair, beam.pvalue.AsSingleton(target), stages.raw.embeddings.folder)
-
-
-def _mixture(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
-    from hir_transforms.embedding import EmbedDocuments, load_shards
-
-    label = part.dataset.role.capitalize()
-    path = mixture_path(part.mixture)
-    if part.mixture.manifest() is not None:
-        return pipeline | f"{label}Mixture" >> beam.Create([path]) | f"Load{label}Mixture" >> beam.Map(load_mixture)
-    if part.embeddings.manifest() is not None:
-        shards = pipeline | f"{label}Embeddings" >> beam.Create(load_shards(part.embeddings))
-    else:
-        shards = pipeline | f"{label}Embeddings" >> EmbedDocuments(part.embeddings, part.dataset, part.model)
-    unrolled = estimated_bytes(part.dataset.list_files()) > _UNROLL_BYTES
-    return shards | f"{label}Mixture" >> FitGaussianMixture(part.mixture, part.settings, unrolled=unrolled)

@@ -62,6 +62,9 @@ class SelectOptions(PipelineOptions):
             "--embedding_model", default="all-MiniLM-L6-v2", metavar="NAME", help="model name or folder"
         )
         embeddings.add_argument(
+            "--embedding_dim", type=int, default=0, metavar="D", help="principal components to keep; 0: no PCA [0]"
+        )
+        embeddings.add_argument(
             "--raw_components", type=int, default=1000, metavar="K", help="of raw's mixture [1000]"
         )
         embeddings.add_argument(

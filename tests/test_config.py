@@ -24,6 +24,7 @@ CONFIG = SelectConfig(
     min_example_length=100,
     target_laplace_smoothing=0.0,
     embedding_model="all-MiniLM-L6-v2",
+    embedding_dim=0,
     raw_components=1000,
     target_components=50,
     gmm_max_iter=100,
@@ -49,6 +50,7 @@ def changed(**fields):
         ("raw_components", [0]),
         ("target_components", [0]),
         ("gmm_max_iter", [0]),
+        ("embedding_dim", [-1]),
         ("gmm_tol", [-1e-9, float("nan"), float("inf")]),
     ],
 )

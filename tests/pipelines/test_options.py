@@ -51,6 +51,7 @@ def test_defaults():
         "min_example_length": 100,
         "target_laplace_smoothing": 0.0,
         "embedding_model": "all-MiniLM-L6-v2",
+        "embedding_dim": 0,
         "raw_components": 1000,
         "target_components": 50,
         "gmm_max_iter": 100,
@@ -70,6 +71,7 @@ def test_every_flag_reaches_its_setting():
         "min_example_length": 4,
         "target_laplace_smoothing": 0.5,
         "embedding_model": "other",
+        "embedding_dim": 5,
         "raw_components": 6,
         "target_components": 7,
         "gmm_max_iter": 8,
@@ -131,6 +133,7 @@ def test_a_missing_flag_is_named(name):
         ("target_components", "-2"),
         ("gmm_max_iter", "0"),
         ("gmm_tol", "-1.0"),
+        ("embedding_dim", "-1"),
     ],
 )
 def test_a_bad_value_is_named_with_its_flag(name, value):
