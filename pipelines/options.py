@@ -36,6 +36,11 @@ class SelectOptions(PipelineOptions):
             "--alpha", type=float, default=0.5, metavar="A", help="share of the n-gram weight; 1: no embeddings [0.5]"
         )
         selection.add_argument(
+            "--weight_scaling",
+            default="none",
+            help="of both weights before mixing: none or standardize [none]",
+        )
+        selection.add_argument(
             "--min_example_length",
             type=int,
             default=100,

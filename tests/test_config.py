@@ -23,6 +23,7 @@ CONFIG = SelectConfig(
     num_tokens_to_fit="auto",
     min_example_length=100,
     target_laplace_smoothing=0.0,
+    weight_scaling="none",
     embedding_model="all-MiniLM-L6-v2",
     embedding_dim=0,
     raw_components=1000,
@@ -51,6 +52,7 @@ def changed(**fields):
         ("target_components", [0]),
         ("gmm_max_iter", [0]),
         ("embedding_dim", [-1]),
+        ("weight_scaling", ["", "Standardize", "rank"]),
         ("gmm_tol", [-1e-9, float("nan"), float("inf")]),
     ],
 )
@@ -69,6 +71,7 @@ def test_a_bad_value_is_named_with_its_flag(name, values):
         {"min_example_length": 0},
         {"gmm_tol": 0.0},
         {"num_shards": 1},
+        {"weight_scaling": "standardize"},
         {"compression": "gzip"},
         {"compression": "zstd"},
     ],

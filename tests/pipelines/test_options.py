@@ -50,6 +50,7 @@ def test_defaults():
         "num_tokens_to_fit": "auto",
         "min_example_length": 100,
         "target_laplace_smoothing": 0.0,
+        "weight_scaling": "none",
         "embedding_model": "all-MiniLM-L6-v2",
         "embedding_dim": 0,
         "raw_components": 1000,
@@ -70,6 +71,7 @@ def test_every_flag_reaches_its_setting():
         "num_tokens_to_fit": "1000",
         "min_example_length": 4,
         "target_laplace_smoothing": 0.5,
+        "weight_scaling": "standardize",
         "embedding_model": "other",
         "embedding_dim": 5,
         "raw_components": 6,
@@ -133,6 +135,7 @@ def test_a_missing_flag_is_named(name):
         ("target_components", "-2"),
         ("gmm_max_iter", "0"),
         ("gmm_tol", "-1.0"),
+        ("weight_scaling", "rank"),
         ("embedding_dim", "-1"),
     ],
 )

@@ -237,6 +237,43 @@ def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
     np.testing.assert_allclose(scores(tmp_path / "a")["gmm"], densities["target-0"] - densities["raw"], atol=0.05)
 
 
+def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
+    settings = [*HYBRID, "--weight_scaling=standardize"]
+    for name, alpha, workers in (("a", 0.25, 2), ("b", 0.25, 1), ("c", 0.75, 1)):
+        start = tmp_path / "a.work" if name == "c" else hybrid.parent / "out.work"
+        shutil.copytree(start, tmp_path / f"{name}.work")
+        assert run(*corpus, tmp_path / name, *settings, f"--alpha={alpha}", workers=workers) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
+    third = [line for line in capsys.readouterr().err.splitlines() if "not computed again" in line][2]
+    assert third.endswith("target-0, parts")
+    before = scores(hybrid)
+    eligible = before["num_tokens"] >= 100
+    ngram, gmm = (
+        (before[part] - before[part][eligible].mean()) / before[part][eligible].std() for part in ("ngram", "gmm")
+    )
+    for name, alpha in (("a", 0.25), ("c", 0.75)):
+        columns = scores(tmp_path / name)
+        np.testing.assert_array_equal(columns["ngram"], before["ngram"])
+        np.testing.assert_array_equal(columns["gmm"], before["gmm"])
+        np.testing.assert_allclose(columns["weight"], alpha * ngram + (1 - alpha) * gmm, atol=1e-9)
+    statistics = json.loads((tmp_path / "a.work" / "scores" / "manifest.json").read_text())["counts"]["standardized"]
+    assert statistics["gmm"]["documents"] == eligible.sum()
+    assert statistics["gmm"]["mean"] == pytest.approx(before["gmm"][eligible].mean())
+
+
+def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_path):
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(b"no json\n" + corpus[0].read_bytes())
+    settings = ["--num_to_sample=30", "--alpha=1", "--top_k"]
+    assert run(raw, corpus[1], tmp_path / "none", *settings) == 0
+    assert run(raw, corpus[1], tmp_path / "standardize", *settings, "--weight_scaling=standardize") == 0
+    assert selected_lines(tmp_path / "none") == selected_lines(tmp_path / "standardize")
+    assert manifest(tmp_path / "none")["counts"] == manifest(tmp_path / "standardize")["counts"]
+    rejected = [contents(tmp_path / name / "rejected") for name in ("none", "standardize")]
+    assert rejected[0] == rejected[1] != {}
+
+
 def test_a_second_run_computes_nothing_again(corpus, tmp_path, capsys):
     work = f"--work_dir={tmp_path / 'work'}"
     assert run(*corpus, tmp_path / "a", "--num_to_sample=30", "--alpha=1", work) == 0
