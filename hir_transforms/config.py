@@ -7,6 +7,7 @@ from hir_transforms.compression import COMPRESSIONS
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import NgramSettings
+from hir_transforms.numerics.standardizing import SCALINGS
 
 _AUTO_NGRAMS_PER_BUCKET = 100_000
 
@@ -33,10 +34,12 @@ class SelectConfig:
     num_tokens_to_fit: str
     min_example_length: int
     target_laplace_smoothing: float
+    weight_scaling: str
     embedding_model: str
     embedding_revision: str | None
     embedding_prompt: str
     trust_remote_code: bool
+    embedding_dim: int
     raw_components: int
     target_components: int
     gmm_max_iter: int
@@ -46,6 +49,7 @@ class SelectConfig:
     def __post_init__(self) -> None:
         _check("num_to_sample", self.num_to_sample, self.num_to_sample >= 1, "at least 1")
         _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
+        _check("weight_scaling", self.weight_scaling, self.weight_scaling in SCALINGS, f"one of {', '.join(SCALINGS)}")
         _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
         _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
         fit = self.num_tokens_to_fit
@@ -55,6 +59,7 @@ class SelectConfig:
         _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
         for name in ("raw_components", "target_components", "gmm_max_iter"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _check("embedding_dim", self.embedding_dim, self.embedding_dim >= 0, "at least 0 (0 keeps all)")
         _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
 
     @property

@@ -4,7 +4,7 @@ import copy
 import functools
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -18,6 +18,7 @@ from hir_transforms.numerics import gmm
 from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, SufficientStatistics
 from hir_transforms.numerics.gmm_init import effective_components, initial_mixture
 from hir_transforms.numerics.gumbel import identity_hash
+from hir_transforms.numerics.projection import Projection
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _TASK_ROWS = 8192
@@ -62,10 +63,10 @@ class RowSummary:
     limit: int
 
     @classmethod
-    def of(cls, shards: ShardRows, settings: MixtureSettings) -> "RowSummary":
-        """Summary of all rows of some shards."""
+    def of(cls, shards: ShardRows, settings: MixtureSettings, projection: Projection | None = None) -> "RowSummary":
+        """Summary of all rows of some shards, as projected."""
         batches = [batch for shard in shards for batch in read_shard(shard.path)]
-        rows = np.concatenate([batch.rows for batch in batches])
+        rows = _project(np.concatenate([batch.rows for batch in batches]), projection)
         hashes = np.concatenate([identity_hash(settings.seed, batch.name, batch.offsets) for batch in batches])
         return cls(RowBounds.from_rows(rows), hashes, rows, settings.sample_rows)._smallest()
 
@@ -110,39 +111,56 @@ class FitGaussianMixture(beam.PTransform):
         settings: components, iterations, tolerance, seed.
         unrolled: whether each iteration is a step of the graph over all workers. The alternative, one worker that
             does all iterations, gives the same mixture bit by bit, and spares a small corpus the runner's time.
+        projection: PCollection of one `Projection` of the rows, which becomes part of the mixture; None for none.
     """
 
-    def __init__(self, stage: Stage, settings: MixtureSettings, *, unrolled: bool) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        settings: MixtureSettings,
+        *,
+        unrolled: bool,
+        projection: beam.PCollection[Projection] | None = None,
+    ) -> None:
         super().__init__()
         self._stage = stage
         self._settings = settings
         self._unrolled = unrolled
+        self._projection = None if projection is None else beam.pvalue.AsSingleton(projection)
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[GaussianMixture]:
         """See the class."""
         # One key: all references to shards meet, so that shards can be put together in corpus order.
         tasks = shards | "Gather" >> beam.combiners.ToList() | "Arrange" >> beam.Map(arrange_shards)
         fit = self._fit_unrolled if self._unrolled else self._fit_on_one_worker
-        state = fit(tasks) | "Save" >> beam.Map(_save, mixture_path(self._stage))
+        state = (
+            fit(tasks)
+            | "Project" >> beam.Map(_with_projection, self._projection)
+            | "Save" >> beam.Map(_save, mixture_path(self._stage))
+        )
         state | "Counts" >> beam.Map(_counts) | "Manifest" >> WriteStageManifest(self._stage)
         return state | "Mixture" >> beam.Map(lambda state: state.mixture)
 
     def _fit_on_one_worker(self, tasks: beam.PCollection[list[ShardRows]]) -> beam.PCollection[FitState]:
-        return tasks | "Elsewhere" >> beam.Reshuffle() | "Fit" >> beam.Map(_fit_on_one_worker, self._settings)
+        return (
+            tasks
+            | "Elsewhere" >> beam.Reshuffle()
+            | "Fit" >> beam.Map(_fit_on_one_worker, self._settings, self._projection)
+        )
 
     def _fit_unrolled(self, tasks: beam.PCollection[list[ShardRows]]) -> beam.PCollection[FitState]:
-        settings = self._settings
+        settings, projection = self._settings, self._projection
         spread = tasks | "Each" >> beam.FlatMap(lambda tasks: tasks) | "Spread" >> beam.Reshuffle()
         state = (
             spread
-            | "Summarise" >> beam.Map(RowSummary.of, settings)
+            | "Summarise" >> beam.Map(RowSummary.of, settings, projection)
             | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge))
             | "Start" >> beam.Map(_start, settings)
         )
         for iteration in range(1, settings.max_iter + 1):
             statistics = (
                 spread
-                | f"Expectation{iteration}" >> beam.FlatMap(_expectation, beam.pvalue.AsSingleton(state))
+                | f"Expectation{iteration}" >> beam.FlatMap(_expectation, beam.pvalue.AsSingleton(state), projection)
                 | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics))
             )
             state = state | f"Maximization{iteration}" >> beam.Map(
@@ -163,8 +181,12 @@ def arrange_shards(shards: Sequence[EmbeddingShard]) -> list[ShardRows]:
     return [*tasks, tuple(pending)] if pending else tasks
 
 
-def _read_rows(shards: ShardRows) -> np.ndarray:
-    return np.concatenate([batch.rows for shard in shards for batch in read_shard(shard.path)])
+def _read_rows(shards: ShardRows, projection: Projection | None) -> np.ndarray:
+    return _project(np.concatenate([batch.rows for shard in shards for batch in read_shard(shard.path)]), projection)
+
+
+def _project(rows: np.ndarray, projection: Projection | None) -> np.ndarray:
+    return rows if projection is None else projection.apply(rows)
 
 
 def _start(summary: RowSummary, settings: MixtureSettings) -> FitState:
@@ -173,10 +195,10 @@ def _start(summary: RowSummary, settings: MixtureSettings) -> FitState:
     return FitState(mixture, summary.bounds, warning)
 
 
-def _expectation(shards: ShardRows, state: FitState) -> Iterator[SufficientStatistics]:
+def _expectation(shards: ShardRows, state: FitState, projection: Projection | None) -> Iterator[SufficientStatistics]:
     if not state.mixture.converged:
         with threadpool_limits(1):
-            yield gmm.expectation(_read_rows(shards), state.mixture, state.bounds)
+            yield gmm.expectation(_read_rows(shards, projection), state.mixture, state.bounds)
 
 
 def _add_statistics(one: SufficientStatistics, other: SufficientStatistics) -> SufficientStatistics:
@@ -191,17 +213,22 @@ def _maximization(state: FitState, statistics: SufficientStatistics | None, tol:
     return FitState(gmm.maximization(statistics, state.mixture, state.bounds, tol=tol), state.bounds, state.warning)
 
 
-def _fit_on_one_worker(tasks: list[ShardRows], settings: MixtureSettings) -> FitState:
+def _fit_on_one_worker(tasks: list[ShardRows], settings: MixtureSettings, projection: Projection | None) -> FitState:
     """All iterations in one place, over rows in memory while they are few, else read again each time."""
-    summary = functools.reduce(RowSummary.merge, (RowSummary.of(task, settings) for task in tasks))
+    summary = functools.reduce(RowSummary.merge, (RowSummary.of(task, settings, projection) for task in tasks))
     state = _start(summary, settings)
-    batches = functools.partial(map, _read_rows, tasks)
+    batches = functools.partial(map, functools.partial(_read_rows, projection=projection), tasks)
     if summary.bounds.num_rows * state.mixture.num_features * 4 <= _CACHED_BYTES:
         cached = list(batches())
         batches = functools.partial(iter, cached)
     with threadpool_limits(1):
         mixture = gmm.fit(batches, state.mixture, state.bounds, max_iter=settings.max_iter, tol=settings.tol)
     return FitState(mixture, state.bounds, state.warning)
+
+
+def _with_projection(state: FitState, projection: Projection | None) -> FitState:
+    """Makes the mixture one of embeddings as they are stored; until here it is one of projected rows."""
+    return replace(state, mixture=replace(state.mixture, projection=projection))
 
 
 def _save(state: FitState, path: str) -> FitState:

@@ -85,3 +85,29 @@ def read_scores(path: str) -> ScoreRows:
         places[dictionary.indices.to_numpy()],
         *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")),
     )
+
+
+def read_parts(path: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """`num_tokens`, `ngram` and `gmm` of a shard, the parts None where they were skipped."""
+    with storage.open_raw(path) as file:
+        table = pq.read_table(file, columns=["num_tokens", "ngram", "gmm"])
+    ngram, gmm = (table[name] for name in ("ngram", "gmm"))
+    return (
+        table["num_tokens"].to_numpy(),
+        None if ngram.null_count == len(ngram) else ngram.to_numpy(),
+        None if gmm.null_count == len(gmm) else gmm.to_numpy(),
+    )
+
+
+def rewrite_weight(source: str, path: str, weight: np.ndarray) -> None:
+    """Writes the shard `source` to `path` with another weight, float64 [N]."""
+    with storage.open_raw(source) as file:
+        table = pq.read_table(file)
+    table = table.set_column(SCHEMA.get_field_index("weight"), SCHEMA.field("weight"), pa.array(weight, pa.float64()))
+    with storage.atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def score_path(folder: str, index: int) -> str:
+    """Path of a shard in a stage's folder."""
+    return storage.join(folder, f"part-{index:05d}.parquet")

@@ -11,7 +11,6 @@ import xxhash
 from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
-from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import read_rows
 from hir_transforms.errors import UserError
@@ -22,7 +21,7 @@ from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_t
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentGroup, ReadTask, SourceFile
 from hir_transforms.rejecting import write_rejects
-from hir_transforms.score_shards import ScoreShard, write_scores
+from hir_transforms.score_shards import ScoreShard, score_path, write_scores
 from hir_transforms.stages import Stage, WriteStageManifest
 
 
@@ -50,7 +49,7 @@ class ScoreDocuments(beam.PTransform):
         stage: where the shards are written.
         raw: the dataset.
         settings: how tokens and n-grams are made.
-        alpha: weight = alpha * ngram + (1 - alpha) * gmm.
+        alpha: weight = alpha * ngram + (1 - alpha) * gmm; None leaves the weight null, for `ScaleWeights`.
         estimator: PCollection of one `NgramEstimator`, None without an n-gram part.
         mixtures: PCollection of one `MixturePair`, None without an embedding part.
     """
@@ -60,7 +59,7 @@ class ScoreDocuments(beam.PTransform):
         stage: Stage,
         raw: Dataset,
         settings: NgramSettings,
-        alpha: float,
+        alpha: float | None,
         *,
         estimator: beam.PCollection[NgramEstimator] | None,
         mixtures: beam.PCollection[MixturePair] | None,
@@ -77,14 +76,14 @@ class ScoreDocuments(beam.PTransform):
         (
             shards
             | "Gather" >> beam.combiners.ToList()
-            | "Counts" >> beam.Map(_counts)
+            | "Counts" >> beam.Map(count_shards)
             | "Manifest" >> WriteStageManifest(self._stage)
         )
         return shards
 
 
 class _ScoreDocumentsDoFn(beam.DoFn):
-    def __init__(self, raw: Dataset, settings: NgramSettings, alpha: float, folder: str) -> None:
+    def __init__(self, raw: Dataset, settings: NgramSettings, alpha: float | None, folder: str) -> None:
         self._raw = raw
         self._settings = settings
         self._alpha = alpha
@@ -109,7 +108,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
                 columns.setdefault(name, []).append(values)
         write_rejects(self._folder, self._raw.role, task.index, rejects)
         rows = sum(map(len, columns.get("offset", [])))
-        path = _shard_path(self._folder, task.index) if rows else None
+        path = score_path(self._folder, task.index) if rows else None
         if path:
             joined = {name: np.concatenate(parts) for name, parts in columns.items()}
             paths = pa.DictionaryArray.from_arrays(joined.pop("file"), list(files)).cast(pa.string())
@@ -133,7 +132,8 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             files.setdefault(batch.file.path, batch.file)
         places = {path: place for place, path in enumerate(files)}
         file_column = [np.full(len(batch.texts), places[batch.file.path], np.int32) for batch in group.batches]
-        optional = {"ngram": ngram, "gmm": gmm}
+        weight = None if self._alpha is None else hybrid_weight(ngram, gmm, self._alpha)
+        optional = {"ngram": ngram, "gmm": gmm, "weight": weight}
         return {
             "file": np.concatenate(file_column),
             "offset": np.concatenate([batch.offsets for batch in group.batches]),
@@ -141,7 +141,6 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             "num_tokens": num_tokens(num_ngrams, self._settings.ngrams),
             "text_hash": np.array([xxhash.xxh3_64_intdigest(text.encode()) for text in texts], np.uint64),
             **{name: values for name, values in optional.items() if values is not None},
-            "weight": hybrid_weight(ngram, gmm, self._alpha),
         }
 
 
@@ -152,7 +151,8 @@ def _require(estimator: NgramEstimator, settings: NgramSettings) -> None:
         raise UserError(f"{error}: fit it again, or score with its settings") from None
 
 
-def _counts(shards: list[ScoreShard]) -> dict[str, Any]:
+def count_shards(shards: list[ScoreShard]) -> dict[str, Any]:
+    """Counts for the manifest of a stage of score shards, which `load_score_shards` reads."""
     rejected = sum(shard.rejected for shard in shards)
     return {
         "read": sum(shard.rows for shard in shards) + rejected,
@@ -164,10 +164,6 @@ def _counts(shards: list[ScoreShard]) -> dict[str, Any]:
 def load_score_shards(stage: Stage) -> list[ScoreShard]:
     """The shards of a complete stage, as its manifest lists them."""
     return [
-        ScoreShard(index, _shard_path(stage.folder, index) if rows else None, rows, rejected)
+        ScoreShard(index, score_path(stage.folder, index) if rows else None, rows, rejected)
         for index, rows, rejected in stage.counts()["shards"]
     ]
-
-
-def _shard_path(folder: str, index: int) -> str:
-    return storage.join(folder, f"part-{index:05d}.parquet")

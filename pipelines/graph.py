@@ -9,45 +9,42 @@ import apache_beam as beam
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import EmbeddingModel
-from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, load_mixture, mixture_path
+from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
-from hir_transforms.planning import estimated_bytes
-from hir_transforms.scoring import MixturePair, ScoreDocuments, load_score_shards
+from hir_transforms.scaling import ScaleWeights
+from hir_transforms.scoring import ScoreDocuments, load_score_shards
 from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
-
-# Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
-_UNROLL_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class EmbeddingStages:
-    """The stages of one dataset's embedding part."""
-
-    dataset: Dataset
-    model: EmbeddingModel
-    settings: MixtureSettings
-    embeddings: Stage
-    mixture: Stage
+from pipelines.embedding_graph import EmbeddingStages, fit_mixtures
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a selection, with the fingerprints of this run; None where alpha makes a part unnecessary."""
+    """The stages of a selection, with the fingerprints of this run; None where alpha makes a part unnecessary.
+
+    `parts` has the score shards before their weights are known, where these need statistics over all of them.
+    """
 
     sample: NgramSample | None
     ngram: Stage | None
     raw: EmbeddingStages | None
     target: EmbeddingStages | None
+    parts: Stage | None
     scores: Stage
+
+    @property
+    def raw_reading(self) -> Stage:
+        """The stage that reads raw last and scores it."""
+        return self.parts or self.scores
 
     def all(self) -> list[Stage]:
         """The stages that this run needs, in order."""
-        parts = [part for part in (self.raw, self.target) if part]
-        embedding = [stage for part in parts for stage in (part.embeddings, part.mixture)]
-        return [*([self.ngram] if self.ngram else []), *embedding, self.scores]
+        mixtures = [part for part in (self.raw, self.target) if part]
+        embedding = [stage for part in mixtures for stage in (part.embeddings, part.mixture)]
+        projection = self.raw.projection if self.raw else None
+        return [stage for stage in (self.ngram, projection, *embedding, self.parts, self.scores) if stage]
 
 
 def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
@@ -56,13 +53,19 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
 
-    def embedding_stages(dataset: Dataset, mixture_name: str, components: int) -> EmbeddingStages | None:
+    def embedding_stages(
+        dataset: Dataset, mixture_name: str, components: int, raw: EmbeddingStages | None = None
+    ) -> EmbeddingStages | None:
         if model is None:
             return None
         settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
         embeddings = stage(f"embeddings/{dataset.role}", model.identity(), [dataset])
-        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
-        return EmbeddingStages(dataset, model, settings, embeddings, mixture)
+        if raw is not None:
+            projection = raw.projection
+        else:
+            projection = stage("projection", {"dim": dim}, [], embeddings) if (dim := config.embedding_dim) else None
+        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
+        return EmbeddingStages(dataset, model, settings, embeddings, projection, mixture)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -74,10 +77,17 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
         }
         ngram = stage("ngram", ngram_settings, [config.raw, config.target])
     raw = embedding_stages(config.raw, "raw", config.raw_components)
-    target = embedding_stages(config.target, "target-0", config.target_components)
+    target = embedding_stages(config.target, "target-0", config.target_components, raw)
     upstream = [*([ngram] if ngram else []), *(part.mixture for part in (raw, target) if part)]
-    scores = stage("scores", {**asdict(config.ngram_settings), "alpha": config.alpha}, [config.raw], *upstream)
-    return Stages(sample, ngram, raw, target, scores)
+    scored = asdict(config.ngram_settings)
+    if config.weight_scaling == "none":
+        parts = None
+        scores = stage("scores", {**scored, "alpha": config.alpha}, [config.raw], *upstream)
+    else:
+        parts = stage("parts", scored, [config.raw], *upstream)
+        names = ("alpha", "weight_scaling", "min_example_length")
+        scores = stage("scores", {name: getattr(config, name) for name in names}, [], parts)
+    return Stages(sample, ngram, raw, target, parts, scores)
 
 
 def _ngram_sample(config: SelectConfig) -> NgramSample | None:
@@ -97,28 +107,37 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
         stages: as `plan_stages` made them.
         temporary: where the output is put together.
     """
-    if stages.scores.manifest() is not None:
-        shards = pipeline | "Scores" >> beam.Create(load_score_shards(stages.scores))
-    else:
-        shards = pipeline | "Scores" >> ScoreDocuments(
-            stages.scores,
-            config.raw,
-            config.ngram_settings,
-            config.alpha,
-            estimator=_estimator(pipeline, config, stages),
-            mixtures=_mixtures(pipeline, stages),
-        )
+    shards = _scores(pipeline, config, stages)
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.scores)
+    target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.raw_reading)
     output = OutputSettings(
         config.output,
         temporary,
         config.num_shards,
         config.compression,
         config.settings(),
-        {"raw": stages.scores.folder, "target": target_rejects.folder},
+        {"raw": stages.raw_reading.folder, "target": target_rejects.folder},
     )
     shards | "Select" >> SelectDocuments(selection) | "Write" >> WriteSelection(output)
+
+
+def _scores(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection:
+    if stages.scores.manifest() is not None:
+        return pipeline | "Scores" >> beam.Create(load_score_shards(stages.scores))
+    if stages.raw_reading.manifest() is not None:
+        shards = pipeline | "Parts" >> beam.Create(load_score_shards(stages.raw_reading))
+    else:
+        shards = pipeline | "Score" >> ScoreDocuments(
+            stages.raw_reading,
+            config.raw,
+            config.ngram_settings,
+            config.alpha if stages.parts is None else None,
+            estimator=_estimator(pipeline, config, stages),
+            mixtures=fit_mixtures(pipeline, stages.raw, stages.target),
+        )
+    if stages.parts is None:
+        return shards
+    return shards | "Scale" >> ScaleWeights(stages.scores, config.alpha, config.min_example_length)
 
 
 def _estimator(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection | None:
@@ -134,26 +153,3 @@ def _estimator(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) ->
         sample=stages.sample,
         target_laplace_smoothing=config.target_laplace_smoothing,
     )
-
-
-def _mixtures(pipeline: beam.Pipeline, stages: Stages) -> beam.PCollection | None:
-    if stages.raw is None or stages.target is None:
-        return None
-    raw, target = (_mixture(pipeline, part) for part in (stages.raw, stages.target))
-    return raw | "PairMixtures" >> beam.Map(MixturePair, beam.pvalue.AsSingleton(target), stages.raw.embeddings.folder)
-
-
-def _mixture(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
-    from hir_transforms.embedding import EmbedDocuments, load_shards
-
-    label = part.dataset.role.capitalize()
-    path = mixture_path(part.mixture)
-    if part.mixture.manifest() is not None:
-        return pipeline | f"{label}Mixture" >> beam.Create([path]) | f"Load{label}Mixture" >> beam.Map(load_mixture)
-    if part.embeddings.manifest() is not None:
-        shards = pipeline | f"{label}Embeddings" >> beam.Create(load_shards(part.embeddings))
-    else:
-        shards = pipeline | f"{label}Embeddings" >> EmbedDocuments(part.embeddings, part.dataset, part.model)
-    unrolled = estimated_bytes(part.dataset.list_files()) > _UNROLL_BYTES
-    return shards | f"{label}Mixture" >> FitGaussianMixture(part.mixture, part.settings, unrolled=unrolled)

@@ -36,6 +36,11 @@ class SelectOptions(PipelineOptions):
             "--alpha", type=float, default=0.5, metavar="A", help="share of the n-gram weight; 1: no embeddings [0.5]"
         )
         selection.add_argument(
+            "--weight_scaling",
+            default="none",
+            help="of both weights before mixing: none or standardize [none]",
+        )
+        selection.add_argument(
             "--min_example_length",
             type=int,
             default=100,
@@ -64,6 +69,9 @@ class SelectOptions(PipelineOptions):
         embeddings.add_argument("--embedding_revision", metavar="REV", help="commit, branch or tag of a hub model")
         embeddings.add_argument("--embedding_prompt", default="", metavar="TEXT", help="put before each text")
         embeddings.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
+        embeddings.add_argument(
+            "--embedding_dim", type=int, default=0, metavar="D", help="principal components to keep; 0: no PCA [0]"
+        )
         embeddings.add_argument(
             "--raw_components", type=int, default=1000, metavar="K", help="of raw's mixture [1000]"
         )

@@ -96,9 +96,9 @@ def select(options: PipelineOptions) -> None:
 
 def report(config: SelectConfig, stages: Stages) -> None:
     """Prints warnings of the fits and the counts of the result."""
-    for part in (stages.raw, stages.target):
-        if part is not None and (warning := part.mixture.counts()["warning"]):
-            print(f"warning: {part.mixture.name}: {warning}", file=sys.stderr)
+    for stage in stages.all():
+        if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
+            print(f"warning: {stage.name}: {warning}", file=sys.stderr)
     counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
     print(", ".join(f"{counts[name]} {name}" for name in ("read", "rejected", "short", "eligible", "selected")))
     print(config.output)

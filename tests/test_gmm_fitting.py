@@ -4,7 +4,6 @@ import pytest
 from apache_beam.testing.util import assert_that
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from hir_transforms.embedding_shards import write_shard
 from hir_transforms.gmm_fitting import (
     FitGaussianMixture,
     MixtureSettings,
@@ -14,8 +13,9 @@ from hir_transforms.gmm_fitting import (
     mixture_path,
 )
 from hir_transforms.numerics.gmm_init import initial_mixture
-from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
+from hir_transforms.numerics.projection import Projection
 from hir_transforms.stages import Stage
+from tests.helpers.embeddings import write_shards
 
 
 @pytest.fixture
@@ -26,18 +26,7 @@ def blobs():
     return (centres[generator.integers(0, 5, 3000)] + generator.normal(size=(3000, 6))).astype(np.float32)
 
 
-def write_shards(folder, rows, rows_per_shard):
-    file = SourceFile(0, "raw.jsonl", "raw.jsonl", 0, 0.0)
-    shards = []
-    for block, start in enumerate(range(0, len(rows), rows_per_shard)):
-        part = rows[start : start + rows_per_shard]
-        offsets = np.arange(start, start + len(part)) * 10
-        batch = DocumentBatch(file, block, offsets, np.full(len(part), 9), ["text"] * len(part))
-        shards.append(write_shard(str(folder), DocumentGroup((0, block), [batch]), part, "model", "1"))
-    return shards
-
-
-def fit(folder, shards, settings, *, unrolled):
+def fit(folder, shards, settings, *, unrolled, projection=None):
     """Fits through a pipeline; returns the mixture that it wrote."""
     stage = Stage.create("gmm/raw", str(folder), {})
 
@@ -46,7 +35,9 @@ def fit(folder, shards, settings, *, unrolled):
         np.testing.assert_array_equal(mixture.means, load_mixture(mixture_path(stage)).means)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        fitted = pipeline | beam.Create(shards) | FitGaussianMixture(stage, settings, unrolled=unrolled)
+        projections = projection and pipeline | "Projection" >> beam.Create([projection])
+        fit_mixture = FitGaussianMixture(stage, settings, unrolled=unrolled, projection=projections)
+        fitted = pipeline | beam.Create(shards) | fit_mixture
         assert_that(fitted, check)
     return load_mixture(mixture_path(stage)), stage
 
@@ -73,6 +64,24 @@ def test_both_routes_and_any_shards_give_the_same_bits(blobs, tmp_path):
     ]
     for mixture, _ in fitted[1:]:
         assert_same(mixture, fitted[0][0])
+
+
+def test_both_routes_fit_the_projected_rows_and_keep_the_projection(blobs, tmp_path):
+    generator = np.random.default_rng(1)
+    projection = Projection(blobs.mean(axis=0), np.linalg.qr(generator.normal(size=(6, 6)))[0][:, :3])
+    shards = write_shards(tmp_path / "e", blobs, 256)
+    one, unrolled = (
+        fit(tmp_path / f"{route}", shards, SETTINGS, unrolled=route, projection=projection)[0]
+        for route in (False, True)
+    )
+    assert_same(one, unrolled)
+    assert (tmp_path / "False/gmm/raw.npz").read_bytes() == (tmp_path / "True/gmm/raw.npz").read_bytes()
+    np.testing.assert_array_equal(one.projection.matrix, projection.matrix)
+    np.testing.assert_array_equal(one.projection.mean, projection.mean)
+    projected = write_shards(tmp_path / "p", projection.apply(blobs), 256)
+    plain, _ = fit(tmp_path / "plain", projected, SETTINGS, unrolled=False)
+    assert_same(one, plain)
+    np.testing.assert_array_equal(one.score_samples(blobs), plain.score_samples(projection.apply(blobs)))
 
 
 @pytest.mark.parametrize("max_iter", [1, 3, 50])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms.records import SourceFile
-from hir_transforms.score_shards import read_scores, write_scores
+from hir_transforms.score_shards import read_parts, read_scores, rewrite_weight, write_scores
 
 FILES = [SourceFile(index, f"/dätä/{index}.jsonl", f"{index}.jsonl", 1, 0.0) for index in (3, 4, 9)]
 
@@ -37,6 +37,19 @@ def test_rows_come_back_as_written(tmp_path_factory, places, seed):
     for name in ("offset", "length", "num_tokens", "weight"):
         found = getattr(rows, name)
         np.testing.assert_array_equal(found, columns[name], strict=True)
+
+
+def test_parts_are_read_and_weights_rewritten(tmp_path):
+    source, path = str(tmp_path / "part.parquet"), str(tmp_path / "other.parquet")
+    columns = columns_of([0, 2, 1])
+    write_scores(source, FILES, columns)
+    num_tokens, ngram, gmm = read_parts(source)
+    np.testing.assert_array_equal(num_tokens, columns["num_tokens"])
+    np.testing.assert_array_equal(ngram, columns["ngram"])
+    assert gmm is None
+    rewrite_weight(source, path, np.array([3.0, 2.0, 1.0]))
+    write_scores(source, FILES, columns | {"weight": np.array([3.0, 2.0, 1.0])})
+    assert (tmp_path / "part.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
 
 
 def test_infinite_weights_are_kept(tmp_path):

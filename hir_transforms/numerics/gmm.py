@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hir_transforms.numerics.exact_sum import fixed_point_scales, mean_log_density, sum_log_densities
+from hir_transforms.numerics.projection import Projection
 
 if TYPE_CHECKING:
     from hir_transforms.numerics.gmm_estep import MixtureDensity
@@ -118,6 +119,7 @@ class GaussianMixture:
       covariances: float64 [K, D], positive.
       log_likelihood: float64 [iterations], mean log density a row before each M-step (nats).
       converged: whether the last step changed the mean log density by less than the tolerance.
+      projection: from the space of the rows to score to the D dimensions of the mixture; None where they are the same.
     """
 
     weights: FloatArray
@@ -125,6 +127,7 @@ class GaussianMixture:
     covariances: FloatArray
     log_likelihood: FloatArray = field(default_factory=lambda: np.empty(0))
     converged: bool = False
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         shape = self.means.shape
@@ -135,6 +138,8 @@ class GaussianMixture:
         parameters = np.concatenate([self.weights, self.means.ravel(), self.covariances.ravel()])
         if not (np.isfinite(parameters).all() and (self.weights > 0).all() and (self.covariances > 0).all()):
             raise ValueError("a mixture needs finite parameters, positive weights and positive covariances")
+        if self.projection is not None and self.projection.matrix.shape[1] != shape[1]:
+            raise ValueError(f"a projection of shape {self.projection.matrix.shape} and means {shape} do not fit")
 
     @property
     def num_components(self) -> int:
@@ -152,7 +157,11 @@ class GaussianMixture:
         return MixtureDensity(self.weights, self.means, self.covariances)
 
     def score_samples(self, rows: Rows) -> FloatArray:
-        """Log density of each row in nats: float32 or float64 [N, D] -> float64 [N]; ValueError for NaN."""
+        """Log density of each row in nats: float32 or float64 [N, D] -> float64 [N]; ValueError for NaN.
+
+        With a projection, rows are [N, D0]: they are projected first.
+        """
+        rows = rows if self.projection is None else self.projection.apply(as_rows(rows))
         return self._density.log_densities(self._check(rows), np.full(self.num_features, _MAX_ABS))
 
     def _check(self, rows: Rows) -> Rows:
@@ -161,19 +170,28 @@ class GaussianMixture:
         return as_rows(rows)
 
     def __reduce__(self) -> tuple[type[GaussianMixture], tuple[object, ...]]:
-        return type(self), (self.weights, self.means, self.covariances, self.log_likelihood, self.converged)
+        return type(self), (
+            self.weights,
+            self.means,
+            self.covariances,
+            self.log_likelihood,
+            self.converged,
+            self.projection,
+        )
 
     def save(self, file: str | IO[bytes]) -> None:
         """Write as npz without pickle; the same mixture always gives the same bytes."""
-        np.savez(
-            file,
-            format_version=np.int64(_FORMAT_VERSION),
-            weights=self.weights,
-            means=self.means,
-            covariances=self.covariances,
-            log_likelihood=self.log_likelihood,
-            converged=np.bool_(self.converged),
-        )
+        arrays: dict[str, Any] = {
+            "format_version": np.int64(_FORMAT_VERSION),
+            "weights": self.weights,
+            "means": self.means,
+            "covariances": self.covariances,
+            "log_likelihood": self.log_likelihood,
+            "converged": np.bool_(self.converged),
+        }
+        if self.projection is not None:
+            arrays |= {"projection_mean": self.projection.mean, "projection": self.projection.matrix}
+        np.savez(file, **arrays)
 
     @classmethod
     def load(cls, file: str | IO[bytes]) -> GaussianMixture:
@@ -182,19 +200,21 @@ class GaussianMixture:
             version = int(arrays["format_version"])
             if version != _FORMAT_VERSION:
                 raise ValueError(f"mixture file has format version {version}, this code reads {_FORMAT_VERSION}")
+            projected = "projection" in arrays
             return cls(
                 arrays["weights"],
                 arrays["means"],
                 arrays["covariances"],
                 arrays["log_likelihood"],
                 bool(arrays["converged"]),
+                Projection(arrays["projection_mean"], arrays["projection"]) if projected else None,
             )
 
 
 def expectation(
     rows: Rows, mixture: GaussianMixture, bounds: RowBounds, statistics: SufficientStatistics | None = None
 ) -> SufficientStatistics:
-    """E-step: sufficient statistics of `rows`, float32 or float64 [N, D], under `mixture`.
+    """E-step: sufficient statistics of `rows`, float32 or float64 [N, D] (projected already), under `mixture`.
 
     Added to `statistics` where given (which is then returned): the sums are the same however rows are cut into
     batches. ValueError for NaN, infinity, or rows outside `bounds`, which must be those of all rows to be summed.

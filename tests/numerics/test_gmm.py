@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import pickle
 import warnings
@@ -22,6 +23,7 @@ from hir_transforms.numerics.gmm import (
     maximization,
 )
 from hir_transforms.numerics.gmm_init import initial_mixture
+from hir_transforms.numerics.projection import Projection
 
 
 def blobs(num_rows: int, num_features: int, num_blobs: int, *, distance: float = 2.0, seed: int = 0) -> np.ndarray:
@@ -423,6 +425,26 @@ def test_saves_and_loads() -> None:
 
     assert same_bits(GaussianMixture.load(file), mixture)
     assert {"weights", "means", "covariances", "log_likelihood"} <= set(np.load(io.BytesIO(file.getvalue())))
+
+
+def test_projection_is_kept_and_applied_to_rows_that_are_scored() -> None:
+    mixture = random_mixture(2, 3)
+    rows = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    projection = Projection(rows.mean(axis=0, dtype=np.float64), np.random.default_rng(1).normal(size=(5, 3)))
+    projected = dataclasses.replace(mixture, projection=projection)
+    expected = mixture.score_samples(projection.apply(rows))
+    np.testing.assert_array_equal(projected.score_samples(rows), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(projected)).score_samples(rows), expected)  # noqa: S301
+    file = io.BytesIO()
+    projected.save(file)
+    file.seek(0)
+    np.testing.assert_array_equal(GaussianMixture.load(file).score_samples(rows), expected)
+    file.seek(0)
+    assert {"projection", "projection_mean"} < set(np.load(file))
+    with pytest.raises(ValueError, match="features"):
+        projected.score_samples(rows[:, :3])
+    with pytest.raises(ValueError, match="projection"):
+        dataclasses.replace(random_mixture(2, 4), projection=projection)
 
 
 def test_file_holds_no_time() -> None:

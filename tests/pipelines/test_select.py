@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from data_selection import HashedNgramDSIR
+from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from hir_transforms.embedding_shards import read_shard
@@ -210,6 +211,67 @@ def test_more_components_than_documents_are_reduced_with_a_warning(corpus, hybri
     assert "200 rows" in warnings
     assert "50 components" in warnings
     assert "40 rows" in warnings
+
+
+def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
+    for name, more, workers in (("a", [], 1), ("b", [], 2), ("more", ["--target_components=2"], 1)):
+        shutil.copytree(
+            hybrid.parent / "out.work" if name != "more" else tmp_path / "a.work", tmp_path / f"{name}.work"
+        )
+        assert run(*corpus, tmp_path / name, *HYBRID, "--embedding_dim=8", *more, workers=workers) == 0
+    first, _, third = (line for line in capsys.readouterr().err.splitlines() if "not computed again" in line)
+    assert first.endswith("ngram, embeddings/raw, embeddings/target")
+    assert third.endswith("ngram, projection, embeddings/raw, gmm/raw, embeddings/target")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
+    shards = sorted((tmp_path / "a.work" / "embeddings" / "raw").glob("*.avro"))
+    rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))]).astype(np.float64)
+    pca = PCA(8, svd_solver="full").fit(rows)
+    densities = {}
+    for name in ("raw", "target-0"):
+        path = tmp_path / "a.work" / "gmm" / f"{name}.npz"
+        arrays = np.load(path)
+        np.testing.assert_allclose(arrays["projection"].T, pca.components_, atol=1e-4)
+        np.testing.assert_allclose(arrays["projection_mean"], pca.mean_, atol=1e-6)
+        densities[name] = sklearn_log_density(path, pca.transform(rows))
+    np.testing.assert_allclose(scores(tmp_path / "a")["gmm"], densities["target-0"] - densities["raw"], atol=0.05)
+
+
+def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
+    settings = [*HYBRID, "--weight_scaling=standardize"]
+    for name, alpha, workers in (("a", 0.25, 2), ("b", 0.25, 1), ("c", 0.75, 1)):
+        start = tmp_path / "a.work" if name == "c" else hybrid.parent / "out.work"
+        shutil.copytree(start, tmp_path / f"{name}.work")
+        assert run(*corpus, tmp_path / name, *settings, f"--alpha={alpha}", workers=workers) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
+    third = [line for line in capsys.readouterr().err.splitlines() if "not computed again" in line][2]
+    assert third.endswith("target-0, parts")
+    before = scores(hybrid)
+    eligible = before["num_tokens"] >= 100
+    ngram, gmm = (
+        (before[part] - before[part][eligible].mean()) / before[part][eligible].std() for part in ("ngram", "gmm")
+    )
+    for name, alpha in (("a", 0.25), ("c", 0.75)):
+        columns = scores(tmp_path / name)
+        np.testing.assert_array_equal(columns["ngram"], before["ngram"])
+        np.testing.assert_array_equal(columns["gmm"], before["gmm"])
+        np.testing.assert_allclose(columns["weight"], alpha * ngram + (1 - alpha) * gmm, atol=1e-9)
+    statistics = json.loads((tmp_path / "a.work" / "scores" / "manifest.json").read_text())["counts"]["standardized"]
+    assert statistics["gmm"]["documents"] == eligible.sum()
+    assert statistics["gmm"]["mean"] == pytest.approx(before["gmm"][eligible].mean())
+
+
+def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_path):
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(b"no json\n" + corpus[0].read_bytes())
+    settings = ["--num_to_sample=30", "--alpha=1", "--top_k"]
+    assert run(raw, corpus[1], tmp_path / "none", *settings) == 0
+    assert run(raw, corpus[1], tmp_path / "standardize", *settings, "--weight_scaling=standardize") == 0
+    assert selected_lines(tmp_path / "none") == selected_lines(tmp_path / "standardize")
+    assert manifest(tmp_path / "none")["counts"] == manifest(tmp_path / "standardize")["counts"]
+    rejected = [contents(tmp_path / name / "rejected") for name in ("none", "standardize")]
+    assert rejected[0] == rejected[1] != {}
 
 
 def test_a_second_run_computes_nothing_again(corpus, tmp_path, capsys):
