@@ -9,28 +9,14 @@ import apache_beam as beam
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import EmbeddingModel
-from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, load_mixture, mixture_path
+from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
-from hir_transforms.planning import estimated_bytes
 from hir_transforms.scoring import MixturePair, ScoreDocuments, load_score_shards
 from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
-
-# Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
-_UNROLL_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class EmbeddingStages:
-    """The stages of one dataset's embedding part."""
-
-    dataset: Dataset
-    model: EmbeddingModel
-    settings: MixtureSettings
-    embeddings: Stage
-    mixture: Stage
+from pipelines.mixtures import EmbeddingStages, build_mixture, given_mixtures
 
 
 @dataclass(frozen=True)
@@ -46,12 +32,13 @@ class Stages:
     def all(self) -> list[Stage]:
         """The stages that this run needs, in order."""
         parts = [part for part in (self.raw, self.target) if part]
-        embedding = [stage for part in parts for stage in (part.embeddings, part.mixture)]
+        embedding = [stage for part in parts for stage in part.all()]
         return [*([self.ngram] if self.ngram else []), *embedding, self.scores]
 
 
 def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     """The stages with everything that each depends on; `model` is None where no embeddings are used."""
+    given = given_mixtures(config) if model else {}
 
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
@@ -60,10 +47,14 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
         if model is None:
             return None
         identity = {"model": model.name, "revision": model.revision}
-        settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
+        max_samples = config.max_samples(dataset.role)
+        settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed, max_samples)
         embeddings = stage(f"embeddings/{dataset.role}", identity, [dataset])
-        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
-        return EmbeddingStages(dataset, model, settings, embeddings, mixture)
+        if (mixture := given.get(dataset.role)) is not None:
+            scored = embeddings if dataset.role == "raw" else None
+            return EmbeddingStages(dataset, model, settings, scored, mixture)
+        fitted = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
+        return EmbeddingStages(dataset, model, settings, embeddings, fitted)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -76,8 +67,11 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
         ngram = stage("ngram", ngram_settings, [config.raw, config.target])
     raw = embedding_stages(config.raw, "raw", config.raw_components)
     target = embedding_stages(config.target, "target-0", config.target_components)
-    upstream = [*([ngram] if ngram else []), *(part.mixture for part in (raw, target) if part)]
-    scores = stage("scores", {**asdict(config.ngram_settings), "alpha": config.alpha}, [config.raw], *upstream)
+    # The last stage of a part covers those before it.
+    upstream = [*([ngram] if ngram else []), *(part.all()[-1] for part in (raw, target) if part and part.all())]
+    digests = {f"{role}_gmm": mixture.digest for role, mixture in given.items()}
+    score_settings = {**asdict(config.ngram_settings), "alpha": config.alpha, **digests}
+    scores = stage("scores", score_settings, [config.raw], *upstream)
     return Stages(sample, ngram, raw, target, scores)
 
 
@@ -107,10 +101,10 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
             config.ngram_settings,
             config.alpha,
             estimator=_estimator(pipeline, config, stages),
-            mixtures=_mixtures(pipeline, stages),
+            mixtures=_mixtures(pipeline, config, stages),
         )
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.scores)
+    target_rejects = stages.ngram or (stages.target and stages.target.embeddings) or stages.scores
     output = OutputSettings(
         config.output,
         temporary,
@@ -137,24 +131,8 @@ def _estimator(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) ->
     )
 
 
-def _mixtures(pipeline: beam.Pipeline, stages: Stages) -> beam.PCollection | None:
-    if stages.raw is None or stages.target is None:
+def _mixtures(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection | None:
+    if stages.raw is None or stages.target is None or stages.raw.embeddings is None:
         return None
-    raw, target = (_mixture(pipeline, part) for part in (stages.raw, stages.target))
+    raw, target = (build_mixture(pipeline, part, config.gmm_checkpoint_dir) for part in (stages.raw, stages.target))
     return raw | "PairMixtures" >> beam.Map(MixturePair, beam.pvalue.AsSingleton(target), stages.raw.embeddings.folder)
-
-
-def _mixture(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
-    from hir_transforms.embedding import EmbedDocuments, load_shards
-
-    label = part.dataset.role.capitalize()
-    path = mixture_path(part.mixture)
-    if part.mixture.manifest() is not None:
-        return pipeline | f"{label}Mixture" >> beam.Create([path]) | f"Load{label}Mixture" >> beam.Map(load_mixture)
-    if part.embeddings.manifest() is not None:
-        shards = pipeline | f"{label}Embeddings" >> beam.Create(load_shards(part.embeddings))
-    else:
-        shards = pipeline | f"{label}Embeddings" >> EmbedDocuments(part.embeddings, part.dataset, part.model)
-    unrolled = estimated_bytes(part.dataset.list_files()) > _UNROLL_BYTES
-    return shards | f"{label}Mixture" >> FitGaussianMixture(part.mixture, part.settings, unrolled=unrolled)

@@ -13,6 +13,7 @@ from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import find_model
 from hir_transforms.errors import UserError
+from hir_transforms.given_mixtures import GivenMixture
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
@@ -85,7 +86,9 @@ def select(options: PipelineOptions) -> None:
 def report(config: SelectConfig, stages: Stages) -> None:
     """Prints warnings of the fits and the counts of the result."""
     for part in (stages.raw, stages.target):
-        if part is not None and (warning := part.mixture.counts()["warning"]):
+        if part is None or isinstance(part.mixture, GivenMixture):
+            continue
+        if warning := part.mixture.counts()["warning"]:
             print(f"warning: {part.mixture.name}: {warning}", file=sys.stderr)
     counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
     print(", ".join(f"{counts[name]} {name}" for name in ("read", "rejected", "short", "eligible", "selected")))
