@@ -2,7 +2,8 @@
 
 The rows lie on disk in float32 shards; each worker reads its shards, sums their statistics and returns one object, as
 the pipeline does. scikit-learn holds the rows in memory and uses as many threads. Both start from the same mixture;
-the time of an iteration is the difference between fits of different length, so that neither pays for its start.
+the time of an iteration is the difference between fits of different length, so that neither pays for its start. A
+second table says how the time of an iteration grows with documents and with components.
 
     python -m benchmarks.mixture
     python -m benchmarks.mixture --data overlapping --components 1000
@@ -14,6 +15,7 @@ import os
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
@@ -92,19 +94,45 @@ def seconds_an_iteration(fit, iterations: int) -> float:  # type: ignore[no-unty
     return (min(seconds(iterations + 1) for _ in range(3)) - min(seconds(1) for _ in range(3))) / iterations
 
 
-def compare(kind: str, arguments: argparse.Namespace, executor: Executor, folder: Path) -> None:
-    rows = make_rows(kind, arguments.rows, arguments.features)
+def prepare_workers(
+    rows: NDArray[np.float32], start: GaussianMixture, workers: int, executor: Executor, folder: Path
+) -> Callable[[int], GaussianMixture]:
+    """Writes the shards and starts the workers; the returned function fits for a number of iterations."""
     bounds = RowBounds.from_rows(rows)
-    start = initial_mixture(rows[:INITIAL_ROWS], arguments.components, seed=0)
-    shards = [folder / f"{kind}-{begin}.npy" for begin in range(0, len(rows), SHARD_ROWS)]
+    shards = [folder / f"{begin}.npy" for begin in range(0, len(rows), SHARD_ROWS)]
     for index, shard in enumerate(shards):
         np.save(shard, rows[index * SHARD_ROWS : (index + 1) * SHARD_ROWS])
-    runs = [shards[worker :: arguments.workers] for worker in range(arguments.workers)]
+    runs = [shards[worker::workers] for worker in range(workers)]
 
-    def fit_ours(number: int) -> GaussianMixture:
+    def fit(number: int) -> GaussianMixture:
         return fit_in_workers(executor, runs, start, bounds, number)
 
-    fit_ours(1)  # starts the workers
+    fit(1)
+    return fit
+
+
+def grow(kind: str, arguments: argparse.Namespace, executor: Executor, folder: Path) -> None:
+    """Time of an iteration for half the rows and components, and as either or both are doubled."""
+    rows = make_rows(kind, arguments.rows, arguments.features)
+    half_rows, half_components = arguments.rows // 2, arguments.components // 2
+    base = 0.0
+    for num_rows, num_components in (
+        (half_rows, half_components),
+        (arguments.rows, half_components),
+        (half_rows, arguments.components),
+        (arguments.rows, arguments.components),
+    ):
+        start = initial_mixture(rows[:INITIAL_ROWS], num_components, seed=0)
+        fit = prepare_workers(rows[:num_rows], start, arguments.workers, executor, folder)
+        seconds = seconds_an_iteration(fit, arguments.iterations)
+        base = base or seconds
+        print(f"{num_rows:9} {num_components:10} {seconds:8.3f} {seconds / base:6.1f}x", flush=True)
+
+
+def compare(kind: str, arguments: argparse.Namespace, executor: Executor, folder: Path) -> None:
+    rows = make_rows(kind, arguments.rows, arguments.features)
+    start = initial_mixture(rows[:INITIAL_ROWS], arguments.components, seed=0)
+    fit_ours = prepare_workers(rows, start, arguments.workers, executor, folder)
     ours = seconds_an_iteration(fit_ours, arguments.iterations)
     mixture = fit_ours(3)
     with threadpool_limits(arguments.workers):
@@ -149,6 +177,10 @@ def main() -> None:
     ):
         for kind in arguments.data:
             compare(kind, arguments, executor, Path(folder))
+        if arguments.data:
+            kind = arguments.data[0]
+            print(f"\ngrowth, {kind}\n{'documents':>9} {'components':>10} {'ours':>8} {'growth':>7}")
+            grow(kind, arguments, executor, Path(folder))
 
 
 if __name__ == "__main__":

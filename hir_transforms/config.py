@@ -44,6 +44,11 @@ class SelectConfig:
     target_components: int
     gmm_max_iter: int
     gmm_tol: float
+    raw_max_samples: str
+    target_max_samples: str
+    raw_gmm: str | None
+    target_gmm: str | None
+    gmm_checkpoint_dir: str | None
     overwrite: bool
 
     def __post_init__(self) -> None:
@@ -61,6 +66,9 @@ class SelectConfig:
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _check("embedding_dim", self.embedding_dim, self.embedding_dim >= 0, "at least 0 (0 keeps all)")
         _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
+        for name in ("raw_max_samples", "target_max_samples"):
+            rows = getattr(self, name)
+            _check(name, rows, rows == "all" or _is_positive(rows), "all or a positive number")
 
     @property
     def uses_ngrams(self) -> bool:
@@ -81,6 +89,11 @@ class SelectConfig:
             return _AUTO_NGRAMS_PER_BUCKET * self.ngram_settings.num_buckets
         return int(self.num_tokens_to_fit)
 
+    def max_samples(self, role: str) -> int | None:
+        """Most documents to fit the mixture of "raw" or "target" to; None for all."""
+        flag = self.raw_max_samples if role == "raw" else self.target_max_samples
+        return None if flag == "all" else int(flag)
+
     def settings(self) -> dict[str, Any]:
         """For the output's manifest: every setting that the result depends on, JSON values only."""
         settings = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_RESULT}
@@ -89,7 +102,7 @@ class SelectConfig:
         return settings | asdict(settings.pop("ngram_settings"))
 
 
-_NOT_OF_THE_RESULT = ("output", "work_dir", "overwrite")
+_NOT_OF_THE_RESULT = ("output", "work_dir", "gmm_checkpoint_dir", "overwrite")
 
 
 def _check(name: str, value: Any, good: bool, expected: str) -> None:

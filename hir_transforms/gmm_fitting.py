@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +10,13 @@ import apache_beam as beam
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hir_transforms import storage
 from hir_transforms.combining import MergeCombineFn
-from hir_transforms.embedding_shards import EmbeddingShard, read_shard
+from hir_transforms.embedding_shards import EmbeddingShard
+from hir_transforms.gmm_checkpoints import Checkpoints, save_mixture
+from hir_transforms.gmm_sampling import FindSample, RowSample, ShardRows, find_sample
 from hir_transforms.numerics import gmm
 from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, SufficientStatistics
 from hir_transforms.numerics.gmm_init import effective_components, initial_mixture
-from hir_transforms.numerics.gumbel import identity_hash
 from hir_transforms.numerics.projection import Projection
 from hir_transforms.stages import Stage, WriteStageManifest
 
@@ -27,17 +26,16 @@ _MIN_SAMPLE_ROWS = 5_000
 _MAX_SAMPLE_ROWS = 20_000
 _SAMPLE_ROWS_PER_COMPONENT = 10
 
-ShardRows = tuple[EmbeddingShard, ...]
-
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """How a mixture is fitted."""
+    """How a mixture is fitted; `max_samples` is the most rows it is fitted to, None for all."""
 
     num_components: int
     max_iter: int
     tol: float
     seed: int
+    max_samples: int | None = None
 
     @property
     def sample_rows(self) -> int:
@@ -48,10 +46,10 @@ class MixtureSettings:
 
 @dataclass(frozen=True)
 class RowSummary:
-    """Bounds of rows, and a uniform sample: the rows with the smallest hashed identities.
+    """Bounds of the rows to fit to, and a uniform sample of these: the rows with the smallest hashed identities.
 
     Attributes:
-        bounds: of all rows.
+        bounds: of all rows to fit to.
         hashes: uint64 [S], ascending.
         rows: float32 [S, D], the rows of these hashes.
         limit: most rows that a sample holds.
@@ -63,11 +61,12 @@ class RowSummary:
     limit: int
 
     @classmethod
-    def of(cls, shards: ShardRows, settings: MixtureSettings, projection: Projection | None = None) -> "RowSummary":
-        """Summary of all rows of some shards, as projected."""
-        batches = [batch for shard in shards for batch in read_shard(shard.path)]
-        rows = _project(np.concatenate([batch.rows for batch in batches]), projection)
-        hashes = np.concatenate([identity_hash(settings.seed, batch.name, batch.offsets) for batch in batches])
+    def of(
+        cls, shards: ShardRows, sample: RowSample, settings: MixtureSettings, projection: Projection | None = None
+    ) -> "RowSummary":
+        """Summary of the rows of some shards that are in the sample to fit to, as projected."""
+        rows, hashes = sample.read(shards)
+        rows = _project(rows, projection)
         return cls(RowBounds.from_rows(rows), hashes, rows, settings.sample_rows)._smallest()
 
     def merge(self, other: "RowSummary") -> "RowSummary":
@@ -89,6 +88,7 @@ class FitState:
     """A mixture on its way: what each step passes to the next."""
 
     mixture: GaussianMixture
+    sample: RowSample
     bounds: RowBounds
     warning: str | None
 
@@ -96,11 +96,6 @@ class FitState:
 def mixture_path(stage: Stage) -> str:
     """Path of a stage's fitted mixture: beside the stage's own folder, under its name."""
     return f"{stage.folder}.npz"
-
-
-def load_mixture(path: str) -> GaussianMixture:
-    """A mixture that was written by `FitGaussianMixture`."""
-    return GaussianMixture.load(io.BytesIO(storage.read_bytes(path)))
 
 
 class FitGaussianMixture(beam.PTransform):
@@ -112,6 +107,8 @@ class FitGaussianMixture(beam.PTransform):
         unrolled: whether each iteration is a step of the graph over all workers. The alternative, one worker that
             does all iterations, gives the same mixture bit by bit, and spares a small corpus the runner's time.
         projection: PCollection of one `Projection` of the rows, which becomes part of the mixture; None for none.
+        checkpoint_dir: where the mixture after each iteration is kept, for a fit that is interrupted to go on from;
+            None to keep none. The result has the same bits as that of a fit without interruption.
     """
 
     def __init__(
@@ -121,12 +118,14 @@ class FitGaussianMixture(beam.PTransform):
         *,
         unrolled: bool,
         projection: beam.PCollection[Projection] | None = None,
+        checkpoint_dir: str | None = None,
     ) -> None:
         super().__init__()
         self._stage = stage
         self._settings = settings
         self._unrolled = unrolled
         self._projection = None if projection is None else beam.pvalue.AsSingleton(projection)
+        self._checkpoints = Checkpoints.of_stage(checkpoint_dir, stage) if checkpoint_dir else None
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[GaussianMixture]:
         """See the class."""
@@ -145,26 +144,29 @@ class FitGaussianMixture(beam.PTransform):
         return (
             tasks
             | "Elsewhere" >> beam.Reshuffle()
-            | "Fit" >> beam.Map(_fit_on_one_worker, self._settings, self._projection)
+            | "Fit" >> beam.Map(_fit_on_one_worker, self._settings, self._projection, self._checkpoints)
         )
 
     def _fit_unrolled(self, tasks: beam.PCollection[list[ShardRows]]) -> beam.PCollection[FitState]:
         settings, projection = self._settings, self._projection
         spread = tasks | "Each" >> beam.FlatMap(lambda tasks: tasks) | "Spread" >> beam.Reshuffle()
+        sample = beam.pvalue.AsSingleton(spread | "Sample" >> FindSample(settings.seed, settings.max_samples))
+        checkpoint = self._checkpoints.newest() if self._checkpoints else None
         state = (
             spread
-            | "Summarise" >> beam.Map(RowSummary.of, settings, projection)
+            | "Summarise" >> beam.Map(RowSummary.of, sample, settings, projection)
             | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge))
-            | "Start" >> beam.Map(_start, settings)
+            | "Start" >> beam.Map(_start, sample, settings, checkpoint)
         )
-        for iteration in range(1, settings.max_iter + 1):
+        done = len(checkpoint.log_likelihood) if checkpoint else 0
+        for iteration in range(done + 1, settings.max_iter + 1):
             statistics = (
                 spread
                 | f"Expectation{iteration}" >> beam.FlatMap(_expectation, beam.pvalue.AsSingleton(state), projection)
                 | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics))
             )
             state = state | f"Maximization{iteration}" >> beam.Map(
-                _maximization, beam.pvalue.AsSingleton(statistics), settings.tol
+                _maximization, beam.pvalue.AsSingleton(statistics), settings.tol, self._checkpoints
             )
         return state
 
@@ -181,24 +183,28 @@ def arrange_shards(shards: Sequence[EmbeddingShard]) -> list[ShardRows]:
     return [*tasks, tuple(pending)] if pending else tasks
 
 
-def _read_rows(shards: ShardRows, projection: Projection | None) -> np.ndarray:
-    return _project(np.concatenate([batch.rows for shard in shards for batch in read_shard(shard.path)]), projection)
-
-
 def _project(rows: np.ndarray, projection: Projection | None) -> np.ndarray:
     return rows if projection is None else projection.apply(rows)
 
 
-def _start(summary: RowSummary, settings: MixtureSettings) -> FitState:
+def _read_rows(shards: ShardRows, sample: RowSample, projection: Projection | None) -> np.ndarray:
+    return _project(sample.read(shards)[0], projection)
+
+
+def _start(
+    summary: RowSummary, sample: RowSample, settings: MixtureSettings, checkpoint: GaussianMixture | None
+) -> FitState:
+    """The state to start from: that of the checkpoint, else k-means'."""
     components, warning = effective_components(settings.num_components, summary.bounds.num_rows)
-    mixture = initial_mixture(summary.rows, min(components, len(summary.rows)), settings.seed)
-    return FitState(mixture, summary.bounds, warning)
+    mixture = checkpoint or initial_mixture(summary.rows, min(components, len(summary.rows)), settings.seed)
+    return FitState(mixture, sample, summary.bounds, warning)
 
 
 def _expectation(shards: ShardRows, state: FitState, projection: Projection | None) -> Iterator[SufficientStatistics]:
     if not state.mixture.converged:
+        rows = _read_rows(shards, state.sample, projection)
         with threadpool_limits(1):
-            yield gmm.expectation(_read_rows(shards, projection), state.mixture, state.bounds)
+            yield gmm.expectation(rows, state.mixture, state.bounds)
 
 
 def _add_statistics(one: SufficientStatistics, other: SufficientStatistics) -> SufficientStatistics:
@@ -207,23 +213,35 @@ def _add_statistics(one: SufficientStatistics, other: SufficientStatistics) -> S
     return both
 
 
-def _maximization(state: FitState, statistics: SufficientStatistics | None, tol: float) -> FitState:
+def _maximization(
+    state: FitState, statistics: SufficientStatistics | None, tol: float, checkpoints: Checkpoints | None
+) -> FitState:
     if statistics is None:  # converged earlier: no statistics were made
         return state
-    return FitState(gmm.maximization(statistics, state.mixture, state.bounds, tol=tol), state.bounds, state.warning)
+    mixture = gmm.maximization(statistics, state.mixture, state.bounds, tol=tol)
+    if checkpoints:
+        checkpoints.save(mixture)
+    return replace(state, mixture=mixture)
 
 
-def _fit_on_one_worker(tasks: list[ShardRows], settings: MixtureSettings, projection: Projection | None) -> FitState:
+def _fit_on_one_worker(
+    tasks: list[ShardRows], settings: MixtureSettings, projection: Projection | None, checkpoints: Checkpoints | None
+) -> FitState:
     """All iterations in one place, over rows in memory while they are few, else read again each time."""
-    summary = functools.reduce(RowSummary.merge, (RowSummary.of(task, settings, projection) for task in tasks))
-    state = _start(summary, settings)
-    batches = functools.partial(map, functools.partial(_read_rows, projection=projection), tasks)
+    sample = find_sample(tasks, settings.seed, settings.max_samples)
+    summary = functools.reduce(RowSummary.merge, (RowSummary.of(task, sample, settings, projection) for task in tasks))
+    state = _start(summary, sample, settings, checkpoints.newest() if checkpoints else None)
+    batches = functools.partial(map, functools.partial(_read_rows, sample=sample, projection=projection), tasks)
     if summary.bounds.num_rows * state.mixture.num_features * 4 <= _CACHED_BYTES:
         cached = list(batches())
         batches = functools.partial(iter, cached)
-    with threadpool_limits(1):
-        mixture = gmm.fit(batches, state.mixture, state.bounds, max_iter=settings.max_iter, tol=settings.tol)
-    return FitState(mixture, state.bounds, state.warning)
+    mixture = state.mixture
+    while not mixture.converged and len(mixture.log_likelihood) < settings.max_iter:
+        with threadpool_limits(1):
+            mixture = gmm.fit(batches, mixture, state.bounds, max_iter=1, tol=settings.tol)
+        if checkpoints:
+            checkpoints.save(mixture)
+    return replace(state, mixture=mixture)
 
 
 def _with_projection(state: FitState, projection: Projection | None) -> FitState:
@@ -232,8 +250,7 @@ def _with_projection(state: FitState, projection: Projection | None) -> FitState
 
 
 def _save(state: FitState, path: str) -> FitState:
-    with storage.atomic_write(path) as file:
-        state.mixture.save(file)
+    save_mixture(path, state.mixture)
     return state
 
 

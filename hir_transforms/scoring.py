@@ -34,10 +34,20 @@ class MixturePair:
     raw_embeddings: str
 
     def log_ratio(self, group: DocumentGroup) -> np.ndarray:
-        """Log p_target(e) - log p_raw(e) of each document of a group, float64 [N]."""
+        """Log p_target(e) - log p_raw(e) of each document of a group, float64 [N].
+
+        Raises:
+            UserError: if a mixture (one that was given) is of another dimension than the embeddings.
+        """
         rows = read_rows(self.raw_embeddings, group)
         if rows is None:
             return np.empty(0)
+        for role, mixture in (("raw", self.raw), ("target", self.target)):
+            if mixture.num_features != rows.shape[1]:
+                raise UserError(
+                    f"--{role}_gmm: the mixture has {mixture.num_features} dimensions, "
+                    f"the embeddings have {rows.shape[1]}"
+                )
         with threadpool_limits(1):
             return self.target.score_samples(rows) - self.raw.score_samples(rows)
 

@@ -17,7 +17,7 @@ from hir_transforms.scoring import ScoreDocuments, load_score_shards
 from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
-from pipelines.embedding_graph import EmbeddingStages, fit_mixtures
+from pipelines.embedding_graph import EmbeddingStages, fit_mixtures, given_mixtures
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Stages:
 
     def all(self) -> list[Stage]:
         """The stages that this run needs, in order."""
-        mixtures = [part for part in (self.raw, self.target) if part]
-        embedding = [stage for part in mixtures for stage in (part.embeddings, part.mixture)]
-        projection = self.raw.projection if self.raw else None
-        return [stage for stage in (self.ngram, projection, *embedding, self.parts, self.scores) if stage]
+        embedding = [stage for part in (self.raw, self.target) if part for stage in part.all()]
+        stages = [stage for stage in (self.ngram, *embedding, self.parts, self.scores) if stage]
+        return list({stage.name: stage for stage in stages}.values())
 
 
 def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     """The stages with everything that each depends on; `model` is None where no embeddings are used."""
+    given = given_mixtures(config) if model else {}
 
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
@@ -58,14 +58,18 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     ) -> EmbeddingStages | None:
         if model is None:
             return None
-        settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
+        max_samples = config.max_samples(dataset.role)
+        settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed, max_samples)
         embeddings = stage(f"embeddings/{dataset.role}", model.identity(), [dataset])
+        if (mixture := given.get(dataset.role)) is not None:
+            scored = embeddings if dataset.role == "raw" else None
+            return EmbeddingStages(dataset, model, settings, scored, None, mixture)
         if raw is not None:
             projection = raw.projection
         else:
             projection = stage("projection", {"dim": dim}, [], embeddings) if (dim := config.embedding_dim) else None
-        mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
-        return EmbeddingStages(dataset, model, settings, embeddings, projection, mixture)
+        fitted = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
+        return EmbeddingStages(dataset, model, settings, embeddings, projection, fitted)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -78,8 +82,10 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
         ngram = stage("ngram", ngram_settings, [config.raw, config.target])
     raw = embedding_stages(config.raw, "raw", config.raw_components)
     target = embedding_stages(config.target, "target-0", config.target_components, raw)
-    upstream = [*([ngram] if ngram else []), *(part.mixture for part in (raw, target) if part)]
-    scored = asdict(config.ngram_settings)
+    # The last stage of a part covers those before it.
+    upstream = [*([ngram] if ngram else []), *(part.all()[-1] for part in (raw, target) if part and part.all())]
+    digests = {f"{role}_gmm": mixture.digest for role, mixture in given.items()}
+    scored = {**asdict(config.ngram_settings), **digests}
     if config.weight_scaling == "none":
         parts = None
         scores = stage("scores", {**scored, "alpha": config.alpha}, [config.raw], *upstream)
@@ -109,7 +115,7 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
     """
     shards = _scores(pipeline, config, stages)
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.raw_reading)
+    target_rejects = stages.ngram or (stages.target and stages.target.embeddings) or stages.raw_reading
     output = OutputSettings(
         config.output,
         temporary,
@@ -133,7 +139,7 @@ def _scores(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> be
             config.ngram_settings,
             config.alpha if stages.parts is None else None,
             estimator=_estimator(pipeline, config, stages),
-            mixtures=fit_mixtures(pipeline, stages.raw, stages.target),
+            mixtures=fit_mixtures(pipeline, stages.raw, stages.target, config.gmm_checkpoint_dir),
         )
     if stages.parts is None:
         return shards

@@ -80,10 +80,26 @@ class SelectOptions(PipelineOptions):
         )
         embeddings.add_argument("--gmm_max_iter", type=int, default=100, metavar="N", help="EM iterations [100]")
         embeddings.add_argument("--gmm_tol", type=float, default=1e-3, metavar="T", help="EM tolerance [0.001]")
+        for role in ("raw", "target"):
+            embeddings.add_argument(
+                f"--{role}_max_samples",
+                default="all",
+                metavar="all|N",
+                help=f"documents of {role} to fit its mixture to, a uniform sample [all]",
+            )
+            embeddings.add_argument(
+                f"--{role}_gmm", metavar="FILE.npz", help=f"a mixture of {role} instead of fitting one"
+            )
+        embeddings.add_argument(
+            "--gmm_checkpoint_dir",
+            metavar="DIR",
+            help="keep the mixture after each EM iteration here; an interrupted fit goes on from the last one",
+        )
 
 
 # Beam's own default is one worker; 0 means one for each core. A later flag wins.
 _DEFAULTS = ("--direct_num_workers=0",)
+_OPTIONAL_PATHS = ("raw_gmm", "target_gmm", "gmm_checkpoint_dir")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -139,6 +155,7 @@ def select_config(options: SelectOptions) -> SelectConfig:
         "output": output,
         "work_dir": _folder(flags["work_dir"]) if flags["work_dir"] else f"{output}.work",
         "ngram_settings": ngram_settings,
+        **{name: _folder(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
     }
     return SelectConfig(**same_name | made)
 

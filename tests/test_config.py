@@ -33,6 +33,11 @@ CONFIG = SelectConfig(
     target_components=50,
     gmm_max_iter=100,
     gmm_tol=1e-3,
+    raw_max_samples="all",
+    target_max_samples="all",
+    raw_gmm=None,
+    target_gmm=None,
+    gmm_checkpoint_dir=None,
     overwrite=False,
 )
 
@@ -57,6 +62,8 @@ def changed(**fields):
         ("embedding_dim", [-1]),
         ("weight_scaling", ["", "Standardize", "rank"]),
         ("gmm_tol", [-1e-9, float("nan"), float("inf")]),
+        ("raw_max_samples", ["0", "-1", "1e6", "auto", ""]),
+        ("target_max_samples", ["0", "many"]),
     ],
 )
 def test_a_bad_value_is_named_with_its_flag(name, values):
@@ -107,5 +114,6 @@ def test_the_settings_for_the_manifest_are_json_and_leave_out_where_things_are()
     assert (settings["tokenizer"], settings["hash"]) == ("wordpunct", "sha256")
     same = {"num_to_sample", "alpha", "top_k", "seed", "min_example_length", "raw_components", "gmm_tol"}
     assert {name: settings[name] for name in same} == {name: getattr(CONFIG, name) for name in same}
-    assert not {"output", "work_dir", "overwrite", "ngram_settings"} & set(settings)
-    assert changed(output="/else", work_dir="/else.work", overwrite=True).settings() == settings
+    assert not {"output", "work_dir", "gmm_checkpoint_dir", "overwrite", "ngram_settings"} & set(settings)
+    elsewhere = changed(output="/else", work_dir="/else.work", gmm_checkpoint_dir="/kept", overwrite=True)
+    assert elsewhere.settings() == settings

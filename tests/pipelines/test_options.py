@@ -60,6 +60,11 @@ def test_defaults():
         "target_components": 50,
         "gmm_max_iter": 100,
         "gmm_tol": 1e-3,
+        "raw_max_samples": "all",
+        "target_max_samples": "all",
+        "raw_gmm": None,
+        "target_gmm": None,
+        "gmm_checkpoint_dir": None,
         "overwrite": False,
     }
 
@@ -83,6 +88,11 @@ def test_every_flag_reaches_its_setting():
         "target_components": 7,
         "gmm_max_iter": 8,
         "gmm_tol": 0.125,
+        "raw_max_samples": "100",
+        "target_max_samples": "50",
+        "raw_gmm": "/raw.npz",
+        "target_gmm": "/target.npz",
+        "gmm_checkpoint_dir": "/checkpoints",
         "work_dir": "/work",
     }
     config = config_of("--top_k", "--overwrite", "--trust_remote_code", **values)
@@ -108,6 +118,9 @@ def test_paths_are_absolute_and_several_patterns_may_be_given(tmp_path, monkeypa
     assert config.target.patterns == ("/home/alice/t.jsonl",)
     assert config.output == str(tmp_path / "out")
     assert config.work_dir == "/home/alice/work"
+    assert config_of(raw_gmm="raw.npz").raw_gmm == str(tmp_path / "raw.npz")
+    assert config_of(target_gmm="mem://bucket/t.npz").target_gmm == "mem://bucket/t.npz"
+    assert config_of(gmm_checkpoint_dir="kept/").gmm_checkpoint_dir == str(tmp_path / "kept")
     assert config_of(output="mem://bucket/out/").output == "mem://bucket/out"
     assert config_of(output="mem://bucket/out/").work_dir == "mem://bucket/out.work"
 
@@ -143,6 +156,8 @@ def test_a_missing_flag_is_named(name):
         ("gmm_tol", "-1.0"),
         ("weight_scaling", "rank"),
         ("embedding_dim", "-1"),
+        ("raw_max_samples", "0"),
+        ("target_max_samples", "some"),
     ],
 )
 def test_a_bad_value_is_named_with_its_flag(name, value):

@@ -274,6 +274,75 @@ def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_pat
     assert rejected[0] == rejected[1] != {}
 
 
+def test_given_mixtures_give_the_result_of_fitted_ones(corpus, hybrid, tmp_path, capsys):
+    """The raw embeddings alone are needed then; a file of another content makes the scores anew."""
+    fitted, work = hybrid.parent / "out.work", tmp_path / "out.work"
+    for name in ("ngram", "embeddings/raw"):
+        shutil.copytree(fitted / name, work / name)
+    for name in ("raw", "target-0"):
+        shutil.copy(fitted / "gmm" / f"{name}.npz", tmp_path)
+    raw_gmm = tmp_path / "raw.npz"
+    given = [f"--raw_gmm={raw_gmm}", f"--target_gmm={tmp_path / 'target-0.npz'}"]
+    output = tmp_path / "out"
+    assert run(*corpus, output, *HYBRID, *given) == 0
+    assert "not computed again: ngram, embeddings/raw\n" in capsys.readouterr().err
+    assert {path.name for path in work.iterdir()} == {"ngram", "embeddings", "scores"}
+    assert {path.name for path in (work / "embeddings").iterdir()} == {"raw"}
+    np.testing.assert_array_equal(scores(output)["gmm"], scores(hybrid)["gmm"])
+    assert selected_bytes(output) == selected_bytes(hybrid)
+    assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
+    assert "not computed again: ngram, embeddings/raw, scores" in capsys.readouterr().err
+    mixture = GaussianMixture.load(str(raw_gmm))
+    np.savez(raw_gmm, weights=mixture.weights, means=mixture.means, covariances=2 * mixture.covariances)
+    assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
+    assert "scores" not in capsys.readouterr().err
+    assert not (scores(output)["gmm"] == scores(hybrid)["gmm"]).any()
+
+
+def test_one_given_mixture_and_one_fitted_to_a_sample(corpus, hybrid, tmp_path):
+    """With raw documents that were not embedded before; checkpoints are kept for the mixture that is fitted."""
+    fitted, work = hybrid.parent / "out.work", tmp_path / "out.work"
+    shutil.copytree(fitted / "embeddings" / "target", work / "embeddings" / "target")
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(b"".join(corpus[0].read_bytes().splitlines(keepends=True)[:20]))
+    given = [f"--raw_gmm={fitted / 'gmm' / 'raw.npz'}", "--target_max_samples=30"]
+    checkpoints = f"--gmm_checkpoint_dir={tmp_path / 'kept'}"
+    assert run(raw, corpus[1], tmp_path / "out", *HYBRID, *given, checkpoints, "--num_to_sample=2") == 0
+    stage = json.loads((work / "gmm" / "target-0" / "manifest.json").read_text())
+    assert stage["counts"]["rows"] == 30
+    assert len(list((tmp_path / "kept" / "target-0").rglob("*.npz"))) == stage["counts"]["iterations"]
+    assert {path.name for path in tmp_path.joinpath("kept").iterdir()} == {"target-0"}
+    rows = np.concatenate(
+        [
+            batch.rows
+            for shard in sorted((work / "embeddings" / "raw").glob("*.avro"))
+            for batch in read_shard(str(shard))
+        ]
+    ).astype(np.float64)
+    target, raw_gmm = work / "gmm" / "target-0.npz", fitted / "gmm" / "raw.npz"
+    expected = sklearn_log_density(target, rows) - sklearn_log_density(raw_gmm, rows)
+    np.testing.assert_allclose(scores(tmp_path / "out")["gmm"], expected, rtol=1e-6)
+
+
+def test_a_given_mixture_that_does_not_fit_is_an_error_of_one_line(corpus, hybrid, tmp_path, capsys):
+    shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
+    path = tmp_path / "small.npz"
+    np.savez(path, weights=np.ones(1), means=np.zeros((1, 3)), covariances=np.ones((1, 3)))
+    target_gmm = hybrid.parent / "out.work" / "gmm" / "target-0.npz"
+    for flags, message in (
+        ([f"--raw_gmm={path}"], "--raw_gmm: the mixture has 3 dimensions, the embeddings have 384"),
+        ([f"--target_gmm={path}"], "--target_gmm: the mixture has 3 dimensions, the embeddings have 384"),
+        ([f"--raw_gmm={path}", f"--target_gmm={target_gmm}"], f"has 384 dimensions, --raw_gmm's {path} has 3"),
+        (["--raw_gmm=/nowhere.npz"], "--raw_gmm: no file /nowhere.npz"),
+    ):
+        capsys.readouterr()
+        assert run(*corpus, tmp_path / "out", *HYBRID, *flags) == 2
+        error = [line for line in capsys.readouterr().err.splitlines() if "not computed again" not in line]
+        assert len(error) == 1
+        assert message in error[0]
+        assert not (tmp_path / "out").exists()
+
+
 def test_a_second_run_computes_nothing_again(corpus, tmp_path, capsys):
     work = f"--work_dir={tmp_path / 'work'}"
     assert run(*corpus, tmp_path / "a", "--num_to_sample=30", "--alpha=1", work) == 0
