@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from hir_transforms import storage
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_shards import read_rows
+from hir_transforms.embedding_shards import read_embedded
+from hir_transforms.embedding_source import check_same_dim
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.hybrid import hybrid_weight
@@ -34,9 +35,11 @@ class MixturePair:
     target: GaussianMixture
     raw_embeddings: str
 
-    def log_ratio(self, group: DocumentGroup) -> np.ndarray:
-        """Log p_target(e) - log p_raw(e) of each document of a group, float64 [N]."""
-        rows = read_rows(self.raw_embeddings, group)
+    def __post_init__(self) -> None:
+        check_same_dim(self.raw.num_features, self.target.num_features)
+
+    def log_ratio(self, rows: np.ndarray | None) -> np.ndarray:
+        """Log p_target(e) - log p_raw(e) of each row of float32 [N, D] (None: no row), float64 [N]."""
         if rows is None:
             return np.empty(0)
         with threadpool_limits(1):
@@ -104,31 +107,34 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         files: dict[str, SourceFile] = {}
         rejects = []
         for group in self._reader.read(task):
+            gmm = None
+            if mixtures is not None:
+                group, rows = read_embedded(mixtures.raw_embeddings, group)
+                gmm = mixtures.log_ratio(rows)
             rejects += group.rejects
-            for name, values in self._score(group, files, estimator, mixtures).items():
+            for name, values in self._score(group, files, estimator, gmm).items():
                 columns.setdefault(name, []).append(values)
         write_rejects(self._folder, self._raw.role, task.index, rejects)
-        rows = sum(map(len, columns.get("offset", [])))
-        path = _shard_path(self._folder, task.index) if rows else None
+        num_rows = sum(map(len, columns.get("offset", [])))
+        path = _shard_path(self._folder, task.index) if num_rows else None
         if path:
             joined = {name: np.concatenate(parts) for name, parts in columns.items()}
             paths = pa.DictionaryArray.from_arrays(joined.pop("file"), list(files)).cast(pa.string())
             write_scores(path, list(files.values()), {**joined, "file": paths})
-        yield ScoreShard(task.index, path, rows, len(rejects))
+        yield ScoreShard(task.index, path, num_rows, len(rejects))
 
     def _score(
         self,
         group: DocumentGroup,
         files: dict[str, SourceFile],
         estimator: NgramEstimator | None,
-        mixtures: MixturePair | None,
+        gmm: np.ndarray | None,
     ) -> dict[str, np.ndarray]:
         """Columns of a group's documents; `file` is the place of the document's file in `files`, which grows."""
         texts = group.texts
         log_ratio = np.empty((0, self._settings.num_buckets)) if estimator is None else estimator.log_ratio
         weights, num_ngrams = self._featurizer.score(texts, log_ratio)
         ngram = None if estimator is None else weights[:, 0]
-        gmm = None if mixtures is None else mixtures.log_ratio(group)
         for batch in group.batches:
             files.setdefault(batch.file.path, batch.file)
         places = {path: place for place, path in enumerate(files)}

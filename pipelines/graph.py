@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel
+from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, load_mixture, mixture_path
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
@@ -17,6 +17,7 @@ from hir_transforms.scoring import MixturePair, ScoreDocuments, load_score_shard
 from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
+from pipelines.embeddings import embedding_shards, plan_embeddings
 
 # Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
 _UNROLL_BYTES = 256 << 20
@@ -27,7 +28,7 @@ class EmbeddingStages:
     """The stages of one dataset's embedding part."""
 
     dataset: Dataset
-    model: EmbeddingModel
+    source: EmbeddingSource
     settings: MixtureSettings
     embeddings: Stage
     mixture: Stage
@@ -50,20 +51,20 @@ class Stages:
         return [*([self.ngram] if self.ngram else []), *embedding, self.scores]
 
 
-def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
-    """The stages with everything that each depends on; `model` is None where no embeddings are used."""
+def plan_stages(config: SelectConfig, sources: tuple[EmbeddingSource, EmbeddingSource] | None) -> Stages:
+    """The stages with everything that each depends on; `sources` as `find_sources` gives them."""
 
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
 
     def embedding_stages(dataset: Dataset, mixture_name: str, components: int) -> EmbeddingStages | None:
-        if model is None:
+        if sources is None:
             return None
-        identity = {"model": model.name, "revision": model.revision}
+        source = sources[dataset.role == "target"]
         settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed)
-        embeddings = stage(f"embeddings/{dataset.role}", identity, [dataset])
+        embeddings = plan_embeddings(config.work_dir, dataset, source)
         mixture = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings)
-        return EmbeddingStages(dataset, model, settings, embeddings, mixture)
+        return EmbeddingStages(dataset, source, settings, embeddings, mixture)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -110,7 +111,7 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
             mixtures=_mixtures(pipeline, stages),
         )
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = stages.ngram or (stages.target.embeddings if stages.target else stages.scores)
+    target_rejects = stages.target.embeddings if stages.target else stages.ngram or stages.scores
     output = OutputSettings(
         config.output,
         temporary,
@@ -145,16 +146,10 @@ def _mixtures(pipeline: beam.Pipeline, stages: Stages) -> beam.PCollection | Non
 
 
 def _mixture(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
-    from hir_transforms.embedding import EmbedDocuments, load_shards
-
     label = part.dataset.role.capitalize()
     path = mixture_path(part.mixture)
     if part.mixture.manifest() is not None:
         return pipeline | f"{label}Mixture" >> beam.Create([path]) | f"Load{label}Mixture" >> beam.Map(load_mixture)
-    if part.embeddings.manifest() is not None:
-        shards = pipeline | f"{label}Embeddings" >> beam.Create(load_shards(part.embeddings))
-    else:
-        shards = pipeline | f"{label}Embeddings" >> EmbedDocuments(part.embeddings, part.dataset, part.model)
+    shards = embedding_shards(pipeline, part.embeddings, part.dataset, part.source)
     unrolled = estimated_bytes(part.dataset.list_files()) > _UNROLL_BYTES
     return shards | f"{label}Mixture" >> FitGaussianMixture(part.mixture, part.settings, unrolled=unrolled)

@@ -11,13 +11,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import find_model
+from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Reject
 from hir_transforms.stages import MANIFEST
+from pipelines.embeddings import find_sources
 from pipelines.graph import Stages, build, plan_stages
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.running import choose_runner, run_main
@@ -63,9 +64,11 @@ def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
     check_inputs(config)
-    model = find_model(config.embedding_model) if config.uses_embeddings else None
-    stages = plan_stages(config, model)
+    stages = plan_stages(config, find_sources(config))
     missing = [stage for stage in stages.all() if stage.manifest() is None]
+    for part in (stages.raw, stages.target):
+        if part and part.embeddings in missing and isinstance(part.source, EmbeddingFiles):
+            check_num_rows(part.source, part.dataset)
     for stage in missing:
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all() if stage not in missing]:

@@ -3,6 +3,7 @@ import argparse
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
+from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import NgramSettings
 from pipelines import select
@@ -51,6 +52,8 @@ def test_defaults():
         "min_example_length": 100,
         "target_laplace_smoothing": 0.0,
         "embedding_model": "all-MiniLM-L6-v2",
+        "raw_embeddings": None,
+        "target_embeddings": None,
         "raw_components": 1000,
         "target_components": 50,
         "gmm_max_iter": 100,
@@ -82,11 +85,15 @@ def test_every_flag_reaches_its_setting():
     assert config.overwrite
     ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
     assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
+    embeddings = {"raw_embeddings": "/data/raw.npy,/data/more.npy", "target_embeddings": "/data/target.avro"}
+    config = config_of(**embeddings)
+    assert config.raw_embeddings == Dataset("raw_embeddings", ("/data/raw.npy", "/data/more.npy"))
+    assert config.target_embeddings == Dataset("target_embeddings", ("/data/target.avro",))
     config = config_of(text_field="body")
     assert config.raw.text_field == config.target.text_field == "body"
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
-    tested = {*NEEDED, *values, *ngrams, "top_k", "overwrite", "text_field"}
+    tested = {*NEEDED, *values, *ngrams, *embeddings, "top_k", "overwrite", "text_field"}
     assert {action.dest for action in parser._actions} == tested
 
 
