@@ -40,6 +40,8 @@ class SelectConfig:
     embedding_prompt: str
     trust_remote_code: bool
     embedding_dim: int
+    raw_embeddings: Dataset | None
+    target_embeddings: Dataset | None
     raw_components: int
     target_components: int
     gmm_max_iter: int
@@ -98,6 +100,8 @@ class SelectConfig:
         """For the output's manifest: every setting that the result depends on, JSON values only."""
         settings = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_RESULT}
         settings |= {"raw": list(self.raw.patterns), "target": list(self.target.patterns)}
+        given = {"raw_embeddings": self.raw_embeddings, "target_embeddings": self.target_embeddings}
+        settings |= {name: list(dataset.patterns) if dataset else None for name, dataset in given.items()}
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
 

@@ -1,20 +1,24 @@
-"""`EmbedDocuments`: the embeddings of a dataset, written as shards by RunInference workers."""
+"""`EmbedDocuments`: the embeddings of a dataset, computed or brought along, written as shards."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.ml.inference.base import RunInference
+import numpy as np
 
-from hir_transforms import storage
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_handler import SentenceTransformerHandler
-from hir_transforms.embedding_model import EmbeddingModel
-from hir_transforms.embedding_shards import EmbeddingShard, read_shard, shard_path, write_shard
+from hir_transforms.embedding_shards import (
+    EmbeddingShard,
+    find_shard,
+    is_finite,
+    shard_path,
+    split_documents,
+    write_shard,
+)
 from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks
-from hir_transforms.records import ReadTask
-from hir_transforms.rejecting import write_rejects
+from hir_transforms.records import DocumentGroup, ReadTask
+from hir_transforms.rejecting import write_embedding_rejects, write_rejects
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _FINISHED = "finished"
@@ -23,27 +27,31 @@ _FINISHED = "finished"
 class EmbedDocuments(beam.PTransform):
     """PBegin -> `EmbeddingShard`s of a dataset, written to the stage's folder.
 
-    The grain is one group of documents a task: embedding is slow, so even small corpora keep all workers busy.
     Shards that an interrupted run has finished are kept.
+
+    Args:
+        stage: where the shards are written; its settings `model` and `revision` go into the shards.
+        dataset: the documents.
+        rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `ComputeRows` or `FindRows`.
+        max_task_blocks: groups of documents that one task may hold.
     """
 
-    def __init__(self, stage: Stage, dataset: Dataset, model: EmbeddingModel) -> None:
+    def __init__(self, stage: Stage, dataset: Dataset, rows: beam.PTransform, *, max_task_blocks: int) -> None:
         super().__init__()
         self._stage = stage
         self._dataset = dataset
-        self._model = model
+        self._rows = rows
+        self._max_task_blocks = max_task_blocks
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
-        # The identifier lets all stages of one process share the loaded model.
-        embed = RunInference(SentenceTransformerHandler(self._model), model_identifier=self._model.location)
         read_do_fn = _ReadGroupsDoFn(self._dataset, self._stage.folder)
         read = (
             pipeline
-            | "Tasks" >> ReadTasks(self._dataset, max_task_blocks=1)
+            | "Tasks" >> ReadTasks(self._dataset, max_task_blocks=self._max_task_blocks)
             | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, main="groups")
         )
-        written = read.groups | "Embed" >> embed | "WriteShard" >> beam.Map(_write, self._stage.folder, self._model)
+        written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage, self._dataset)
         shards = (written, read[_FINISHED]) | "All" >> beam.Flatten()
         (
             shards
@@ -68,31 +76,41 @@ class _ReadGroupsDoFn(beam.DoFn):
         rejects = []
         for group in self._reader.read(task):
             rejects += group.rejects
-            path = shard_path(self._folder, group.key)
-            if storage.exists(path):
-                num_rows = sum(len(batch.rows) for batch in read_shard(path))
-                yield beam.pvalue.TaggedOutput(_FINISHED, EmbeddingShard(group.key, path, num_rows))
+            if shard := find_shard(self._folder, group.key):
+                yield beam.pvalue.TaggedOutput(_FINISHED, shard)
             elif any(batch.texts for batch in group.batches):
                 yield group
         write_rejects(self._folder, self._dataset.role, task.index, rejects)
 
 
-def _write(prediction: Any, folder: str, model: EmbeddingModel) -> EmbeddingShard:
-    return write_shard(folder, prediction.example, prediction.inference, model.name, model.revision)
+def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage, dataset: Dataset) -> EmbeddingShard:
+    group, rows = embedded
+    # The rejects first: where there is a shard, they are complete.
+    _, rejects = split_documents(group, is_finite(rows))
+    write_embedding_rejects(stage.folder, dataset.role, group.key, rejects)
+    return write_shard(stage.folder, group, rows, stage.settings["model"], stage.settings["revision"])
 
 
 def _counts(shards: list[EmbeddingShard], role: str) -> dict[str, Any]:
     if not shards:
         raise UserError(f"--{role}: no text in it")
+    documents = sum(shard.num_rows for shard in shards)
+    if not documents:
+        raise UserError(f"--{role}: no document has a finite embedding")
     return {
-        "documents": sum(shard.num_rows for shard in shards),
+        "documents": documents,
+        "dim": shards[0].dim,
+        "normalized": all(shard.normalized for shard in shards),
         "shards": [[*shard.key, shard.num_rows] for shard in sorted(shards)],
     }
 
 
 def load_shards(stage: Stage) -> list[EmbeddingShard]:
     """The shards of a complete stage, as its manifest lists them."""
+    counts = stage.counts()
     return [
-        EmbeddingShard((file, block), shard_path(stage.folder, (file, block)), rows)
-        for file, block, rows in stage.counts()["shards"]
+        EmbeddingShard(
+            (file, block), shard_path(stage.folder, (file, block)), rows, counts["dim"], counts["normalized"]
+        )
+        for file, block, rows in counts["shards"]
     ]

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import apache_beam as beam
 import numpy as np
-from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
 from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.records import DocumentGroup
@@ -79,3 +80,17 @@ def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[s
     return [
         text[:end] if end > 0 and len(next(tokens)) > limit else text for text, end in zip(texts, ends, strict=True)
     ]
+
+
+class ComputeRows(beam.PTransform):
+    """`DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]), by the model."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[tuple[DocumentGroup, np.ndarray]]:
+        """See the class."""
+        # The identifier lets all stages of one process share the loaded model.
+        infer = RunInference(SentenceTransformerHandler(self._model), model_identifier=self._model.location)
+        return groups | "Infer" >> infer | "Rows" >> beam.Map(lambda result: (result.example, result.inference))

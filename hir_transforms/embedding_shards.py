@@ -1,16 +1,20 @@
 """Embedding shards: Avro files of float32 rows, one record for the documents of one block."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import fastavro
 import numpy as np
 
 from hir_transforms import storage
 from hir_transforms.errors import UserError
-from hir_transforms.records import DocumentBatch, DocumentGroup
+from hir_transforms.parsing import EXCERPT_CHARACTERS
+from hir_transforms.records import DocumentBatch, DocumentGroup, Reject
 
+NOT_FINITE = "embedding is not finite"
+_UNIT_TOLERANCE = 1e-3
 _SCHEMA = fastavro.parse_schema(
     {
         "type": "record",
@@ -23,8 +27,10 @@ _SCHEMA = fastavro.parse_schema(
             {"name": "block", "type": "long"},
             {"name": "offsets", "type": "bytes", "doc": "int64, little endian: byte offset of each document's line"},
             {"name": "rows", "type": "bytes", "doc": "float32, little endian, one row of `dim` a document"},
+            {"name": "rejected", "type": "bytes", "doc": "as `offsets`: the documents whose row is not finite"},
             {"name": "dim", "type": "int"},
-            {"name": "model", "type": "string"},
+            {"name": "normalized", "type": "boolean", "doc": "whether all rows have length 1, within 0.001"},
+            {"name": "model", "type": "string", "doc": "empty where it is not known"},
             {"name": "revision", "type": "string"},
         ],
     }
@@ -33,21 +39,36 @@ _SCHEMA = fastavro.parse_schema(
 
 @dataclass(frozen=True, order=True)
 class EmbeddingShard:
-    """One written shard: the key of its group, its path, and how many rows it holds."""
+    """One written shard: its group's key, its path, its number of rows, their `dim`, whether all have length 1."""
 
     key: tuple[int, int]
     path: str
     num_rows: int
+    dim: int
+    normalized: bool
 
 
 @dataclass(frozen=True)
 class EmbeddingBatch:
-    """What one record holds: file, name, int64 offsets [N] and float32 rows [N, D]."""
+    """What one record holds.
+
+    Attributes:
+        file, name: path of the documents' file, and its path relative to the dataset's folder.
+        offsets: int64 [N], of the documents that have a row.
+        rows: float32 [N, D], finite.
+        rejected: int64 [M], offsets of the documents whose row was not finite.
+        normalized: whether all rows have length 1.
+        model, revision: what made the rows; empty where it is not known.
+    """
 
     file: str
     name: str
     offsets: np.ndarray
     rows: np.ndarray
+    rejected: np.ndarray
+    normalized: bool
+    model: str
+    revision: str
 
 
 def shard_path(folder: str, key: tuple[int, int]) -> str:
@@ -56,20 +77,11 @@ def shard_path(folder: str, key: tuple[int, int]) -> str:
 
 
 def write_shard(folder: str, group: DocumentGroup, rows: np.ndarray, model: str, revision: str) -> EmbeddingShard:
-    """Writes the embeddings of a group (float32 [N, D], in the order of `group.texts`)."""
+    """Writes the embeddings of a group (float32 [N, D], in the order of `group.texts`); only finite rows are kept."""
     path = shard_path(folder, group.key)
     ends = np.cumsum([len(batch.texts) for batch in group.batches])[:-1]
     records = [
-        {
-            "file": batch.file.path,
-            "name": batch.file.name,
-            "block": batch.block,
-            "offsets": batch.offsets.astype("<i8").tobytes(),
-            "rows": part.astype("<f4").tobytes(),
-            "dim": rows.shape[1],
-            "model": model,
-            "revision": revision,
-        }
+        _record(batch, part, model, revision)
         for batch, part in zip(group.batches, np.split(rows, ends), strict=True)
         if len(part)
     ]
@@ -77,41 +89,112 @@ def write_shard(folder: str, group: DocumentGroup, rows: np.ndarray, model: str,
     marker = hashlib.sha256(f"{group.key}".encode()).digest()[:16]
     with storage.atomic_write(path) as file:
         fastavro.writer(file, _SCHEMA, records, codec="null", sync_marker=marker)
-    return EmbeddingShard(group.key, path, len(rows))
+    normalized = all(record["normalized"] for record in records)
+    return EmbeddingShard(group.key, path, int(is_finite(rows).sum()), rows.shape[1], normalized)
+
+
+def _record(batch: DocumentBatch, rows: np.ndarray, model: str, revision: str) -> dict[str, Any]:
+    finite = is_finite(rows)
+    offsets, rows = batch.offsets.astype("<i8"), rows.astype("<f4")
+    lengths = np.linalg.norm(rows[finite].astype(np.float64), axis=1)
+    return {
+        "file": batch.file.path,
+        "name": batch.file.name,
+        "block": batch.block,
+        "offsets": offsets[finite].tobytes(),
+        "rows": rows[finite].tobytes(),
+        "rejected": offsets[~finite].tobytes(),
+        "dim": rows.shape[1],
+        "normalized": bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()),
+        "model": model,
+        "revision": revision,
+    }
+
+
+def is_finite(rows: np.ndarray) -> np.ndarray:
+    """Which rows hold neither NaN nor an infinity: bool [N] of float [N, D]."""
+    return np.isfinite(rows).all(axis=1)
+
+
+def iter_shard(path: str) -> Iterator[EmbeddingBatch]:
+    """The records of a shard; raises `UserError` for a file that is no shard, or not all of one."""
+    with storage.open_raw(path) as file:
+        try:
+            for record in fastavro.reader(file):
+                yield EmbeddingBatch(
+                    record["file"],
+                    record["name"],
+                    np.frombuffer(record["offsets"], "<i8"),
+                    np.frombuffer(record["rows"], "<f4").reshape(-1, record["dim"]),
+                    np.frombuffer(record["rejected"], "<i8"),
+                    record["normalized"],
+                    record["model"],
+                    record["revision"],
+                )
+        except (ValueError, TypeError, KeyError, EOFError) as error:
+            raise UserError(f"{path} is not a complete shard of embeddings: {error}") from None
 
 
 def read_shard(path: str) -> list[EmbeddingBatch]:
-    """All records of a shard."""
-    with storage.open_raw(path) as file:
-        return [
-            EmbeddingBatch(
-                record["file"],
-                record["name"],
-                np.frombuffer(record["offsets"], "<i8"),
-                np.frombuffer(record["rows"], "<f4").reshape(-1, record["dim"]),
-            )
-            for record in fastavro.reader(file)
-        ]
+    """All records of a shard, as `iter_shard` gives them."""
+    return list(iter_shard(path))
 
 
-def read_rows(folder: str, group: DocumentGroup) -> np.ndarray | None:
-    """Rows of the documents of a group (float32 [N, D], in order), or None for a group without documents.
+def find_shard(folder: str, key: tuple[int, int]) -> EmbeddingShard | None:
+    """The shard of a group if it has been written."""
+    path = shard_path(folder, key)
+    if not storage.exists(path):
+        return None
+    batches = read_shard(path)
+    num_rows = sum(len(batch.rows) for batch in batches)
+    return EmbeddingShard(key, path, num_rows, batches[0].rows.shape[1], all(batch.normalized for batch in batches))
+
+
+def read_embedded(folder: str, group: DocumentGroup) -> tuple[DocumentGroup, np.ndarray | None]:
+    """The documents of a group that have an embedding, and their rows.
+
+    Returns:
+        (group, rows): the group, whose rejects now include the documents whose row was not finite, and float32
+        [N, D], or None where no document is left.
 
     Raises:
         UserError: if the shard holds other documents than the group.
     """
     batches = [batch for batch in group.batches if batch.texts]
     if not batches:
-        return None
+        return group, None
     path = shard_path(folder, group.key)
     embedded = read_shard(path)
     if not _same_documents(batches, embedded):
         raise UserError(f"{path}: its documents are not those of {batches[0].file.path}; embed the dataset again")
-    return np.concatenate([batch.rows for batch in embedded])
+    finite = [np.isin(batch.offsets, record.offsets) for batch, record in zip(batches, embedded, strict=True)]
+    if all(map(np.all, finite)):
+        return group, np.concatenate([record.rows for record in embedded])
+    kept, rejects = split_documents(replace(group, batches=batches), np.concatenate(finite))
+    kept.rejects += rejects
+    return kept, np.concatenate([record.rows for record in embedded]) if kept.texts else None
 
 
 def _same_documents(batches: Sequence[DocumentBatch], embedded: Sequence[EmbeddingBatch]) -> bool:
     return len(batches) == len(embedded) and all(
-        batch.file.path == record.file and np.array_equal(batch.offsets, record.offsets)
+        batch.file.path == record.file
+        and np.array_equal(batch.offsets, np.sort(np.concatenate([record.offsets, record.rejected])))
         for batch, record in zip(batches, embedded, strict=True)
     )
+
+
+def split_documents(group: DocumentGroup, finite: np.ndarray) -> tuple[DocumentGroup, list[Reject]]:
+    """A group without the documents whose embedding is not `finite` (bool [N]), and these as rejects.
+
+    The rejects quote the text: the line itself is not at hand.
+    """
+    ends = np.cumsum([len(batch.texts) for batch in group.batches])[:-1]
+    kept, rejects = [], []
+    for batch, keep in zip(group.batches, np.split(finite, ends), strict=True):
+        texts = [text for text, kept_too in zip(batch.texts, keep, strict=True) if kept_too]
+        kept.append(replace(batch, offsets=batch.offsets[keep], lengths=batch.lengths[keep], texts=texts))
+        rejects += [
+            Reject(batch.file.path, int(batch.offsets[place]), NOT_FINITE, batch.texts[place][:EXCERPT_CHARACTERS])
+            for place in np.flatnonzero(~keep)
+        ]
+    return DocumentGroup(group.key, kept, list(group.rejects)), rejects

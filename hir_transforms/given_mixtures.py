@@ -45,8 +45,7 @@ class GivenMixture:
         except UserError as error:
             raise UserError(f"{flag}: {error}") from None
         mixture = _parse(content, f"{flag}: {path}")
-        num_features = mixture.num_features if mixture.projection is None else len(mixture.projection.mean)
-        return cls(flag, path, storage.sha256_of(content), num_features)
+        return cls(flag, path, storage.sha256_of(content), mixture.num_inputs)
 
     def load(self) -> GaussianMixture:
         """The mixture; raises `UserError` if the file has changed since it was checked."""

@@ -175,7 +175,7 @@ def arrange_shards(shards: Sequence[EmbeddingShard]) -> list[ShardRows]:
     """Shards in corpus order, neighbours together up to about 8192 rows: what one task of a pass reads."""
     tasks: list[ShardRows] = []
     pending: list[EmbeddingShard] = []
-    for shard in sorted(shards):
+    for shard in sorted(shard for shard in shards if shard.num_rows):
         if pending and sum(other.num_rows for other in pending) + shard.num_rows > _TASK_ROWS:
             tasks.append(tuple(pending))
             pending = []

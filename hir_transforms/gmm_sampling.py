@@ -38,7 +38,7 @@ class RowSample:
         return np.concatenate(rows), np.concatenate(hashes)
 
     def _select(self, batch: EmbeddingBatch) -> tuple[np.ndarray, np.ndarray]:
-        hashes = identity_hash(self.seed, batch.name, batch.offsets)
+        hashes = identity_hash(self.seed, batch.name, batch.offsets, purpose="rows")
         if self.last is None:
             return batch.rows, hashes
         last_hash, last_name = self.last
@@ -116,7 +116,7 @@ def hashes_in_bin(shards: ShardRows, seed: int, hash_bin: HashBin | None) -> Ite
         return
     for shard in shards:
         for batch in read_shard(shard.path):
-            hashes = identity_hash(seed, batch.name, batch.offsets)
+            hashes = identity_hash(seed, batch.name, batch.offsets, purpose="rows")
             inside = hashes[hashes >> np.uint64(64 - _BIN_BITS) == hash_bin.number]
             if inside.size:
                 yield inside, batch.name

@@ -77,7 +77,7 @@ def _ngrams_per_byte(dataset: Dataset, tasks: list[ReadTask], settings: NgramSet
 
     def rank(task: ReadTask) -> int:
         first = task.groups[0][0] if task.groups else _first_block(task)
-        return int(identity_hash(seed, first.file.name, np.array([first.number]))[0])
+        return int(identity_hash(seed, first.file.name, np.array([first.number]), purpose="blocks")[0])
 
     single = [replace(task, groups=(group,)) for task in tasks if not task.stream for group in task.groups] + [
         task for task in tasks if task.stream and not task.stream.first

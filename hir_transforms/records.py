@@ -52,7 +52,7 @@ class BlockSample:
 
     def keeps(self, block: Block) -> bool:
         """Whether the block is in the sample."""
-        hashed = identity_hash(self.seed, block.file.name, np.array([block.number]))[0]
+        hashed = identity_hash(self.seed, block.file.name, np.array([block.number]), purpose="blocks")[0]
         return float(hashed) < self.fraction * 2.0**64
 
 

@@ -12,7 +12,7 @@ from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_shards import read_rows
+from hir_transforms.embedding_shards import read_embedded
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.hybrid import hybrid_weight
@@ -33,20 +33,19 @@ class MixturePair:
     target: GaussianMixture
     raw_embeddings: str
 
-    def log_ratio(self, group: DocumentGroup) -> np.ndarray:
-        """Log p_target(e) - log p_raw(e) of each document of a group, float64 [N].
+    def log_ratio(self, rows: np.ndarray | None) -> np.ndarray:
+        """Log p_target(e) - log p_raw(e) of each row of float32 [N, D] (None: no row), float64 [N].
 
         Raises:
-            UserError: if a mixture (one that was given) is of another dimension than the embeddings.
+            UserError: if a mixture is of another dimension than raw's embeddings.
         """
-        rows = read_rows(self.raw_embeddings, group)
         if rows is None:
             return np.empty(0)
         for role, mixture in (("raw", self.raw), ("target", self.target)):
-            if mixture.num_features != rows.shape[1]:
+            if mixture.num_inputs != rows.shape[1]:
                 raise UserError(
-                    f"--{role}_gmm: the mixture has {mixture.num_features} dimensions, "
-                    f"the embeddings have {rows.shape[1]}"
+                    f"the mixture of {role} has {mixture.num_inputs} dimensions, the embeddings of raw have "
+                    f"{rows.shape[1]}: --{role}_gmm or --{role}_embeddings must be of the same model as they"
                 )
         with threadpool_limits(1):
             return self.target.score_samples(rows) - self.raw.score_samples(rows)
@@ -113,31 +112,34 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         files: dict[str, SourceFile] = {}
         rejects = []
         for group in self._reader.read(task):
+            gmm = None
+            if mixtures is not None:
+                group, rows = read_embedded(mixtures.raw_embeddings, group)
+                gmm = mixtures.log_ratio(rows)
             rejects += group.rejects
-            for name, values in self._score(group, files, estimator, mixtures).items():
+            for name, values in self._score(group, files, estimator, gmm).items():
                 columns.setdefault(name, []).append(values)
         write_rejects(self._folder, self._raw.role, task.index, rejects)
-        rows = sum(map(len, columns.get("offset", [])))
-        path = score_path(self._folder, task.index) if rows else None
+        num_rows = sum(map(len, columns.get("offset", [])))
+        path = score_path(self._folder, task.index) if num_rows else None
         if path:
             joined = {name: np.concatenate(parts) for name, parts in columns.items()}
             paths = pa.DictionaryArray.from_arrays(joined.pop("file"), list(files)).cast(pa.string())
             write_scores(path, list(files.values()), {**joined, "file": paths})
-        yield ScoreShard(task.index, path, rows, len(rejects))
+        yield ScoreShard(task.index, path, num_rows, len(rejects))
 
     def _score(
         self,
         group: DocumentGroup,
         files: dict[str, SourceFile],
         estimator: NgramEstimator | None,
-        mixtures: MixturePair | None,
+        gmm: np.ndarray | None,
     ) -> dict[str, np.ndarray]:
         """Columns of a group's documents; `file` is the place of the document's file in `files`, which grows."""
         texts = group.texts
         log_ratio = np.empty((0, self._settings.num_buckets)) if estimator is None else estimator.log_ratio
         weights, num_ngrams = self._featurizer.score(texts, log_ratio)
         ngram = None if estimator is None else weights[:, 0]
-        gmm = None if mixtures is None else mixtures.log_ratio(group)
         for batch in group.batches:
             files.setdefault(batch.file.path, batch.file)
         places = {path: place for place, path in enumerate(files)}

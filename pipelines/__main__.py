@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "select": "select raw documents distributed like the target, end to end",
+    "embed": "embed raw or target documents once, for any number of selections",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }
 

@@ -6,7 +6,7 @@ import apache_beam as beam
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel
+from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.errors import UserError
 from hir_transforms.given_mixtures import GivenMixture, require_equal_features
 from hir_transforms.gmm_checkpoints import load_mixture
@@ -15,6 +15,7 @@ from hir_transforms.planning import estimated_bytes
 from hir_transforms.projecting import FitProjection, load_projection, projection_path
 from hir_transforms.scoring import MixturePair
 from hir_transforms.stages import Stage
+from pipelines.embeddings import embedding_shards
 
 # Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
 _UNROLL_BYTES = 256 << 20
@@ -25,14 +26,14 @@ class EmbeddingStages:
     """The stages of one dataset's embedding part.
 
     Attributes:
-        dataset, model, settings: what is embedded, with what, and how the mixture is fitted.
+        dataset, source, settings: what is embedded, where its rows come from, and how the mixture is fitted.
         embeddings: None where nothing reads them: the target's, if its mixture is given.
         projection: fitted on raw, the same for all; None for none.
         mixture: a stage, or the file that the user gave instead.
     """
 
     dataset: Dataset
-    model: EmbeddingModel
+    source: EmbeddingSource
     settings: MixtureSettings
     embeddings: Stage | None
     projection: Stage | None
@@ -88,14 +89,8 @@ def fit_mixtures(
 
 
 def _embeddings(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    # Imports torch through RunInference: two seconds and 500 MB that a run without embeddings does not pay.
-    from hir_transforms.embedding import EmbedDocuments, load_shards
-
-    label = part.dataset.role.capitalize()
     assert part.embeddings is not None
-    if part.embeddings.manifest() is not None:
-        return pipeline | f"{label}Embeddings" >> beam.Create(load_shards(part.embeddings))
-    return pipeline | f"{label}Embeddings" >> EmbedDocuments(part.embeddings, part.dataset, part.model)
+    return embedding_shards(pipeline, part.embeddings, part.dataset, part.source)
 
 
 def _projection(

@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel
+from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
@@ -18,6 +18,7 @@ from hir_transforms.selecting import SelectDocuments, SelectionSettings
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
 from pipelines.embedding_graph import EmbeddingStages, fit_mixtures, given_mixtures
+from pipelines.embeddings import plan_embeddings
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Stages:
         return list({stage.name: stage for stage in stages}.values())
 
 
-def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
-    """The stages with everything that each depends on; `model` is None where no embeddings are used."""
-    given = given_mixtures(config) if model else {}
+def plan_stages(config: SelectConfig, sources: tuple[EmbeddingSource, EmbeddingSource] | None) -> Stages:
+    """The stages with everything that each depends on; `sources` as `find_sources` gives them."""
+    given = given_mixtures(config) if sources else {}
 
     def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
         return Stage.create(name, config.work_dir, settings, datasets, upstream)
@@ -56,20 +57,21 @@ def plan_stages(config: SelectConfig, model: EmbeddingModel | None) -> Stages:
     def embedding_stages(
         dataset: Dataset, mixture_name: str, components: int, raw: EmbeddingStages | None = None
     ) -> EmbeddingStages | None:
-        if model is None:
+        if sources is None:
             return None
+        source = sources[dataset.role == "target"]
         max_samples = config.max_samples(dataset.role)
         settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed, max_samples)
-        embeddings = stage(f"embeddings/{dataset.role}", model.identity(), [dataset])
+        embeddings = plan_embeddings(config.work_dir, dataset, source)
         if (mixture := given.get(dataset.role)) is not None:
             scored = embeddings if dataset.role == "raw" else None
-            return EmbeddingStages(dataset, model, settings, scored, None, mixture)
+            return EmbeddingStages(dataset, source, settings, scored, None, mixture)
         if raw is not None:
             projection = raw.projection
         else:
             projection = stage("projection", {"dim": dim}, [], embeddings) if (dim := config.embedding_dim) else None
         fitted = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
-        return EmbeddingStages(dataset, model, settings, embeddings, projection, fitted)
+        return EmbeddingStages(dataset, source, settings, embeddings, projection, fitted)
 
     ngram = None
     sample = _ngram_sample(config)
@@ -115,7 +117,7 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
     """
     shards = _scores(pipeline, config, stages)
     selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = stages.ngram or (stages.target and stages.target.embeddings) or stages.raw_reading
+    target_rejects = (stages.target and stages.target.embeddings) or stages.ngram or stages.raw_reading
     output = OutputSettings(
         config.output,
         temporary,

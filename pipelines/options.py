@@ -72,6 +72,12 @@ class SelectOptions(PipelineOptions):
         embeddings.add_argument(
             "--embedding_dim", type=int, default=0, metavar="D", help="principal components to keep; 0: no PCA [0]"
         )
+        for role in ("raw", "target"):
+            embeddings.add_argument(
+                f"--{role}_embeddings",
+                metavar="PATTERN",
+                help=f"embeddings of {role} instead of computing them: .avro of 'hir embed', .npy or .parquet",
+            )
         embeddings.add_argument(
             "--raw_components", type=int, default=1000, metavar="K", help="of raw's mixture [1000]"
         )
@@ -142,7 +148,7 @@ def select_config(options: SelectOptions) -> SelectConfig:
             raise UserError(f"--{name} is required")
     if flags["num_to_sample"] is None:
         raise UserError("--num_to_sample is required: how many documents to select")
-    raw, target = (Dataset(role, split_patterns(flags[role]), flags["text_field"]) for role in ("raw", "target"))
+    raw, target = (given_dataset(flags, role) for role in ("raw", "target"))
     try:
         ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])
     except ValueError as error:
@@ -153,11 +159,31 @@ def select_config(options: SelectOptions) -> SelectConfig:
         "raw": raw,
         "target": target,
         "output": output,
-        "work_dir": _folder(flags["work_dir"]) if flags["work_dir"] else f"{output}.work",
+        "work_dir": work_folder(flags),
         "ngram_settings": ngram_settings,
         **{name: _folder(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
+        "raw_embeddings": given_embeddings(flags, "raw"),
+        "target_embeddings": given_embeddings(flags, "target"),
     }
     return SelectConfig(**same_name | made)
+
+
+def work_folder(flags: dict[str, Any]) -> str | None:
+    """`--work_dir`, by default beside the output; None where neither is given."""
+    if flags["work_dir"]:
+        return _folder(flags["work_dir"])
+    return f"{_folder(flags['output'])}.work" if flags["output"] else None
+
+
+def given_dataset(flags: dict[str, Any], role: str) -> Dataset:
+    """The dataset that `--raw` or `--target` names."""
+    return Dataset(role, split_patterns(flags[role]), flags["text_field"])
+
+
+def given_embeddings(flags: dict[str, Any], role: str) -> Dataset | None:
+    """The files that `--raw_embeddings` or `--target_embeddings` names, if it is given."""
+    name = f"{role}_embeddings"
+    return Dataset(name, split_patterns(flags[name])) if flags[name] else None
 
 
 def _folder(path: str) -> str:

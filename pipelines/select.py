@@ -11,13 +11,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel, find_model
+from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Reject
 from hir_transforms.stages import MANIFEST
+from pipelines.embeddings import find_sources
 from pipelines.graph import Stages, build, plan_stages
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.running import choose_runner, run_main
@@ -51,18 +52,6 @@ def check_not_empty(dataset: Dataset) -> None:
     raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
 
 
-def choose_model(config: SelectConfig) -> EmbeddingModel | None:
-    """The model of the embedding part, None where alpha leaves that part out."""
-    if not config.uses_embeddings:
-        return None
-    return find_model(
-        config.embedding_model,
-        revision=config.embedding_revision,
-        prompt=config.embedding_prompt,
-        trust_remote_code=config.trust_remote_code,
-    )
-
-
 def prepare_featurizer(config: SelectConfig) -> None:
     """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
     try:
@@ -75,9 +64,11 @@ def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
     check_inputs(config)
-    model = choose_model(config)
-    stages = plan_stages(config, model)
+    stages = plan_stages(config, find_sources(config))
     missing = [stage for stage in stages.all() if stage.manifest() is None]
+    for part in (stages.raw, stages.target):
+        if part and part.embeddings in missing and isinstance(part.source, EmbeddingFiles):
+            check_num_rows(part.source, part.dataset)
     for stage in missing:
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all() if stage not in missing]:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hir_transforms.embedding_shards import EmbeddingShard, read_rows, read_shard, shard_path, write_shard
+from hir_transforms import storage
+from hir_transforms.embedding_shards import (
+    EmbeddingShard,
+    find_shard,
+    read_embedded,
+    read_shard,
+    shard_path,
+    write_shard,
+)
 from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
 
@@ -27,6 +35,13 @@ def rows_of(group, dim=3, seed=0):
     return np.random.default_rng(seed).normal(size=(len(group.texts), dim)).astype(np.float32)
 
 
+def read_rows(folder, group):
+    """The rows of a group whose rows are all finite."""
+    kept, rows = read_embedded(folder, group)
+    assert kept is group
+    return rows
+
+
 OFFSETS = st.lists(st.integers(0, 2**50), unique=True, max_size=5).map(sorted)
 
 
@@ -37,9 +52,11 @@ def test_rows_come_back_as_written(tmp_path_factory, offsets_of_files, dim):
     rows = rows_of(group, dim)
     if not len(rows):
         assert read_rows(folder, group) is None
+        assert find_shard(folder, group.key) is None
         return
     shard = write_shard(folder, group, rows, "model", "revision")
-    assert shard == EmbeddingShard((2, 7), shard_path(folder, (2, 7)), len(rows))
+    assert shard == EmbeddingShard((2, 7), shard_path(folder, (2, 7)), len(rows), dim, False)
+    assert find_shard(folder, (2, 7)) == shard
     found = read_rows(folder, group)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, rows)
@@ -52,7 +69,7 @@ def test_rows_come_back_as_written(tmp_path_factory, offsets_of_files, dim):
 
 def test_special_floats_keep_their_bits(tmp_path):
     group = group_of([[0]])
-    rows = np.array([[-0.0, np.inf, 1e-45]], np.float32)
+    rows = np.array([[-0.0, 3.4e38, 1e-45]], np.float32)
     write_shard(str(tmp_path), group, rows, "model", "revision")
     assert read_rows(str(tmp_path), group).tobytes() == rows.tobytes()
 
@@ -78,7 +95,9 @@ def test_any_avro_reader_understands_a_shard(tmp_path):
             "block": "long",
             "offsets": "bytes",
             "rows": "bytes",
+            "rejected": "bytes",
             "dim": "int",
+            "normalized": "boolean",
             "model": "string",
             "revision": "string",
         }
@@ -89,7 +108,9 @@ def test_any_avro_reader_understands_a_shard(tmp_path):
                 "block": 4,
                 "offsets": np.array([0, 5], "<i8").tobytes(),
                 "rows": rows[:2].astype("<f4").tobytes(),
+                "rejected": b"",
                 "dim": 3,
+                "normalized": False,
                 "model": "all-MiniLM-L6-v2",
                 "revision": "abc",
             },
@@ -99,7 +120,9 @@ def test_any_avro_reader_understands_a_shard(tmp_path):
                 "block": 0,
                 "offsets": np.array([9], "<i8").tobytes(),
                 "rows": rows[2:].astype("<f4").tobytes(),
+                "rejected": b"",
                 "dim": 3,
+                "normalized": False,
                 "model": "all-MiniLM-L6-v2",
                 "revision": "abc",
             },
@@ -114,6 +137,52 @@ def test_rows_of_other_documents_are_refused(tmp_path, offsets_of_files):
     write_shard(str(tmp_path), group, rows_of(group), "model", "revision")
     with pytest.raises(UserError, match=r"file-000000-block-000000\.avro: its documents are not those of /data/"):
         read_rows(str(tmp_path), group_of(offsets_of_files))
+
+
+BAD_ROWS = [[np.nan, 0, 0], [0, np.inf, 0], [0, 0, -np.inf]]
+
+
+@pytest.mark.parametrize("bad", [{0}, {1, 3}, {2, 3}, {0, 1, 2, 3}], ids=str)
+def test_documents_without_a_finite_row_become_rejects(tmp_path, bad):
+    group = group_of([[0, 5], [], [9, 12]])
+    rows = rows_of(group)
+    for place in bad:
+        rows[place] = BAD_ROWS[place % 3]
+    shard = write_shard(str(tmp_path), group, rows, "model", "revision")
+    assert shard.num_rows == 4 - len(bad)
+    assert find_shard(str(tmp_path), group.key) == shard
+    kept, found = read_embedded(str(tmp_path), group)
+    good = sorted({0, 1, 2, 3} - bad)
+    assert kept.texts == [group.texts[place] for place in good]
+    assert all(len(batch.texts) == len(batch.offsets) == len(batch.lengths) for batch in kept.batches)
+    places = [("/data/0.jsonl", 0), ("/data/0.jsonl", 5), ("/data/2.jsonl", 9), ("/data/2.jsonl", 12)]
+    assert [(reject.file, reject.offset) for reject in kept.rejects] == [places[place] for place in sorted(bad)]
+    assert {reject.reason for reject in kept.rejects} == {"embedding is not finite"}
+    assert [reject.excerpt for reject in kept.rejects] == [group.texts[place] for place in sorted(bad)]
+    if good:
+        np.testing.assert_array_equal(found, rows[good])
+    else:
+        assert found is None
+    assert group.rejects == []
+
+
+def test_unit_rows_are_marked_so(tmp_path):
+    group = group_of([[0], [5], [9]])
+    rows = np.array([[0.6, 0.8], [np.nan, 0], [0, 1.0005]], np.float32)
+    assert write_shard(str(tmp_path), group, rows, "model", "revision").normalized
+    assert all(record.normalized for record in read_shard(shard_path(str(tmp_path), group.key)))
+    rows[2] = [0, 1.01]
+    assert not write_shard(str(tmp_path), group, rows, "model", "revision").normalized
+    assert [record.normalized for record in read_shard(shard_path(str(tmp_path), group.key))] == [True, True, False]
+
+
+@pytest.mark.parametrize("keep", [0, 10, -1], ids=["empty", "in the header", "in a record"])
+def test_half_a_shard_is_named(tmp_path, keep):
+    shard = write_shard(str(tmp_path), group_of([[0, 5]]), rows_of(group_of([[0, 5]])), "model", "revision")
+    content = storage.read_bytes(shard.path)
+    storage.write_bytes(shard.path, content[:keep])
+    with pytest.raises(UserError, match=r"block-000000\.avro is not a complete shard of embeddings"):
+        read_shard(shard.path)
 
 
 def test_documents_without_text_do_not_matter(tmp_path):

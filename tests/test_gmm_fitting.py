@@ -160,7 +160,7 @@ def test_shards_are_arranged_in_corpus_order_by_size(blobs, tmp_path):
 def test_a_sample_is_fitted_as_if_it_were_all_there_is(blobs, tmp_path, max_samples):
     """By both routes and any cut into shards: the same bits as a fit to shards that hold the sample alone."""
     settings = MixtureSettings(3, 6, 1e-3, 0, max_samples)
-    hashes = identity_hash(0, "raw.jsonl", np.arange(3000) * 10)
+    hashes = identity_hash(0, "raw.jsonl", np.arange(3000) * 10, purpose="rows")
     kept = np.sort(np.argsort(hashes)[:max_samples])
     alone = write_shards(tmp_path / "alone", blobs[kept], 3000, offsets=kept * 10)
     expected, _ = fit(tmp_path / "all", alone, dataclasses.replace(settings, max_samples=None), unrolled=False)

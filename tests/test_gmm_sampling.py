@@ -28,7 +28,7 @@ def shards(tmp_path_factory):
 def ranked(seed):
     """(file, offset) of all rows, from the smallest hash on."""
     rows = [(file.index, offset) for file in FILES for offset in range(0, 3500, 7)]
-    hashes = {row: int(identity_hash(seed, FILES[row[0]].name, np.array([row[1]]))[0]) for row in rows}
+    hashes = {row: int(identity_hash(seed, FILES[row[0]].name, np.array([row[1]]), purpose="rows")[0]) for row in rows}
     return sorted(rows, key=hashes.__getitem__)
 
 
@@ -46,7 +46,7 @@ def test_a_sample_has_exactly_the_rows_of_the_smallest_hashes_in_corpus_order(sh
         assert rows.dtype == np.float32
         np.testing.assert_array_equal(rows, [row for row in everything.tolist() if tuple(row) in chosen] or rows[:0])
         for (file, offset), value in zip(rows.astype(int), hashes, strict=True):
-            assert value == identity_hash(seed, FILES[file].name, np.array([offset]))[0]
+            assert value == identity_hash(seed, FILES[file].name, np.array([offset]), purpose="rows")[0]
 
 
 def test_without_a_limit_all_rows_are_read_and_none_to_find_that(shards):
@@ -57,7 +57,9 @@ def test_without_a_limit_all_rows_are_read_and_none_to_find_that(shards):
 def test_equal_hashes_of_two_files_go_by_the_files_name(tmp_path):
     """A made-up last row with the hash of one row: that row is kept if its file's name is not after the last one's."""
     task = (write(tmp_path, 0, np.array([70])),)
-    low, high = sorted((int(identity_hash(0, file.name, np.array([70]))[0]), file.name) for file in FILES)
+    low, high = sorted(
+        (int(identity_hash(0, file.name, np.array([70]), purpose="rows")[0]), file.name) for file in FILES
+    )
     assert len(RowSample(0, high).read(task)[0]) == 2
     assert len(RowSample(0, (high[0], "")).read(task)[0]) == 1
     assert len(RowSample(0, (low[0], "")).read(task)[0]) == 0

@@ -146,6 +146,11 @@ class GaussianMixture:
         return self.means.shape[0]
 
     @property
+    def num_inputs(self) -> int:
+        """Dimension of the rows to score: D0 with a projection, else D."""
+        return self.num_features if self.projection is None else len(self.projection.mean)
+
+    @property
     def num_features(self) -> int:
         return self.means.shape[1]
 

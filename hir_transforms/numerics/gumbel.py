@@ -11,7 +11,7 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def identity_hash(seed: int, name: str, offsets: np.ndarray) -> np.ndarray:
+def identity_hash(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
     """64-bit hashes of (seed, file name, line offset), uniform and independent.
 
     The file's SHA-256 seeds SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195), of which the
@@ -21,11 +21,12 @@ def identity_hash(seed: int, name: str, offsets: np.ndarray) -> np.ndarray:
         seed: any integer.
         name: the file's path relative to its dataset's folder.
         offsets: int64 [N], byte offsets of lines.
+        purpose: hashes for different purposes are independent: a sample must not favour documents of low noise.
 
     Returns:
         uint64 [N].
     """
-    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(f"{seed}\0{name}{purpose and chr(0)}{purpose}".encode("utf-8", "surrogateescape")).digest()
     state = np.uint64(int.from_bytes(digest[:8], "little"))
     with np.errstate(over="ignore"):
         mixed = state + (offsets.astype(np.uint64) + np.uint64(1)) * _GOLDEN

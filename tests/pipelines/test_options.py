@@ -3,6 +3,7 @@ import argparse
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
+from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import NgramSettings
 from pipelines import select
@@ -56,6 +57,8 @@ def test_defaults():
         "embedding_prompt": "",
         "trust_remote_code": False,
         "embedding_dim": 0,
+        "raw_embeddings": None,
+        "target_embeddings": None,
         "raw_components": 1000,
         "target_components": 50,
         "gmm_max_iter": 100,
@@ -102,11 +105,15 @@ def test_every_flag_reaches_its_setting():
     assert config.overwrite
     ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
     assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
+    embeddings = {"raw_embeddings": "/data/raw.npy,/data/more.npy", "target_embeddings": "/data/target.avro"}
+    config = config_of(**embeddings)
+    assert config.raw_embeddings == Dataset("raw_embeddings", ("/data/raw.npy", "/data/more.npy"))
+    assert config.target_embeddings == Dataset("target_embeddings", ("/data/target.avro",))
     config = config_of(text_field="body")
     assert config.raw.text_field == config.target.text_field == "body"
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
-    tested = {*NEEDED, *values, *ngrams, "top_k", "overwrite", "trust_remote_code", "text_field"}
+    tested = {*NEEDED, *values, *ngrams, *embeddings, "top_k", "overwrite", "trust_remote_code", "text_field"}
     assert {action.dest for action in parser._actions} == tested
 
 

@@ -221,7 +221,7 @@ def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
         assert run(*corpus, tmp_path / name, *HYBRID, "--embedding_dim=8", *more, workers=workers) == 0
     first, _, third = (line for line in capsys.readouterr().err.splitlines() if "not computed again" in line)
     assert first.endswith("ngram, embeddings/raw, embeddings/target")
-    assert third.endswith("ngram, projection, embeddings/raw, gmm/raw, embeddings/target")
+    assert third.endswith("ngram, embeddings/raw, projection, gmm/raw, embeddings/target")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
     shards = sorted((tmp_path / "a.work" / "embeddings" / "raw").glob("*.avro"))
@@ -330,8 +330,11 @@ def test_a_given_mixture_that_does_not_fit_is_an_error_of_one_line(corpus, hybri
     np.savez(path, weights=np.ones(1), means=np.zeros((1, 3)), covariances=np.ones((1, 3)))
     target_gmm = hybrid.parent / "out.work" / "gmm" / "target-0.npz"
     for flags, message in (
-        ([f"--raw_gmm={path}"], "--raw_gmm: the mixture has 3 dimensions, the embeddings have 384"),
-        ([f"--target_gmm={path}"], "--target_gmm: the mixture has 3 dimensions, the embeddings have 384"),
+        ([f"--raw_gmm={path}"], "the mixture of raw has 3 dimensions, the embeddings of raw have 384: --raw_gmm"),
+        (
+            [f"--target_gmm={path}"],
+            "the mixture of target has 3 dimensions, the embeddings of raw have 384: --target_gmm",
+        ),
         ([f"--raw_gmm={path}", f"--target_gmm={target_gmm}"], f"has 384 dimensions, --raw_gmm's {path} has 3"),
         (["--raw_gmm=/nowhere.npz"], "--raw_gmm: no file /nowhere.npz"),
     ):

@@ -1,0 +1,81 @@
+"""The embeddings of one dataset: where they come from, their stage, and its part of the graph."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import apache_beam as beam
+
+from hir_transforms import storage
+from hir_transforms.config import SelectConfig
+from hir_transforms.datasets import Dataset
+from hir_transforms.embedding import EmbedDocuments, load_shards
+from hir_transforms.embedding_import import FindRows
+from hir_transforms.embedding_model import EmbeddingModel, find_model
+from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_sources, find_embeddings
+from hir_transforms.errors import UserError
+from hir_transforms.planning import MAX_TASK_BLOCKS
+from hir_transforms.stages import Stage
+
+
+def find_source(given: Dataset | None, flags: Mapping[str, Any]) -> EmbeddingSource:
+    """The embedding files that were given, else the model that the flags name; `UserError` if there are none."""
+    if given:
+        return find_embeddings(given)
+    return find_model(
+        flags["embedding_model"],
+        revision=flags["embedding_revision"],
+        prompt=flags["embedding_prompt"],
+        trust_remote_code=flags["trust_remote_code"],
+    )
+
+
+def find_sources(config: SelectConfig) -> tuple[EmbeddingSource, EmbeddingSource] | None:
+    """Where raw's and the target's embeddings come from; None where no embeddings are used.
+
+    Raises:
+        UserError: if one cannot be found, or both cannot be of one model.
+    """
+    if not config.uses_embeddings:
+        return None
+    raw, target = (find_source(given, vars(config)) for given in (config.raw_embeddings, config.target_embeddings))
+    check_sources(raw, target)
+    return raw, target
+
+
+def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage:
+    """The stage of a dataset's embeddings.
+
+    Raises:
+        UserError: if the embedding files lie in the folder of that stage, which it would clear.
+    """
+    name = f"embeddings/{dataset.role}"
+    if isinstance(source, EmbeddingModel):
+        return Stage.create(name, work_dir, source.identity(), [dataset])
+    settings: dict[str, Any] = {"model": source.model, "revision": source.revision, "format": source.suffix}
+    stage = Stage.create(name, work_dir, settings, [dataset, source.dataset])
+    for file in source.dataset.list_files():
+        if file.path.startswith(storage.join(stage.folder, "")):
+            raise UserError(
+                f"--{source.dataset.role}: {stage.folder} is where this run keeps its own embeddings; "
+                "leave the flag out to use them, or choose another --work_dir"
+            )
+    return stage
+
+
+def embedding_shards(
+    pipeline: beam.Pipeline, stage: Stage, dataset: Dataset, source: EmbeddingSource
+) -> beam.PCollection:
+    """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source."""
+    label = f"{dataset.role.capitalize()}Embeddings"
+    if stage.manifest() is not None:
+        return pipeline | label >> beam.Create(load_shards(stage))
+    if isinstance(source, EmbeddingFiles):
+        rows: beam.PTransform = FindRows(source, dataset)
+        max_task_blocks = MAX_TASK_BLOCKS
+    else:
+        # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.
+        from hir_transforms.embedding_handler import ComputeRows
+
+        # Embedding is slow: with one group of documents a task even small corpora keep all workers busy.
+        rows, max_task_blocks = ComputeRows(source), 1
+    return pipeline | label >> EmbedDocuments(stage, dataset, rows, max_task_blocks=max_task_blocks)
