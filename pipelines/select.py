@@ -28,6 +28,10 @@ def check_inputs(config: SelectConfig) -> None:
     """Raises `UserError` for what would fail only after hours: missing or empty inputs, an output in the way."""
     config.raw.list_files()
     check_not_empty(config.target)
+    if f"{config.work_dir}/".startswith(f"{config.output}/"):
+        raise UserError(
+            f"--work_dir: {config.work_dir} must not be in --output {config.output}, which is replaced whole"
+        )
     if storage.exists(config.output):
         if not config.overwrite:
             raise UserError(f"--output: {config.output} exists and is not empty; add --overwrite to replace it")

@@ -483,6 +483,14 @@ def test_an_existing_output_is_kept_unless_told_otherwise(corpus, tmp_path, caps
     assert {path.name for path in tmp_path.iterdir()} == {"out", "out.work"}
 
 
+@pytest.mark.parametrize("inside", ["", "/work"])
+def test_a_work_folder_in_the_output_is_refused(corpus, tmp_path, capsys, inside):
+    output = tmp_path / "out"
+    assert run(*corpus, output, "--num_to_sample=30", "--alpha=1", f"--work_dir={output}{inside}") == 2
+    assert "must not be in --output" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_overwrite_keeps_off_a_folder_of_something_else(corpus, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
