@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding import EmbedDocuments
 from hir_transforms.embedding_model import EmbeddingModel, find_model
 from hir_transforms.embedding_shards import read_shard
-from hir_transforms.stages import Stage
+from pipelines.embeddings import embedding_shards, plan_embeddings
 from pipelines.options import SelectOptions, parse_options
 from pipelines.running import choose_runner
 
@@ -31,11 +30,11 @@ def embed(lines: list[bytes], folder: Path, model: EmbeddingModel) -> tuple[floa
     folder.mkdir()
     (folder / "raw.jsonl").write_bytes(b"".join(lines))
     dataset = Dataset("raw", (str(folder / "raw.jsonl"),))
-    stage = Stage.create("embeddings/raw", str(folder / "work"), {}, [dataset])
+    stage = plan_embeddings(str(folder / "work"), dataset, model)
     options = parse_options([], SelectOptions, "benchmark")
     start = time.perf_counter()
     with beam.Pipeline(runner=choose_runner(options, len(lines)), options=options) as pipeline:
-        pipeline | EmbedDocuments(stage, dataset, model)
+        embedding_shards(pipeline, stage, dataset, model)
     seconds = time.perf_counter() - start
     shards = sorted((folder / "work" / "embeddings" / "raw").glob("*.avro"))
     return seconds, np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))])
@@ -66,7 +65,7 @@ def main() -> None:
     peer = len(texts) / (time.perf_counter() - start)
     table = Table("", "documents a second", "x peer")
     table.add_row("SentenceTransformer.encode, one process", f"{peer:.1f}", "1.0")
-    table.add_row("EmbedDocuments, all cores", f"{ours:.1f}", f"{ours / peer:.2f}")
+    table.add_row("hir embed, all cores", f"{ours:.1f}", f"{ours / peer:.2f}")
     console = Console()
     console.print(table)
     console.print(f"largest difference of a coordinate: {np.abs(rows[: len(more)] - expected).max():.1e}")
