@@ -38,12 +38,16 @@ class RowSample:
         return np.concatenate(rows), np.concatenate(hashes)
 
     def _select(self, batch: EmbeddingBatch) -> tuple[np.ndarray, np.ndarray]:
-        hashes = identity_hash(self.seed, batch.name, batch.offsets, purpose="rows")
+        hashes = _row_hashes(self.seed, batch)
         if self.last is None:
             return batch.rows, hashes
         last_hash, last_name = self.last
         kept = hashes <= last_hash if batch.name <= last_name else hashes < last_hash
         return batch.rows[kept], hashes[kept]
+
+
+def _row_hashes(seed: int, batch: EmbeddingBatch) -> np.ndarray:
+    return identity_hash(seed, batch.name, batch.offsets, purpose="rows")
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def hashes_in_bin(shards: ShardRows, seed: int, hash_bin: HashBin | None) -> Ite
         return
     for shard in shards:
         for batch in read_shard(shard.path):
-            hashes = identity_hash(seed, batch.name, batch.offsets, purpose="rows")
+            hashes = _row_hashes(seed, batch)
             inside = hashes[hashes >> np.uint64(64 - _BIN_BITS) == hash_bin.number]
             if inside.size:
                 yield inside, batch.name

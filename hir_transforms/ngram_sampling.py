@@ -9,11 +9,10 @@ import numpy as np
 
 from hir_transforms.compression import is_compressed
 from hir_transforms.datasets import Dataset
-from hir_transforms.numerics.gumbel import identity_hash
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
 from hir_transforms.planning import estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
-from hir_transforms.records import Block, BlockSample, ReadTask, SourceFile
+from hir_transforms.records import Block, BlockSample, ReadTask, SourceFile, block_hash
 
 _PILOT_GROUPS = 16
 # Only to tell that a corpus is surely small enough to be read whole.
@@ -77,7 +76,7 @@ def _ngrams_per_byte(dataset: Dataset, tasks: list[ReadTask], settings: NgramSet
 
     def rank(task: ReadTask) -> int:
         first = task.groups[0][0] if task.groups else _first_block(task)
-        return int(identity_hash(seed, first.file.name, np.array([first.number]), purpose="blocks")[0])
+        return block_hash(seed, first)
 
     single = [replace(task, groups=(group,)) for task in tasks if not task.stream for group in task.groups] + [
         task for task in tasks if task.stream and not task.stream.first

@@ -22,6 +22,11 @@ def estimated_bytes(files: Iterable[SourceFile]) -> int:
     return sum(file.size * (_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
 
 
+def most_pieces(files: Iterable[SourceFile]) -> int:
+    """Number of workers beyond which more could not help, however finely the files are cut."""
+    return -(-estimated_bytes(files) // MIN_BLOCK_SIZE)
+
+
 def choose_block_size(files: Sequence[SourceFile]) -> int:
     """Block size in bytes: a power of two, smaller for a small corpus so that it still makes many blocks."""
     size = MIN_BLOCK_SIZE

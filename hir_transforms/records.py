@@ -43,6 +43,11 @@ class Stream:
     step: int
 
 
+def block_hash(seed: int, block: Block) -> int:
+    """The 64-bit hash by which blocks are sampled."""
+    return int(identity_hash(seed, block.file.name, np.array([block.number]), purpose="blocks")[0])
+
+
 @dataclass(frozen=True)
 class BlockSample:
     """A uniform sample of blocks: a pure function of (seed, file, block), whoever reads them."""
@@ -52,8 +57,7 @@ class BlockSample:
 
     def keeps(self, block: Block) -> bool:
         """Whether the block is in the sample."""
-        hashed = identity_hash(self.seed, block.file.name, np.array([block.number]), purpose="blocks")[0]
-        return float(hashed) < self.fraction * 2.0**64
+        return float(block_hash(self.seed, block)) < self.fraction * 2.0**64
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
-from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes
+from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
 from pipelines.options import SelectOptions, given_dataset, given_embeddings, parse_options, work_folder
@@ -31,8 +31,8 @@ def embed(options: PipelineOptions) -> None:
             check_num_rows(source, dataset)
         stage.prepare()
     if missing:
-        num_bytes = sum(estimated_bytes(dataset.list_files()) for _, dataset, _ in missing)
-        runner = choose_runner(options, -(-num_bytes // MIN_BLOCK_SIZE))
+        files = [file for _, dataset, _ in missing for file in dataset.list_files()]
+        runner = choose_runner(options, most_pieces(files))
         pipeline = beam.Pipeline(runner=runner, options=options)
         for stage, dataset, source in missing:
             embedding_shards(pipeline, stage, dataset, source)

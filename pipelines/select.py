@@ -14,7 +14,7 @@ from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
-from hir_transforms.planning import MIN_BLOCK_SIZE, estimated_bytes, plan_tasks
+from hir_transforms.planning import most_pieces, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Reject
 from hir_transforms.stages import MANIFEST
@@ -82,8 +82,8 @@ def select(options: PipelineOptions) -> None:
     # Beside its final place, so that one rename moves it.
     temporary = f"{config.output}.incomplete"
     storage.remove_folder(temporary)
-    pieces = -(-estimated_bytes(config.raw.list_files()) // MIN_BLOCK_SIZE)
-    pipeline = beam.Pipeline(runner=choose_runner(options, pieces), options=options)
+    runner = choose_runner(options, most_pieces(config.raw.list_files()))
+    pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
     pipeline.run().wait_until_finish()
     report(config, stages)
