@@ -1,5 +1,6 @@
 """All settings of a selection, checked once, before anything runs."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,20 +15,27 @@ _AUTO_NGRAMS_PER_BUCKET = 100_000
 
 @dataclass(frozen=True)
 class SelectConfig:
-    """What `select` does; field names are the flags' names.
+    """What `select` and its parts do; field names are the flags' names.
+
+    `target`, `output` and the budgets are None for a command that has no use for them.
 
     Raises:
         UserError: naming the flag and the bad value.
     """
 
     raw: Dataset
-    target: Dataset
-    output: str
+    target: Dataset | None
+    output: str | None
     work_dir: str
-    num_to_sample: int
+    num_to_sample: int | None
+    num_tokens_to_sample: int | None
     alpha: float
     top_k: bool
     seed: int
+    fit_seed: int
+    separate_targets: bool
+    target_proportions: tuple[float, ...] | None
+    skip_duplicates: bool
     num_shards: int
     compression: str
     ngram_settings: NgramSettings
@@ -35,6 +43,8 @@ class SelectConfig:
     min_example_length: int
     target_laplace_smoothing: float
     weight_scaling: str
+    ngram_weights: Dataset | None
+    gmm_weights: Dataset | None
     embedding_model: str
     embedding_revision: str | None
     embedding_prompt: str
@@ -49,12 +59,16 @@ class SelectConfig:
     raw_max_samples: str
     target_max_samples: str
     raw_gmm: str | None
-    target_gmm: str | None
+    target_gmm: tuple[str, ...]
     gmm_checkpoint_dir: str | None
     overwrite: bool
 
     def __post_init__(self) -> None:
-        _check("num_to_sample", self.num_to_sample, self.num_to_sample >= 1, "at least 1")
+        for name in ("num_to_sample", "num_tokens_to_sample"):
+            budget = getattr(self, name)
+            _check(name, budget, budget is None or budget >= 1, "at least 1")
+        if self.num_to_sample is not None and self.num_tokens_to_sample is not None:
+            raise UserError("--num_to_sample, --num_tokens_to_sample: give one of them, not both")
         _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
         _check("weight_scaling", self.weight_scaling, self.weight_scaling in SCALINGS, f"one of {', '.join(SCALINGS)}")
         _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
@@ -71,6 +85,34 @@ class SelectConfig:
         for name in ("raw_max_samples", "target_max_samples"):
             rows = getattr(self, name)
             _check(name, rows, rows == "all" or _is_positive(rows), "all or a positive number")
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        if self.target is None and (self.fits_ngrams or self.fits_target_mixtures):
+            raise UserError("--target is required")
+        if self.separate_targets and self.target is None:
+            raise UserError("--separate_targets: needs --target, a pattern for each target")
+        if self.target_gmm and len(self.target_gmm) != self.num_targets:
+            raise UserError(f"--target_gmm: {len(self.target_gmm)} files for {self.num_targets} targets")
+        proportions = self.target_proportions
+        if proportions is None:
+            counted = self.fits_ngrams or (self.alpha == 0 and self.fits_target_mixtures)
+            if self.num_targets > 1 and not counted:
+                raise UserError("--target_proportions is required: no target is counted to take its share from")
+            return
+        if len(proportions) != self.num_targets:
+            hint = "" if self.separate_targets else " (--separate_targets makes each pattern of --target one)"
+            raise UserError(
+                f"--target_proportions: {len(proportions)} shares for {self.num_targets} "
+                f"target{'s' if self.num_targets > 1 else ''}{hint}"
+            )
+        good = all(math.isfinite(share) and share >= 0 for share in proportions) and sum(proportions) > 0
+        _check("target_proportions", list(proportions), good, "numbers of at least 0, not all 0")
+
+    @property
+    def num_targets(self) -> int:
+        """How many targets have weights of their own."""
+        return len(self.target.patterns) if self.separate_targets and self.target else 1
 
     @property
     def uses_ngrams(self) -> bool:
@@ -81,6 +123,21 @@ class SelectConfig:
     def uses_embeddings(self) -> bool:
         """Whether embedding weights count."""
         return self.alpha < 1
+
+    @property
+    def fits_ngrams(self) -> bool:
+        """Whether n-gram weights are computed."""
+        return self.uses_ngrams and self.ngram_weights is None
+
+    @property
+    def scores_embeddings(self) -> bool:
+        """Whether embedding weights are computed."""
+        return self.uses_embeddings and self.gmm_weights is None
+
+    @property
+    def fits_target_mixtures(self) -> bool:
+        """Whether the target is embedded and its mixtures are fitted."""
+        return self.scores_embeddings and not self.target_gmm
 
     @property
     def num_ngrams_to_fit(self) -> int | None:
@@ -99,9 +156,9 @@ class SelectConfig:
     def settings(self) -> dict[str, Any]:
         """For the output's manifest: every setting that the result depends on, JSON values only."""
         settings = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_RESULT}
-        settings |= {"raw": list(self.raw.patterns), "target": list(self.target.patterns)}
-        given = {"raw_embeddings": self.raw_embeddings, "target_embeddings": self.target_embeddings}
-        settings |= {name: list(dataset.patterns) if dataset else None for name, dataset in given.items()}
+        for name, value in settings.items():
+            if isinstance(value, Dataset):
+                settings[name] = list(value.patterns)
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
 

@@ -33,7 +33,20 @@ class Dataset:
 
     def list_files(self) -> list[SourceFile]:
         """All files, in corpus order; raises `UserError` for a pattern that matches none."""
-        return list_files(self.patterns, flag=f"--{self.role}")
+        return list_files(self.patterns, flag=f"--{self.role}", by_pattern=self.role == "target")
+
+    def target_starts(self) -> list[int]:
+        """Index of the first file of each pattern of a target, and the number of files.
+
+        Raises:
+            UserError: for a pattern whose files all belong to earlier patterns.
+        """
+        files = self.list_files()
+        starts = [sum(file.target < target for file in files) for target in range(len(self.patterns) + 1)]
+        for pattern, (start, end) in zip(self.patterns, itertools.pairwise(starts), strict=True):
+            if start == end:
+                raise UserError(f"--{self.role}: all files of {pattern} belong to an earlier target")
+        return starts
 
 
 def split_patterns(patterns: str) -> tuple[str, ...]:
@@ -45,14 +58,17 @@ def split_patterns(patterns: str) -> tuple[str, ...]:
     )
 
 
-def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
-    """Files of several patterns in corpus order, each once; `flag` names the setting in errors."""
+def list_files(patterns: Iterable[str], *, flag: str, by_pattern: bool = False) -> list[SourceFile]:
+    """Files of several patterns in corpus order, each once; `flag` names the setting in errors.
+
+    With `by_pattern` a file's `target` is the number of its pattern.
+    """
     patterns = list(patterns)
     if not patterns:
         raise UserError(f"{flag}: no file named")
     root = _common_folder(patterns)
     files: dict[str, SourceFile] = {}
-    for pattern in patterns:
+    for number, pattern in enumerate(patterns):
         if os.path.isdir(pattern):
             raise UserError(f"{flag}: {pattern} is a folder; name the files in it, such as {pattern}/*.jsonl")
         try:
@@ -69,7 +85,12 @@ def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
                 if not _is_unicode(name):
                     raise UserError(f"{flag}: the name of {found.path!r} is not valid UTF-8; rename the file")
                 files[found.path] = SourceFile(
-                    len(files), found.path, name, found.size_in_bytes, found.last_updated_in_seconds or 0.0
+                    len(files),
+                    found.path,
+                    name,
+                    found.size_in_bytes,
+                    found.last_updated_in_seconds or 0.0,
+                    number if by_pattern else 0,
                 )
     return list(files.values())
 

@@ -8,12 +8,13 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_rows import RowFile, open_rows
 from hir_transforms.embedding_shards import iter_shard
-from hir_transforms.embedding_source import EmbeddingFiles, RowTable, require_rows, row_table
+from hir_transforms.embedding_source import EmbeddingFiles
 from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentBatch, DocumentGroup, ReadTask
+from hir_transforms.row_files import RowKind
+from hir_transforms.row_tables import RowTable, TableReader, require_rows, row_table
 
 Key = tuple[int, int]
 Found = tuple[DocumentGroup, np.ndarray]
@@ -52,7 +53,7 @@ class FindRows(beam.PTransform):
             | "Tasks" >> ReadTasks(self._dataset)
             | "Count" >> beam.ParDo(_CountDoFn(self._dataset))
             | "Gather" >> beam.combiners.ToList()
-            | "Starts" >> beam.Map(row_starts, self._embeddings.dataset, self._dataset)
+            | "Starts" >> beam.Map(row_starts, self._embeddings.dataset, RowKind.EMBEDDING, self._dataset)
         )
         return groups | "Find" >> beam.ParDo(_FindByOrderDoFn(), beam.pvalue.AsSingleton(starts))
 
@@ -77,45 +78,32 @@ class RowStarts:
     starts: dict[Key, int]
 
 
-def row_starts(counts: list[tuple[Key, int]], embeddings: Dataset, dataset: Dataset) -> RowStarts:
+def row_starts(counts: list[tuple[Key, int]], files: Dataset, kind: RowKind, dataset: Dataset) -> RowStarts:
     """Where each group's rows begin, from its number of documents; raises `UserError` unless all are accounted for."""
-    table = row_table(embeddings)
+    table = row_table(files, kind)
     starts: dict[Key, int] = {}
     total = 0
     for key, count in sorted(counts):
         starts[key] = total
         total += count
-    require_rows(table.num_rows, total, embeddings, dataset)
+    require_rows(table.num_rows, total, files, dataset)
     return RowStarts(table, starts)
 
 
 class _FindByOrderDoFn(beam.DoFn):
-    """Keeps the last file open: groups of one task follow each other."""
+    """Goes on with one open table: groups of one task follow each other."""
 
     def setup(self) -> None:
-        self._path = ""
-        self._file: RowFile | None = None
+        self._reader: TableReader | None = None
 
     def process(self, group: DocumentGroup, rows: RowStarts) -> Iterator[Found]:
-        first, count = rows.starts[group.key], len(group.texts)
-        parts = []
-        begin = 0
-        for path, end in zip(rows.table.paths, rows.table.ends, strict=True):
-            low, high = max(begin, first), min(end, first + count)
-            if low < high:
-                parts.append(self._open(path).read(low - begin, high - low))
-            begin = end
-        yield group, np.concatenate(parts)
-
-    def _open(self, path: str) -> RowFile:
-        if self._file is None or path != self._path:
-            self.teardown()
-            self._path, self._file = path, open_rows(path)
-        return self._file
+        if self._reader is None:
+            self._reader = TableReader(rows.table)
+        yield group, self._reader.read(rows.starts[group.key], len(group.texts))
 
     def teardown(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._reader is not None:
+            self._reader.close()
 
 
 @dataclass(frozen=True, order=True)

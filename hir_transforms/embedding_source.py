@@ -1,21 +1,18 @@
 """Where embeddings come from: a model, or files that somebody brings along, checked before anything runs."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from hir_transforms.datasets import Dataset, list_files
 from hir_transforms.embedding_model import EmbeddingModel
-from hir_transforms.embedding_rows import open_rows
 from hir_transforms.embedding_shards import iter_shard
 from hir_transforms.errors import UserError
 from hir_transforms.planning import estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
+from hir_transforms.row_files import RowKind
+from hir_transforms.row_tables import require_rows, row_table
 
 FORMATS = (".avro", ".npy", ".parquet")
-_OPEN_FILES = 16
 # A dataset up to this size is counted before anything runs; a larger one, by all workers.
 _COUNT_AT_ONCE_BYTES = 64 << 20
 
@@ -43,55 +40,48 @@ class EmbeddingFiles:
 EmbeddingSource = EmbeddingModel | EmbeddingFiles
 
 
-@dataclass(frozen=True)
-class RowTable:
-    """The rows of .npy or Parquet files, one file after the other.
-
-    Attributes:
-        paths: of the files.
-        ends: number of rows up to the end of each file.
-        dim: numbers in a row.
-    """
-
-    paths: list[str]
-    ends: list[int]
-    dim: int
-
-    @property
-    def num_rows(self) -> int:
-        """Of all files."""
-        return self.ends[-1]
-
-
 def find_embeddings(dataset: Dataset) -> EmbeddingFiles:
     """Finds the files that `dataset` names, folders among them, and looks at their headers.
 
     Raises:
         UserError: for files of several formats, of another format, without rows, or with rows of different lengths.
     """
-    dataset = replace(dataset, patterns=tuple(_without_folder(dataset.role, name) for name in dataset.patterns))
+    dataset, suffix = find_row_files(dataset, FORMATS)
     files = dataset.list_files()
-    suffixes = {os.path.splitext(file.path)[1] for file in files}
-    if len(suffixes) > 1 or not suffixes <= set(FORMATS):
-        found = ", ".join(sorted(suffix or "no suffix" for suffix in suffixes))
-        raise UserError(f"--{dataset.role}: files must all be .avro, .npy or .parquet, not {found}")
-    (suffix,) = suffixes
     if suffix == ".avro":
         first = next(iter_shard(files[0].path), None)
         if first is None:
             raise UserError(f"--{dataset.role}: no rows in {files[0].path}")
         return EmbeddingFiles(dataset, suffix, first.rows.shape[1], None, first.model, first.revision)
-    table = row_table(dataset)
+    table = row_table(dataset, RowKind.EMBEDDING)
     return EmbeddingFiles(dataset, suffix, table.dim, table.num_rows, "", "")
 
 
-def _without_folder(flag: str, pattern: str) -> str:
-    """The pattern, or for a folder the pattern of the embeddings in it."""
-    if pattern.endswith(FORMATS) or ("://" not in pattern and not os.path.isdir(pattern)):
+def find_row_files(dataset: Dataset, formats: tuple[str, ...]) -> tuple[Dataset, str]:
+    """The dataset with each folder replaced by the pattern of the files in it, and the suffix that all files have.
+
+    Raises:
+        UserError: for files of several formats, or of none of `formats`.
+    """
+    patterns = tuple(_without_folder(dataset.role, name, formats) for name in dataset.patterns)
+    dataset = replace(dataset, patterns=patterns)
+    suffixes = {os.path.splitext(file.path)[1] for file in dataset.list_files()}
+    if len(suffixes) > 1 or not suffixes <= set(formats):
+        found = ", ".join(sorted(suffix or "no suffix" for suffix in suffixes))
+        raise UserError(f"--{dataset.role}: files must all be {_listed(formats)}, not {found}")
+    return dataset, suffixes.pop()
+
+
+def _listed(formats: tuple[str, ...]) -> str:
+    return f"{', '.join(formats[:-1])} or {formats[-1]}"
+
+
+def _without_folder(flag: str, pattern: str, formats: tuple[str, ...]) -> str:
+    if pattern.endswith(formats) or ("://" not in pattern and not os.path.isdir(pattern)):
         return pattern
-    found = [suffix for suffix in FORMATS if _matches(f"{pattern.rstrip('/')}/*{suffix}", flag)]
+    found = [suffix for suffix in formats if _matches(f"{pattern.rstrip('/')}/*{suffix}", flag)]
     if len(found) != 1:
-        raise UserError(f"--{flag}: the folder {pattern} holds {' and '.join(found) or 'no .avro, .npy or .parquet'}")
+        raise UserError(f"--{flag}: the folder {pattern} holds {' and '.join(found) or f'no {_listed(formats)}'}")
     return f"{pattern.rstrip('/')}/*{found[0]}"
 
 
@@ -100,26 +90,6 @@ def _matches(pattern: str, flag: str) -> bool:
         return bool(list_files([pattern], flag=flag))
     except UserError:
         return False
-
-
-def row_table(dataset: Dataset) -> RowTable:
-    """The table of .npy or Parquet files; raises `UserError` for rows of different lengths, or none."""
-    paths = [file.path for file in dataset.list_files()]
-    with ThreadPoolExecutor(_OPEN_FILES) as pool:
-        shapes = list(pool.map(_shape, paths))
-    dims = [(dim, path) for (_, dim), path in zip(shapes, paths, strict=True) if dim is not None]
-    for dim, path in dims:
-        if dim != dims[0][0]:
-            raise UserError(f"--{dataset.role}: rows of {dims[0][0]} numbers in {dims[0][1]}, but of {dim} in {path}")
-    ends = list(accumulate(rows for rows, _ in shapes))
-    if not ends[-1]:
-        raise UserError(f"--{dataset.role}: no rows in {', '.join(dataset.patterns)}")
-    return RowTable(paths, ends, dims[0][0])
-
-
-def _shape(path: str) -> tuple[int, int | None]:
-    with closing(open_rows(path)) as rows:
-        return rows.num_rows, rows.dim
 
 
 def check_sources(raw: EmbeddingSource, target: EmbeddingSource) -> None:
@@ -158,13 +128,3 @@ def check_num_rows(embeddings: EmbeddingFiles, dataset: Dataset) -> None:
         for batch in group.batches
     )
     require_rows(embeddings.num_rows, documents, embeddings.dataset, dataset)
-
-
-def require_rows(rows: int, documents: int, embeddings: Dataset, dataset: Dataset) -> None:
-    """Raises `UserError` unless there is a row for each document."""
-    if rows != documents:
-        raise UserError(
-            f"--{embeddings.role}: {rows} rows in {', '.join(embeddings.patterns)}, but {documents} documents in "
-            f"{', '.join(dataset.patterns)}; there must be a row for each line that can be used, in corpus order "
-            "(blank and rejected lines have none)"
-        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hir_transforms import storage
+from hir_transforms.config import SelectConfig
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.projection import Projection
@@ -122,10 +123,26 @@ def _check_arrays(arrays: dict[str, np.ndarray], where: str) -> None:
         raise UserError(f"{where}: covariances must be positive, the smallest is {covariances.min():g}")
 
 
-def require_equal_features(raw: GivenMixture, target: GivenMixture) -> None:
-    """Raises `UserError` if two given mixtures are of different dimensions."""
-    if raw.num_features != target.num_features:
-        raise UserError(
-            f"{target.flag}: {target.path} has {target.num_features} dimensions, "
-            f"{raw.flag}'s {raw.path} has {raw.num_features}"
-        )
+@dataclass(frozen=True)
+class GivenMixtures:
+    """The mixtures that the user gave: raw's, and that of each target (none: they are fitted)."""
+
+    raw: GivenMixture | None
+    targets: tuple[GivenMixture, ...]
+
+
+def given_mixtures(config: SelectConfig) -> GivenMixtures:
+    """Reads the mixtures that the flags name; raises `UserError` for a file that holds none, or another dimension."""
+    raw = GivenMixture.check("--raw_gmm", config.raw_gmm) if config.raw_gmm else None
+    targets = tuple(GivenMixture.check("--target_gmm", path) for path in config.target_gmm)
+    given = [mixture for mixture in (raw, *targets) if mixture]
+    if given and config.embedding_dim:
+        flags = " and ".join(dict.fromkeys(mixture.flag for mixture in given))
+        raise UserError(f"--embedding_dim: does not go with a given mixture ({flags}), which has its own")
+    for mixture in given[1:]:
+        if mixture.num_features != given[0].num_features:
+            raise UserError(
+                f"{mixture.flag}: {mixture.path} has {mixture.num_features} dimensions, "
+                f"{given[0].flag}'s {given[0].path} has {given[0].num_features}"
+            )
+    return GivenMixtures(raw, targets)

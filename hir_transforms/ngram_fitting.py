@@ -1,4 +1,4 @@
-"""`FitNgramEstimator`: bucket counts of raw and target, summed, to the log ratios that score documents."""
+"""Hashed n-grams of a dataset counted (`CountNgrams`), and the log ratios made of the counts (`FitNgramEstimator`)."""
 
 import io
 from collections.abc import Iterator
@@ -23,12 +23,18 @@ from hir_transforms.records import ReadTask
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.stages import Stage, WriteStageManifest
 
-ESTIMATOR = "estimator.npz"
+_COUNTS = "counts.npy"
+_ESTIMATOR = "estimator.npz"
 
 
 @dataclass(frozen=True)
 class NgramCounts:
-    """What was read of a dataset: n-grams in each bucket (int64 [B]), documents, rejected lines, bytes of lines."""
+    """What was read of a dataset.
+
+    Attributes:
+        buckets: int64 [T, B], n-grams of each target (raw: of all, T = 1) in each bucket.
+        documents, rejected, bytes: documents, rejected lines, bytes of lines.
+    """
 
     buckets: np.ndarray
     documents: int = 0
@@ -44,114 +50,90 @@ class NgramCounts:
             self.bytes + other.bytes,
         )
 
-    def summary(self) -> dict[str, int]:
+    def summary(self) -> dict[str, Any]:
         """For the manifest."""
         return {
             "documents": self.documents,
             "rejected": self.rejected,
             "bytes": self.bytes,
-            "ngrams": int(self.buckets.sum()),
+            "ngrams": self.buckets.sum(axis=1).tolist(),
         }
 
 
-class FitNgramEstimator(beam.PTransform):
-    """PBegin -> the `NgramEstimator`, also written to the stage's folder.
+class CountNgrams(beam.PTransform):
+    """PBegin -> the n-gram counts of a dataset, int64 [T, B], also written to the stage's folder.
 
     Args:
-        stage: where the estimator is written.
-        raw, target: the datasets; all of the target is always read.
+        stage: where the counts are written.
+        dataset: what is counted.
         settings: how n-grams are made.
-        sample: which part of raw to count; None for all.
-        target_laplace_smoothing: added to every target bucket.
+        num_targets: T; the files of pattern i of the dataset belong to target i, unless there is only one.
+        sample: which part of the dataset to count; None for all.
+        shared: handle of the process's `NgramFeaturizer` of these settings.
+
+    Raises (when run):
+        UserError: for a dataset, or a target, without any n-gram.
     """
 
     def __init__(
         self,
         stage: Stage,
-        raw: Dataset,
-        target: Dataset,
+        dataset: Dataset,
         settings: NgramSettings,
         *,
-        sample: NgramSample | None,
-        target_laplace_smoothing: float,
+        num_targets: int = 1,
+        sample: NgramSample | None = None,
+        shared: Shared,
     ) -> None:
         super().__init__()
         self._stage = stage
-        self._raw = raw
-        self._target = target
-        self._settings = settings
-        self._sample = sample
-        self._smoothing = target_laplace_smoothing
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[NgramEstimator]:
-        """See the class."""
-        shared = Shared()
-        read_raw: beam.PTransform = ReadTasks(self._raw)
-        if self._sample is not None:
-            read_raw = ReadSampledTasks(self._raw, self._settings, self._sample)
-        raw = pipeline | "ReadRaw" >> read_raw | "CountRaw" >> self._count(self._raw, shared)
-        target = (
-            pipeline | "ReadTarget" >> ReadTasks(self._target) | "CountTarget" >> self._count(self._target, shared)
+        self._dataset = dataset
+        self._do_fn = _CountNgramsDoFn(dataset, settings, num_targets, stage.folder, shared)
+        self._nothing = NgramCounts(np.zeros((num_targets, settings.num_buckets), np.int64))
+        self._read: beam.PTransform = (
+            ReadTasks(dataset) if sample is None else ReadSampledTasks(dataset, settings, sample)
         )
-        fitted = raw | "Fit" >> beam.Map(
-            _fit,
-            beam.pvalue.AsSingleton(target),
-            settings=self._settings,
-            smoothing=self._smoothing,
-            path=self._stage.path(ESTIMATOR),
-        )
-        fitted | "Counts" >> beam.Map(lambda pair: pair[1]) | "Manifest" >> WriteStageManifest(self._stage)
-        return fitted | "Estimator" >> beam.Map(lambda pair: pair[0])
 
-    def _count(self, dataset: Dataset, shared: Shared) -> "CountNgrams":
-        return CountNgrams(dataset, self._settings, self._stage.folder, shared)
-
-
-def _fit(
-    raw: NgramCounts, target: NgramCounts, *, settings: NgramSettings, smoothing: float, path: str
-) -> tuple[NgramEstimator, dict[str, Any]]:
-    for role, counts in (("raw", raw), ("target", target)):
-        if not counts.buckets.any():
-            raise UserError(
-                f"--{role}: no text in it ({counts.documents} documents, {counts.rejected} rejected lines)"
-            )
-    estimator = NgramEstimator.fit(
-        settings, raw.buckets, target.buckets[np.newaxis], target_laplace_smoothing=smoothing
-    )
-    with storage.atomic_write(path) as file:
-        estimator.save(file)
-    return estimator, {"raw": raw.summary(), "target": target.summary()}
-
-
-def load_estimator(stage: Stage) -> NgramEstimator:
-    """The estimator that a complete stage holds."""
-    return NgramEstimator.load(io.BytesIO(storage.read_bytes(stage.path(ESTIMATOR))))
-
-
-class CountNgrams(beam.PTransform):
-    """`ReadTask`s -> their `NgramCounts`, a single element."""
-
-    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str, shared: Shared) -> None:
-        super().__init__()
-        self._do_fn = _CountNgramsDoFn(dataset, settings, folder, shared)
-        self._nothing = NgramCounts(np.zeros(settings.num_buckets, np.int64))
-
-    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[NgramCounts]:
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[np.ndarray]:
         """See the class."""
-        return (
-            tasks
+        counts = (
+            pipeline
+            | "Read" >> self._read
             | "Count" >> beam.ParDo(self._do_fn)
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
-            | "OrNothing" >> beam.Map(lambda counts, nothing: counts or nothing, self._nothing)
+            | "Save" >> beam.Map(_save_counts, self._nothing, self._dataset, self._stage.path(_COUNTS))
         )
+        counts | "Summary" >> beam.Map(NgramCounts.summary) | "Manifest" >> WriteStageManifest(self._stage)
+        return counts | "Buckets" >> beam.Map(lambda counts: counts.buckets)
+
+
+def _save_counts(counts: NgramCounts | None, nothing: NgramCounts, dataset: Dataset, path: str) -> NgramCounts:
+    counts = counts or nothing
+    if not counts.buckets.any(axis=1).all():
+        empty = int(np.argmin(counts.buckets.any(axis=1)))
+        where = f" of {dataset.patterns[empty]}" if len(counts.buckets) > 1 else ""
+        raise UserError(
+            f"--{dataset.role}: no text in it{where} ({counts.documents} documents, {counts.rejected} rejected lines)"
+        )
+    with storage.atomic_write(path) as file:
+        np.save(file, counts.buckets, allow_pickle=False)
+    return counts
+
+
+def load_counts(stage: Stage) -> np.ndarray:
+    """The counts that a complete stage of `CountNgrams` holds, int64 [T, B]."""
+    return np.load(io.BytesIO(storage.read_bytes(stage.path(_COUNTS))), allow_pickle=False)
 
 
 class _CountNgramsDoFn(beam.DoFn):
     """Sums a bundle's counts before it emits them: a bundle costs one array of buckets."""
 
-    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str, shared: Shared) -> None:
+    def __init__(
+        self, dataset: Dataset, settings: NgramSettings, num_targets: int, folder: str, shared: Shared
+    ) -> None:
         self._dataset = dataset
         self._settings = settings
+        self._num_targets = num_targets
         self._folder = folder
         self._shared = shared
 
@@ -164,10 +146,11 @@ class _CountNgramsDoFn(beam.DoFn):
 
     def process(self, task: ReadTask) -> None:
         if self._counts is None:
-            self._counts = NgramCounts(np.zeros(self._settings.num_buckets, np.int64))
+            self._counts = NgramCounts(np.zeros((self._num_targets, self._settings.num_buckets), np.int64))
         rejects = []
         for group in self._reader.read(task):
-            self._featurizer.count(group.texts, self._counts.buckets)
+            target = group.target if self._num_targets > 1 else 0
+            self._featurizer.count(group.texts, self._counts.buckets[target])
             rejects += group.rejects
             self._counts = replace(
                 self._counts,
@@ -181,3 +164,58 @@ class _CountNgramsDoFn(beam.DoFn):
         if self._counts is not None:
             window = GlobalWindow()
             yield WindowedValue(self._counts, window.max_timestamp(), (window,))
+
+
+class FitNgramEstimator(beam.PTransform):
+    """Counts of raw, a PCollection of one int64 [1, B] -> the `NgramEstimator`, also written to the stage's folder.
+
+    Args:
+        stage: where the estimator is written.
+        settings: what the counts were made with.
+        target_counts: PCollection of one int64 [T, B].
+        target_laplace_smoothing: added to every target bucket.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: NgramSettings,
+        *,
+        target_counts: beam.PCollection[np.ndarray],
+        target_laplace_smoothing: float,
+    ) -> None:
+        super().__init__()
+        self._stage = stage
+        self._settings = settings
+        self._target_counts = beam.pvalue.AsSingleton(target_counts)
+        self._smoothing = target_laplace_smoothing
+
+    def expand(self, raw_counts: beam.PCollection[np.ndarray]) -> beam.PCollection[NgramEstimator]:
+        """See the class."""
+        estimator = raw_counts | "Fit" >> beam.Map(
+            _fit, self._target_counts, self._settings, self._smoothing, self._stage.path(_ESTIMATOR)
+        )
+        estimator | "Counts" >> beam.Map(_describe) | "Manifest" >> WriteStageManifest(self._stage)
+        return estimator
+
+
+def _fit(
+    raw_counts: np.ndarray, target_counts: np.ndarray, settings: NgramSettings, smoothing: float, path: str
+) -> NgramEstimator:
+    estimator = NgramEstimator.fit(settings, raw_counts[0], target_counts, target_laplace_smoothing=smoothing)
+    with storage.atomic_write(path) as file:
+        estimator.save(file)
+    return estimator
+
+
+def _describe(estimator: NgramEstimator) -> dict[str, Any]:
+    return {
+        "raw_ngrams": int(estimator.raw_counts.sum()),
+        "target_ngrams": estimator.target_counts.sum(axis=1).tolist(),
+        "target_proportions": estimator.target_proportions.tolist(),
+    }
+
+
+def load_estimator(stage: Stage) -> NgramEstimator:
+    """The estimator that a complete stage holds."""
+    return NgramEstimator.load(io.BytesIO(storage.read_bytes(stage.path(_ESTIMATOR))))

@@ -36,11 +36,12 @@ def choose_block_size(files: Sequence[SourceFile]) -> int:
 
 
 def _groups(files: Sequence[SourceFile], block_size: int) -> Iterator[tuple[Block, ...]]:
-    """Groups of blocks in corpus order: each block of a large file by itself, small files packed together."""
+    """Groups of blocks in corpus order: each block of a large file by itself, small files of one target together."""
     pending: list[Block] = []
     pending_bytes = 0
     for file in files:
-        if pending and pending_bytes + file.size > block_size:
+        full = pending_bytes + file.size > block_size
+        if pending and (full or pending[-1].file.target != file.target):
             yield tuple(pending)
             pending, pending_bytes = [], 0
         if file.size > block_size:

@@ -17,6 +17,7 @@ class SourceFile:
         name: the path relative to the folder that holds the whole dataset; with an offset, a document's identity.
         size: stored bytes.
         modified: modification time, seconds since the epoch (0 where the store has none).
+        target: which of the target's patterns names it (0-based); 0 for every file of raw.
     """
 
     index: int
@@ -24,6 +25,7 @@ class SourceFile:
     name: str
     size: int
     modified: float
+    target: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,3 +124,8 @@ class DocumentGroup:
     def texts(self) -> list[str]:
         """All texts of the group, in corpus order."""
         return [text for batch in self.batches for text in batch.texts]
+
+    @property
+    def target(self) -> int:
+        """The target that the group's files belong to, see `SourceFile`."""
+        return self.batches[0].file.target

@@ -1,30 +1,26 @@
-"""Score shards: Parquet files with one row a raw document."""
+"""Score shards: Parquet files with one row a raw document that may be selected."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hir_transforms import storage
-from hir_transforms.records import SourceFile
-
-SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-        ("num_tokens", pa.int32()),
-        ("text_hash", pa.uint64()),
-        ("ngram", pa.float64()),
-        ("gmm", pa.float64()),
-        ("weight", pa.float64()),
-    ]
+from hir_transforms.document_parts import (
+    DOCUMENT_FIELDS,
+    FILES_KEY,
+    ColumnWriter,
+    part_path,
+    weight_array,
+    weight_type,
+    write_columns,
 )
-# The shard's own list of its files: their places in the corpus and their names make its rows' order and identity.
-_FILES_KEY = b"hir.files"
+from hir_transforms.stages import Stage
 
 
 @dataclass(frozen=True, order=True)
@@ -46,7 +42,7 @@ class ScoreRows:
         file: int64 [N].
         offset, length: int64 [N].
         num_tokens: int32 [N].
-        weight: float64 [N].
+        weight: float64 [N, T].
     """
 
     files: Sequence[tuple[int, str, str]]
@@ -57,17 +53,14 @@ class ScoreRows:
     weight: np.ndarray
 
 
-def write_scores(path: str, files: Sequence[SourceFile], columns: Mapping[str, np.ndarray | pa.Array]) -> None:
-    """Writes a shard; a column that is not given is all null."""
-    num_rows = len(columns["offset"])
-    arrays = [
-        pa.nulls(num_rows, field.type) if field.name not in columns else pa.array(columns[field.name], field.type)
-        for field in SCHEMA
-    ]
-    listing = json.dumps([[file.index, file.path, file.name] for file in files], ensure_ascii=False).encode()
-    table = pa.Table.from_arrays(arrays, schema=SCHEMA.with_metadata({_FILES_KEY: listing}))
-    with storage.atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+def write_scores(path: str, files: list[list[Any]], num_targets: int) -> AbstractContextManager[ColumnWriter]:
+    """A shard of documents of these files (as `PartReader.files`); it appears when the block ends without an error.
+
+    The columns `ngram`, `gmm` and `weight` are lists of one number a target where there are several.
+    """
+    weights = [(name, weight_type(num_targets)) for name in ("ngram", "gmm", "weight")]
+    metadata = {FILES_KEY: json.dumps(files, ensure_ascii=False)}
+    return write_columns(path, pa.schema([*DOCUMENT_FIELDS, *weights], metadata))
 
 
 def read_scores(path: str) -> ScoreRows:
@@ -76,38 +69,26 @@ def read_scores(path: str) -> ScoreRows:
         table = pq.read_table(
             file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
         ).combine_chunks()
-    files = [tuple(entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
+    files = [tuple(entry[:3]) for entry in json.loads(table.schema.metadata[FILES_KEY.encode()])]
     place = {path: place for place, (_, path, _) in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
-    return ScoreRows(
-        files,
-        places[dictionary.indices.to_numpy()],
-        *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")),
-    )
+    offset, length, num_tokens = (table[name].to_numpy() for name in ("offset", "length", "num_tokens"))
+    file = places[dictionary.indices.to_numpy()]
+    return ScoreRows(files, file, offset, length, num_tokens, weight_array(table["weight"]))
 
 
-def read_parts(path: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """`num_tokens`, `ngram` and `gmm` of a shard, the parts None where they were skipped."""
-    with storage.open_raw(path) as file:
-        table = pq.read_table(file, columns=["num_tokens", "ngram", "gmm"])
-    ngram, gmm = (table[name] for name in ("ngram", "gmm"))
-    return (
-        table["num_tokens"].to_numpy(),
-        None if ngram.null_count == len(ngram) else ngram.to_numpy(),
-        None if gmm.null_count == len(gmm) else gmm.to_numpy(),
-    )
+def count_shards(shards: list[ScoreShard]) -> dict[str, Any]:
+    """Counts for the manifest of a stage of score shards, which `load_score_shards` reads."""
+    rejected = sum(shard.rejected for shard in shards)
+    return {
+        "read": sum(shard.rows for shard in shards) + rejected,
+        "rejected": rejected,
+        "shards": [[shard.index, shard.rows, shard.rejected] for shard in sorted(shards)],
+    }
 
 
-def rewrite_weight(source: str, path: str, weight: np.ndarray) -> None:
-    """Writes the shard `source` to `path` with another weight, float64 [N]."""
-    with storage.open_raw(source) as file:
-        table = pq.read_table(file)
-    table = table.set_column(SCHEMA.get_field_index("weight"), SCHEMA.field("weight"), pa.array(weight, pa.float64()))
-    with storage.atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
-
-
-def score_path(folder: str, index: int) -> str:
-    """Path of a shard in a stage's folder."""
-    return storage.join(folder, f"part-{index:05d}.parquet")
+def load_score_shards(stage: Stage) -> Iterator[ScoreShard]:
+    """The shards of a complete stage, as its manifest lists them."""
+    for index, rows, rejected in stage.counts()["shards"]:
+        yield ScoreShard(index, part_path(stage.folder, index) if rows else None, rows, rejected)

@@ -77,12 +77,12 @@ class ScoreCounts:
 def selection_keys(rows: ScoreRows, settings: SelectionSettings) -> np.ndarray:
     """Keys of documents, float64 [N]: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
     if settings.top_k:
-        return rows.weight
+        return rows.weight[:, 0]
     noise = np.empty(len(rows.weight))
     for place, (_, _, name) in enumerate(rows.files):
         of_file = rows.file == place
         noise[of_file] = gumbel_noise(identity_hash(settings.seed, name, rows.offset[of_file]))
-    return rows.weight + noise
+    return rows.weight[:, 0] + noise
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _offer(shard: ScoreShard, settings: SelectionSettings) -> Iterator[Any]:
             -int(rows.offset[row]),
             rows.files[rows.file[row]][1],
             int(rows.length[row]),
-            float(rows.weight[row]),
+            float(rows.weight[row, 0]),
         )
 
 

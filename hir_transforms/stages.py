@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,19 @@ class Stage:
 
 def _digest(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(to_json(description)).hexdigest()
+
+
+def missing_stages(wanted: Iterable[Stage]) -> list[Stage]:
+    """The stages to compute for these to be complete, each after those that it depends on.
+
+    What only a complete stage depends on is not needed.
+    """
+    missing: dict[str, Stage] = {}
+    for stage in wanted:
+        if stage.name not in missing and stage.manifest() is None:
+            for needed in (*missing_stages(stage.upstream), stage):
+                missing.setdefault(needed.name, needed)
+    return list(missing.values())
 
 
 class WriteStageManifest(beam.PTransform):

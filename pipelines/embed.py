@@ -13,9 +13,9 @@ from hir_transforms.errors import UserError
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
-from pipelines.options import SelectOptions, given_dataset, given_embeddings, parse_options, work_folder
+from pipelines.launching import check_not_empty
+from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
 from pipelines.running import choose_runner, run_main
-from pipelines.select import check_not_empty
 
 
 def embed(options: PipelineOptions) -> None:
@@ -35,7 +35,7 @@ def embed(options: PipelineOptions) -> None:
         runner = choose_runner(options, most_pieces(files))
         pipeline = beam.Pipeline(runner=runner, options=options)
         for stage, dataset, source in missing:
-            embedding_shards(pipeline, stage, dataset, source)
+            embedding_shards(pipeline, stage, dataset, source, complete=False)
         pipeline.run().wait_until_finish()
     for part in parts:
         stage = part[0]
@@ -51,7 +51,7 @@ def _plan(flags: dict[str, Any], work_dir: str) -> list[tuple[Stage, Dataset, Em
         raise UserError("--raw or --target is required")
     for dataset in datasets:
         check_not_empty(dataset)
-    sources = [find_source(given_embeddings(flags, one.role), flags) for one in datasets]
+    sources = [find_source(given_files(flags, f"{one.role}_embeddings"), flags) for one in datasets]
     if len(sources) == 2:
         check_sources(*sources)
     return [

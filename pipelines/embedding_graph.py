@@ -1,129 +1,151 @@
 """The embedding part of the graph: embeddings, their projection, and the mixtures."""
 
-from dataclasses import dataclass
+import itertools
+from functools import cached_property
 
 import apache_beam as beam
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
+from hir_transforms.embedding_shards import EmbeddingShard
 from hir_transforms.embedding_source import EmbeddingSource
-from hir_transforms.errors import UserError
-from hir_transforms.given_mixtures import GivenMixture, require_equal_features
+from hir_transforms.given_mixtures import GivenMixture
 from hir_transforms.gmm_checkpoints import load_mixture
 from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, mixture_path
+from hir_transforms.mixture_scoring import MixtureRatio
+from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.planning import estimated_bytes
 from hir_transforms.projecting import FitProjection, load_projection, projection_path
-from hir_transforms.scoring import MixturePair
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards
+from pipelines.plan import EmbeddingStages
 
 # Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
 _UNROLL_BYTES = 256 << 20
 
 
-@dataclass(frozen=True)
-class EmbeddingStages:
-    """The stages of one dataset's embedding part.
+class EmbeddingGraph:
+    """PCollections of embeddings and mixtures, each added to the pipeline when it is first asked for.
 
-    Attributes:
-        dataset, source, settings: what is embedded, where its rows come from, and how the mixture is fitted.
-        embeddings: None where nothing reads them: the target's, if its mixture is given.
-        projection: fitted on raw, the same for all; None for none.
-        mixture: a stage, or the file that the user gave instead.
+    Args:
+        pipeline: to add to.
+        config: the settings.
+        stages: as planned.
+        missing: names of the stages to compute; the others are complete and read from their artefacts.
     """
 
-    dataset: Dataset
-    source: EmbeddingSource
-    settings: MixtureSettings
-    embeddings: Stage | None
-    projection: Stage | None
-    mixture: Stage | GivenMixture
+    def __init__(
+        self, pipeline: beam.Pipeline, config: SelectConfig, stages: EmbeddingStages, missing: frozenset[str]
+    ) -> None:
+        self._pipeline = pipeline
+        self._config = config
+        self._stages = stages
+        self._missing = missing
 
-    def all(self) -> list[Stage]:
-        """The stages that are needed, in order."""
-        return [stage for stage in (self.embeddings, self.projection, self.mixture) if isinstance(stage, Stage)]
+    @cached_property
+    def raw_shards(self) -> beam.PCollection:
+        """Raw's embedding shards."""
+        return self._shards(self._stages.raw, self._config.raw, self._stages.sources.raw)
+
+    @cached_property
+    def target_shards(self) -> beam.PCollection:
+        """The embedding shards of all targets."""
+        return self._shards(self._stages.target, self._config.target, self._stages.sources.target)
+
+    def _shards(
+        self, stage: Stage | None, dataset: Dataset | None, source: EmbeddingSource | None
+    ) -> beam.PCollection:
+        assert stage
+        assert dataset
+        assert source
+        return embedding_shards(self._pipeline, stage, dataset, source, complete=stage.name not in self._missing)
+
+    @cached_property
+    def target_rows(self) -> beam.PCollection:
+        """The number of rows of each target, one tuple of T integers."""
+        return (
+            self.target_shards
+            | "Gather" >> beam.combiners.ToList()
+            | "RowsOfTargets" >> beam.Map(_rows_of_targets, self._target_starts)
+        )
 
     @property
-    def needs_embeddings(self) -> bool:
-        """Whether this run reads embedding shards to make the mixture, or must make them to be scored."""
-        if isinstance(self.mixture, GivenMixture):
-            return self.embeddings is not None
-        return self.mixture.manifest() is None
+    def ratio(self) -> beam.PCollection:
+        """The one `MixtureRatio`; it is there once raw's embeddings are, so that what it goes to may read them."""
+        ready = self.raw_shards | "AllRawEmbeddings" >> beam.combiners.Count.Globally()
+        raw, *targets = (beam.pvalue.AsSingleton(mixture) for mixture in self.mixtures)
+        return ready | "MixtureRatio" >> beam.Map(_ratio, self._stages.raw.folder, raw, *targets)
 
+    @cached_property
+    def mixtures(self) -> list[beam.PCollection]:
+        """Raw's mixture and that of each target, each a PCollection of one."""
+        config, stages = self._config, self._stages
+        raw = self._mixture("RawMixture", stages.raw_mixture, config.raw, stages.raw_settings)
+        targets = [
+            self._mixture(f"TargetMixture{number}", mixture, config.target, stages.target_settings, number)
+            for number, mixture in enumerate(stages.target_mixtures)
+        ]
+        return [raw, *targets]
 
-def given_mixtures(config: SelectConfig) -> dict[str, GivenMixture]:
-    """The mixtures that the user gave, by role; raises `UserError` for a file that holds none."""
-    paths = {"raw": config.raw_gmm, "target": config.target_gmm}
-    given = {role: GivenMixture.check(f"--{role}_gmm", path) for role, path in paths.items() if path}
-    if given and config.embedding_dim:
-        flags = " and ".join(mixture.flag for mixture in given.values())
-        raise UserError(f"--embedding_dim: does not go with a given mixture ({flags}), which has its own")
-    if len(given) == 2:
-        require_equal_features(given["raw"], given["target"])
-    return given
-
-
-def fit_mixtures(
-    pipeline: beam.Pipeline,
-    raw: EmbeddingStages | None,
-    target: EmbeddingStages | None,
-    checkpoint_dir: str | None = None,
-) -> beam.PCollection[MixturePair] | None:
-    """The `MixturePair` of both datasets, from what is complete and else computed; None without an embedding part.
-
-    It is there once raw's embeddings are, too, so whatever takes it as a side input may read them.
-    """
-    if raw is None or target is None or raw.embeddings is None:
-        return None
-    needing = [part for part in (raw, target) if part.needs_embeddings]
-    fit_projection = bool(needing) and raw.projection is not None and raw.projection.manifest() is None
-    parts = [part for part in (raw, target) if part in needing or (part is raw and fit_projection)]
-    shards = {part.dataset.role: _embeddings(pipeline, part) for part in parts}
-    projection = _projection(pipeline, raw.projection, shards.get("raw")) if needing else None
-    fitted = [
-        _mixture(pipeline, part, shards.get(part.dataset.role), projection, checkpoint_dir) for part in (raw, target)
-    ]
-    return fitted[0] | "PairMixtures" >> beam.Map(
-        MixturePair, beam.pvalue.AsSingleton(fitted[1]), raw.embeddings.folder
-    )
-
-
-def _embeddings(pipeline: beam.Pipeline, part: EmbeddingStages) -> beam.PCollection:
-    assert part.embeddings is not None
-    return embedding_shards(pipeline, part.embeddings, part.dataset, part.source)
-
-
-def _projection(
-    pipeline: beam.Pipeline, stage: Stage | None, shards: beam.PCollection | None
-) -> beam.PCollection | None:
-    if stage is None:
-        return None
-    if stage.manifest() is not None:
-        path = projection_path(stage)
-        return pipeline | "Projection" >> beam.Create([path]) | "LoadProjection" >> beam.Map(load_projection)
-    return shards | "Projection" >> FitProjection(stage, stage.settings["dim"])
-
-
-def _mixture(
-    pipeline: beam.Pipeline,
-    part: EmbeddingStages,
-    shards: beam.PCollection | None,
-    projection: beam.PCollection | None,
-    checkpoint_dir: str | None,
-) -> beam.PCollection:
-    label = part.dataset.role.capitalize()
-    mixture = part.mixture
-    if isinstance(mixture, GivenMixture):
-        waited_for = shards or pipeline | f"No{label}Embeddings" >> beam.Create([])
-        return (
-            waited_for
-            | f"All{label}Embeddings" >> beam.combiners.Count.Globally()
-            | f"Load{label}Mixture" >> beam.Map(lambda _, mixture: mixture.load(), mixture)
+    def _mixture(
+        self,
+        label: str,
+        mixture: Stage | GivenMixture,
+        dataset: Dataset | None,
+        settings: MixtureSettings,
+        target: int | None = None,
+    ) -> beam.PCollection:
+        if isinstance(mixture, GivenMixture):
+            return self._pipeline | label >> beam.Create([mixture]) | f"Load{label}" >> beam.Map(GivenMixture.load)
+        if mixture.name not in self._missing:
+            return (
+                self._pipeline
+                | label >> beam.Create([mixture_path(mixture)])
+                | f"Load{label}" >> beam.Map(load_mixture)
+            )
+        assert dataset
+        shards = self.raw_shards if target is None else self._shards_of(target)
+        return shards | label >> FitGaussianMixture(
+            mixture,
+            settings,
+            unrolled=estimated_bytes(dataset.list_files()) > _UNROLL_BYTES,
+            projection=self._projection,
+            checkpoint_dir=self._config.gmm_checkpoint_dir,
         )
-    if shards is None or mixture.manifest() is not None:
-        path = mixture_path(mixture)
-        return pipeline | f"{label}Mixture" >> beam.Create([path]) | f"Load{label}Mixture" >> beam.Map(load_mixture)
-    unrolled = estimated_bytes(part.dataset.list_files()) > _UNROLL_BYTES
-    return shards | f"{label}Mixture" >> FitGaussianMixture(
-        mixture, part.settings, unrolled=unrolled, projection=projection, checkpoint_dir=checkpoint_dir
+
+    def _shards_of(self, target: int) -> beam.PCollection:
+        if self._config.num_targets == 1:
+            return self.target_shards
+        first, end = self._target_starts[target : target + 2]
+        return self.target_shards | f"Target{target}" >> beam.Filter(_is_between, first, end)
+
+    @property
+    def _target_starts(self) -> list[int]:
+        assert self._config.target
+        return self._config.target.target_starts()
+
+    @cached_property
+    def _projection(self) -> beam.PCollection | None:
+        stage = self._stages.projection
+        if stage is None:
+            return None
+        if stage.name not in self._missing:
+            path = projection_path(stage)
+            return self._pipeline | "Projection" >> beam.Create([path]) | "LoadProjection" >> beam.Map(load_projection)
+        return self.raw_shards | "Projection" >> FitProjection(stage, stage.settings["dim"])
+
+
+def _is_between(shard: EmbeddingShard, first: int, end: int) -> bool:
+    """Whether a shard's file is one of files [first, end) of its dataset."""
+    return first <= shard.key[0] < end
+
+
+def _rows_of_targets(shards: list[EmbeddingShard], starts: list[int]) -> tuple[int, ...]:
+    return tuple(
+        sum(shard.num_rows for shard in shards if _is_between(shard, first, end))
+        for first, end in itertools.pairwise(starts)
     )
+
+
+def _ratio(_: int, folder: str, raw: GaussianMixture, *targets: GaussianMixture) -> MixtureRatio:
+    return MixtureRatio(raw, targets, folder)

@@ -1,6 +1,7 @@
 """The embeddings of one dataset: where they come from, their stage, and its part of the graph."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -17,6 +18,14 @@ from hir_transforms.planning import MAX_TASK_BLOCKS
 from hir_transforms.stages import Stage
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where raw's and the target's embeddings come from; None for a target that is not embedded."""
+
+    raw: EmbeddingSource
+    target: EmbeddingSource | None
+
+
 def find_source(given: Dataset | None, flags: Mapping[str, Any]) -> EmbeddingSource:
     """The embedding files that were given, else the model that the flags name; `UserError` if there are none."""
     if given:
@@ -29,17 +38,18 @@ def find_source(given: Dataset | None, flags: Mapping[str, Any]) -> EmbeddingSou
     )
 
 
-def find_sources(config: SelectConfig) -> tuple[EmbeddingSource, EmbeddingSource] | None:
-    """Where raw's and the target's embeddings come from; None where no embeddings are used.
+def find_sources(config: SelectConfig) -> Sources:
+    """Where embeddings come from.
 
     Raises:
         UserError: if one cannot be found, or both cannot be of one model.
     """
-    if not config.uses_embeddings:
-        return None
-    raw, target = (find_source(given, vars(config)) for given in (config.raw_embeddings, config.target_embeddings))
+    raw = find_source(config.raw_embeddings, vars(config))
+    if not config.fits_target_mixtures:
+        return Sources(raw, None)
+    target = find_source(config.target_embeddings, vars(config))
     check_sources(raw, target)
-    return raw, target
+    return Sources(raw, target)
 
 
 def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage:
@@ -63,11 +73,11 @@ def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) ->
 
 
 def embedding_shards(
-    pipeline: beam.Pipeline, stage: Stage, dataset: Dataset, source: EmbeddingSource
+    pipeline: beam.Pipeline, stage: Stage, dataset: Dataset, source: EmbeddingSource, *, complete: bool
 ) -> beam.PCollection:
     """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source."""
     label = f"{dataset.role.capitalize()}Embeddings"
-    if stage.manifest() is not None:
+    if complete:
         return pipeline | label >> beam.Create(load_shards(stage))
     if isinstance(source, EmbeddingFiles):
         rows: beam.PTransform = FindRows(source, dataset)

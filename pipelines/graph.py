@@ -1,163 +1,162 @@
-"""The stages of a selection, and the graph that computes those that are missing."""
+"""The graph of a selection: each stage that is missing is computed, the others are read from their artefacts."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
 
 import apache_beam as beam
+import numpy as np
+from apache_beam.utils.shared import Shared
 
 from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_source import EmbeddingSource
-from hir_transforms.gmm_fitting import MixtureSettings
-from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
-from hir_transforms.ngram_sampling import NgramSample, needs_sampling
-from hir_transforms.scaling import ScaleWeights
-from hir_transforms.scoring import ScoreDocuments, load_score_shards
-from hir_transforms.selecting import SelectDocuments, SelectionSettings
+from hir_transforms.document_parts import load_parts
+from hir_transforms.given_weights import GiveWeights
+from hir_transforms.mixing import MixingSettings, MixWeights
+from hir_transforms.mixture_scoring import ScoreMixtures
+from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
+from hir_transforms.score_shards import load_score_shards
+from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import Stage
-from hir_transforms.writing import OutputSettings, WriteSelection
-from pipelines.embedding_graph import EmbeddingStages, fit_mixtures, given_mixtures
-from pipelines.embeddings import plan_embeddings
+from pipelines.embedding_graph import EmbeddingGraph
+from pipelines.plan import NgramStages, Stages
 
 
-@dataclass(frozen=True)
-class Stages:
-    """The stages of a selection, with the fingerprints of this run; None where alpha makes a part unnecessary.
-
-    `parts` has the score shards before their weights are known, where these need statistics over all of them.
-    """
-
-    sample: NgramSample | None
-    ngram: Stage | None
-    raw: EmbeddingStages | None
-    target: EmbeddingStages | None
-    parts: Stage | None
-    scores: Stage
-
-    @property
-    def raw_reading(self) -> Stage:
-        """The stage that reads raw last and scores it."""
-        return self.parts or self.scores
-
-    def all(self) -> list[Stage]:
-        """The stages that this run needs, in order."""
-        embedding = [stage for part in (self.raw, self.target) if part for stage in part.all()]
-        stages = [stage for stage in (self.ngram, *embedding, self.parts, self.scores) if stage]
-        return list({stage.name: stage for stage in stages}.values())
-
-
-def plan_stages(config: SelectConfig, sources: tuple[EmbeddingSource, EmbeddingSource] | None) -> Stages:
-    """The stages with everything that each depends on; `sources` as `find_sources` gives them."""
-    given = given_mixtures(config) if sources else {}
-
-    def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
-        return Stage.create(name, config.work_dir, settings, datasets, upstream)
-
-    def embedding_stages(
-        dataset: Dataset, mixture_name: str, components: int, raw: EmbeddingStages | None = None
-    ) -> EmbeddingStages | None:
-        if sources is None:
-            return None
-        source = sources[dataset.role == "target"]
-        max_samples = config.max_samples(dataset.role)
-        settings = MixtureSettings(components, config.gmm_max_iter, config.gmm_tol, config.seed, max_samples)
-        embeddings = plan_embeddings(config.work_dir, dataset, source)
-        if (mixture := given.get(dataset.role)) is not None:
-            scored = embeddings if dataset.role == "raw" else None
-            return EmbeddingStages(dataset, source, settings, scored, None, mixture)
-        if raw is not None:
-            projection = raw.projection
-        else:
-            projection = stage("projection", {"dim": dim}, [], embeddings) if (dim := config.embedding_dim) else None
-        fitted = stage(f"gmm/{mixture_name}", asdict(settings), [], embeddings, *([projection] if projection else []))
-        return EmbeddingStages(dataset, source, settings, embeddings, projection, fitted)
-
-    ngram = None
-    sample = _ngram_sample(config)
-    if config.uses_ngrams:
-        ngram_settings = {
-            **asdict(config.ngram_settings),
-            "target_laplace_smoothing": config.target_laplace_smoothing,
-            "sample": asdict(sample) if sample else None,
-        }
-        ngram = stage("ngram", ngram_settings, [config.raw, config.target])
-    raw = embedding_stages(config.raw, "raw", config.raw_components)
-    target = embedding_stages(config.target, "target-0", config.target_components, raw)
-    # The last stage of a part covers those before it.
-    upstream = [*([ngram] if ngram else []), *(part.all()[-1] for part in (raw, target) if part and part.all())]
-    digests = {f"{role}_gmm": mixture.digest for role, mixture in given.items()}
-    scored = {**asdict(config.ngram_settings), **digests}
-    if config.weight_scaling == "none":
-        parts = None
-        scores = stage("scores", {**scored, "alpha": config.alpha}, [config.raw], *upstream)
-    else:
-        parts = stage("parts", scored, [config.raw], *upstream)
-        names = ("alpha", "weight_scaling", "min_example_length")
-        scores = stage("scores", {name: getattr(config, name) for name in names}, [], parts)
-    return Stages(sample, ngram, raw, target, parts, scores)
-
-
-def _ngram_sample(config: SelectConfig) -> NgramSample | None:
-    """Which part of raw to count; None for all, also where raw cannot hold more n-grams than asked for."""
-    num_ngrams = config.num_ngrams_to_fit
-    if num_ngrams is None or not needs_sampling(num_ngrams, config.ngram_settings, config.raw.list_files()):
-        return None
-    return NgramSample(num_ngrams, config.seed)
-
-
-def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temporary: str) -> None:
-    """Lays out the whole selection; a complete stage is read from its artefacts instead of computed.
+class ScoreGraph:
+    """PCollections up to the score shards, each added to the pipeline when it is first asked for.
 
     Args:
         pipeline: to add to.
         config: the settings.
-        stages: as `plan_stages` made them.
-        temporary: where the output is put together.
+        stages: as planned.
+        missing: the stages to compute.
     """
-    shards = _scores(pipeline, config, stages)
-    selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
-    target_rejects = (stages.target and stages.target.embeddings) or stages.ngram or stages.raw_reading
-    output = OutputSettings(
-        config.output,
-        temporary,
-        config.num_shards,
-        config.compression,
-        config.settings(),
-        {"raw": stages.raw_reading.folder, "target": target_rejects.folder},
-    )
-    shards | "Select" >> SelectDocuments(selection) | "Write" >> WriteSelection(output)
 
+    def __init__(self, pipeline: beam.Pipeline, config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:
+        self._pipeline = pipeline
+        self._config = config
+        self._stages = stages
+        self._missing = frozenset(stage.name for stage in missing)
+        # One featurizer a process, whether it counts or scores: its cache of buckets stays warm.
+        self._shared = Shared()
+        self._embeddings = None
+        if stages.embeddings:
+            self._embeddings = EmbeddingGraph(pipeline, config, stages.embeddings, self._missing)
 
-def _scores(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection:
-    if stages.scores.manifest() is not None:
-        return pipeline | "Scores" >> beam.Create(load_score_shards(stages.scores))
-    if stages.raw_reading.manifest() is not None:
-        shards = pipeline | "Parts" >> beam.Create(load_score_shards(stages.raw_reading))
-    else:
-        shards = pipeline | "Score" >> ScoreDocuments(
-            stages.raw_reading,
-            config.raw,
-            config.ngram_settings,
-            config.alpha if stages.parts is None else None,
-            estimator=_estimator(pipeline, config, stages),
-            mixtures=fit_mixtures(pipeline, stages.raw, stages.target, config.gmm_checkpoint_dir),
+    def build(self, wanted: list[Stage]) -> None:
+        """Adds what makes these stages complete."""
+        names = {stage.name for stage in wanted} & self._missing
+        if self._stages.ngrams and self._stages.ngrams.estimator.name in names:
+            _ = self.estimator
+        if self._embeddings and self._stages.embeddings:
+            if self._stages.embeddings.raw.name in names:
+                _ = self._embeddings.raw_shards
+            if names & {mixture.name for mixture in self._stages.embeddings.mixtures}:
+                _ = self._embeddings.mixtures
+        if self._stages.scores.name in names:
+            _ = self.scores
+
+    @cached_property
+    def scores(self) -> beam.PCollection:
+        """The `ScoreShard`s of raw."""
+        if self._stages.scores.name not in self._missing:
+            return self._pipeline | "Scores" >> beam.Create(load_score_shards(self._stages.scores))
+        weights = {"ngram": self._stages.ngram_weights, "gmm": self._stages.gmm_weights}
+        settings = MixingSettings(
+            {name: stage.folder for name, stage in weights.items() if stage},
+            self._stages.documents.folder,
+            self._config.alpha,
+            self._config.num_targets,
+            self._config.weight_scaling == "standardize",
+            self._config.min_example_length,
         )
-    if stages.parts is None:
-        return shards
-    return shards | "Scale" >> ScaleWeights(stages.scores, config.alpha, config.min_example_length)
+        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self._proportions)
 
+    @cached_property
+    def _weighted_parts(self) -> beam.PCollection:
+        """The `DocumentPart`s, once all their weights are written."""
+        parts = self._parts
+        documents = self._stages.documents.folder
+        for stage in (self._stages.ngram_weights, self._stages.gmm_weights):
+            if stage and stage.name in self._missing:
+                if files := self._stages.given_weights.get(stage.name):
+                    parts = parts | f"Give {stage.name}" >> GiveWeights(stage, documents, files, self._config.raw)
+                elif stage is self._stages.gmm_weights:
+                    assert self._embeddings
+                    parts = parts | "ScoreMixtures" >> ScoreMixtures(stage, documents, self._embeddings.ratio)
+        return parts
 
-def _estimator(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection | None:
-    if stages.ngram is None:
-        return None
-    if stages.ngram.manifest() is not None:
-        return pipeline | "NgramEstimator" >> beam.Create([stages.ngram]) | beam.Map(load_estimator)
-    return pipeline | "NgramEstimator" >> FitNgramEstimator(
-        stages.ngram,
-        config.raw,
-        config.target,
-        config.ngram_settings,
-        sample=stages.sample,
-        target_laplace_smoothing=config.target_laplace_smoothing,
-    )
+    @property
+    def _parts(self) -> beam.PCollection:
+        """The `DocumentPart`s, once their n-gram weights are written if these are computed."""
+        stages = self._stages
+        ngram_weights = stages.ngram_weights if stages.ngrams else None
+        if not self._missing & {stage.name for stage in (stages.documents, ngram_weights) if stage}:
+            return (
+                self._pipeline
+                | "Documents" >> beam.Create(load_parts(stages.documents))
+                | "Spread" >> beam.Reshuffle()
+            )
+        if ngram_weights and ngram_weights.name not in self._missing:
+            ngram_weights = None
+        return self._pipeline | "Score" >> ScoreDocuments(
+            stages.documents,
+            ngram_weights,
+            self._config.raw,
+            self._config.ngram_settings,
+            estimator=self.estimator if ngram_weights else None,
+            shared=self._shared,
+        )
+
+    @property
+    def _proportions(self) -> beam.PCollection:
+        """Each target's default share of the selection, a tuple of T floats; None where it cannot be told."""
+        if self._config.num_targets == 1:
+            return self._pipeline | "OneTarget" >> beam.Create([(1.0,)])
+        if self._stages.ngrams:
+            return self.estimator | "Shares" >> beam.Map(
+                lambda estimator: tuple(estimator.target_proportions.tolist())
+            )
+        if self._embeddings and self._config.fits_target_mixtures and self._config.alpha == 0:
+            return self._embeddings.target_rows | "Shares" >> beam.Map(
+                lambda rows: tuple(count / sum(rows) for count in rows)
+            )
+        return self._pipeline | "NoShares" >> beam.Create([None])
+
+    @cached_property
+    def estimator(self) -> beam.PCollection:
+        """The one `NgramEstimator`."""
+        stages = self._stages.ngrams
+        assert stages
+        if stages.estimator.name not in self._missing:
+            return (
+                self._pipeline
+                | "NgramEstimator" >> beam.Create([stages.estimator])
+                | "LoadEstimator" >> beam.Map(load_estimator)
+            )
+        raw, target = self._counts(stages)
+        return raw | "NgramEstimator" >> FitNgramEstimator(
+            stages.estimator,
+            self._config.ngram_settings,
+            target_counts=target,
+            target_laplace_smoothing=self._config.target_laplace_smoothing,
+        )
+
+    def _counts(self, stages: NgramStages) -> tuple[beam.PCollection[np.ndarray], beam.PCollection[np.ndarray]]:
+        """N-gram counts of raw and of the targets."""
+        config = self._config
+        assert config.target
+        of_raw, of_target = (
+            CountNgrams(
+                stage, dataset, config.ngram_settings, num_targets=num_targets, sample=sample, shared=self._shared
+            )
+            for stage, dataset, num_targets, sample in (
+                (stages.raw_counts, config.raw, 1, stages.sample),
+                (stages.target_counts, config.target, config.num_targets, None),
+            )
+        )
+        return self._count("Raw", stages.raw_counts, of_raw), self._count("Target", stages.target_counts, of_target)
+
+    def _count(self, label: str, stage: Stage, count: CountNgrams) -> beam.PCollection[np.ndarray]:
+        if stage.name in self._missing:
+            return self._pipeline | f"Count{label}" >> count
+        return (
+            self._pipeline | f"{label}Counts" >> beam.Create([stage]) | f"Load{label}Counts" >> beam.Map(load_counts)
+        )

@@ -30,8 +30,27 @@ class SelectOptions(PipelineOptions):
 
         selection = parser.add_argument_group("selection")
         selection.add_argument("--num_to_sample", type=int, metavar="N", help="number of documents to select")
+        selection.add_argument(
+            "--num_tokens_to_sample", type=int, metavar="N", help="number of tokens to select, instead of documents"
+        )
         selection.add_argument("--top_k", action="store_true", help="take the largest weights instead of sampling")
-        selection.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices [0]")
+        selection.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample [0]")
+        selection.add_argument(
+            "--fit_seed", type=int, default=0, metavar="N", help="of the random choices in counting and fitting [0]"
+        )
+        selection.add_argument(
+            "--separate_targets", action="store_true", help="each pattern of --target is a target with its own share"
+        )
+        selection.add_argument(
+            "--target_proportions",
+            metavar="P,P,...",
+            help="share of each target [that of its n-grams; with --alpha 0 of its documents]",
+        )
+        selection.add_argument(
+            "--skip_duplicates",
+            action="store_true",
+            help="of documents with the same text, only the first is eligible",
+        )
         selection.add_argument(
             "--alpha", type=float, default=0.5, metavar="A", help="share of the n-gram weight; 1: no embeddings [0.5]"
         )
@@ -61,6 +80,14 @@ class SelectOptions(PipelineOptions):
         ngrams.add_argument(
             "--target_laplace_smoothing", type=float, default=0.0, metavar="S", help="added to each target bucket [0]"
         )
+
+        given = parser.add_argument_group("weights brought along")
+        for part in ("ngram", "gmm"):
+            given.add_argument(
+                f"--{part}_weights",
+                metavar="PATTERN",
+                help=f"log weights instead of computing the {part} part: .npy or .parquet, in corpus order",
+            )
 
         embeddings = parser.add_argument_group("embeddings")
         embeddings.add_argument(
@@ -93,9 +120,12 @@ class SelectOptions(PipelineOptions):
                 metavar="all|N",
                 help=f"documents of {role} to fit its mixture to, a uniform sample [all]",
             )
-            embeddings.add_argument(
-                f"--{role}_gmm", metavar="FILE.npz", help=f"a mixture of {role} instead of fitting one"
-            )
+        embeddings.add_argument("--raw_gmm", metavar="FILE.npz", help="a mixture of raw instead of fitting one")
+        embeddings.add_argument(
+            "--target_gmm",
+            metavar="FILE.npz[,FILE.npz]",
+            help="a mixture of the target instead of fitting one; of each separate target",
+        )
         embeddings.add_argument(
             "--gmm_checkpoint_dir",
             metavar="DIR",
@@ -105,7 +135,8 @@ class SelectOptions(PipelineOptions):
 
 # Beam's own default is one worker; 0 means one for each core. A later flag wins.
 _DEFAULTS = ("--direct_num_workers=0",)
-_OPTIONAL_PATHS = ("raw_gmm", "target_gmm", "gmm_checkpoint_dir")
+_OPTIONAL_PATHS = ("output", "raw_gmm", "gmm_checkpoint_dir")
+_GIVEN_FILES = ("raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -140,32 +171,45 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
     return options_class([*_DEFAULTS, *argv])
 
 
-def select_config(options: SelectOptions) -> SelectConfig:
-    """The checked settings of `select`; raises `UserError` for the first flag that is missing or wrong."""
+def select_config(options: SelectOptions, *, needs: Sequence[str] = ("raw", "output")) -> SelectConfig:
+    """The checked settings of a command; raises `UserError` for the first flag that is missing or wrong.
+
+    Args:
+        options: as parsed.
+        needs: names of the flags that the command cannot do without.
+    """
     flags: dict[str, Any] = options.get_all_options()
-    for name in ("raw", "target", "output"):
+    for name in needs:
         if not flags[name]:
             raise UserError(f"--{name} is required")
-    if flags["num_to_sample"] is None:
-        raise UserError("--num_to_sample is required: how many documents to select")
-    raw, target = (given_dataset(flags, role) for role in ("raw", "target"))
+    work_dir = work_folder(flags)
+    if work_dir is None:
+        raise UserError("--work_dir is required: the folder that later runs find the result in")
     try:
         ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])
     except ValueError as error:
         raise UserError(f"--{error}") from None
-    output = _folder(flags["output"])
     same_name = {field.name: flags[field.name] for field in fields(SelectConfig) if field.name in flags}
     made = {
-        "raw": raw,
-        "target": target,
-        "output": output,
-        "work_dir": work_folder(flags),
+        "raw": given_dataset(flags, "raw"),
+        "target": given_dataset(flags, "target") if flags["target"] else None,
+        "work_dir": work_dir,
         "ngram_settings": ngram_settings,
+        "target_proportions": _proportions(flags["target_proportions"]),
         **{name: _folder(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
-        "raw_embeddings": given_embeddings(flags, "raw"),
-        "target_embeddings": given_embeddings(flags, "target"),
+        "target_gmm": split_patterns(flags["target_gmm"] or ""),
+        **{name: given_files(flags, name) for name in _GIVEN_FILES},
     }
     return SelectConfig(**same_name | made)
+
+
+def _proportions(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError:
+        raise UserError(f"--target_proportions: must be numbers with commas between them, not {text}") from None
 
 
 def work_folder(flags: dict[str, Any]) -> str | None:
@@ -180,9 +224,8 @@ def given_dataset(flags: dict[str, Any], role: str) -> Dataset:
     return Dataset(role, split_patterns(flags[role]), flags["text_field"])
 
 
-def given_embeddings(flags: dict[str, Any], role: str) -> Dataset | None:
-    """The files that `--raw_embeddings` or `--target_embeddings` names, if it is given."""
-    name = f"{role}_embeddings"
+def given_files(flags: dict[str, Any], name: str) -> Dataset | None:
+    """The files that a flag such as `--raw_embeddings` names, if it is given."""
     return Dataset(name, split_patterns(flags[name])) if flags[name] else None
 
 

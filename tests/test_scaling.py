@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hir_transforms.scaling import ScaleWeights
 
 from hir_transforms.records import SourceFile
-from hir_transforms.scaling import ScaleWeights
 from hir_transforms.score_shards import ScoreShard, read_scores, score_path, write_scores
 from hir_transforms.scoring import load_score_shards
 from hir_transforms.stages import Stage

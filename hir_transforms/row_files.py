@@ -1,5 +1,6 @@
-"""Files of embeddings in corpus order, .npy and Parquet, read by ranges of rows."""
+"""Files of rows of numbers, .npy and Parquet, read by ranges of rows."""
 
+import enum
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -21,8 +22,15 @@ _PARQUET_BATCH_ROWS = 1024
 _PARQUET_BUFFER_BYTES = 1 << 20
 
 
+class RowKind(enum.Enum):
+    """What a row is: an embedding (float32), or weights (float64), which may be a single number."""
+
+    EMBEDDING = np.float32
+    WEIGHTS = np.float64
+
+
 class RowFile(Protocol):
-    """An open file of rows of floats."""
+    """An open file of rows of numbers."""
 
     @property
     def num_rows(self) -> int:
@@ -33,22 +41,23 @@ class RowFile(Protocol):
         """Numbers in a row; None in a file without rows that does not tell."""
 
     def read(self, first: int, count: int) -> np.ndarray:
-        """Rows [first, first + count): float32 [count, dim]. Quickest where each call goes on from the last."""
+        """Rows [first, first + count): [count, dim]. Quickest where each call goes on from the last."""
 
     def close(self) -> None:
         """Closes the file."""
 
 
-def open_rows(path: str) -> RowFile:
+def open_rows(path: str, kind: RowKind = RowKind.EMBEDDING) -> RowFile:
     """Opens a .npy or .parquet file of rows; raises `UserError` for one that does not hold such rows."""
-    return NpyRows(path) if path.endswith(".npy") else ParquetRows(path)
+    return NpyRows(path, kind) if path.endswith(".npy") else ParquetRows(path, kind)
 
 
 class NpyRows:
-    """A .npy file of a two-dimensional float array: only the rows asked for are read."""
+    """A .npy file of a two-dimensional float array; of weights, also one-dimensional. Only rows asked for are read."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kind: RowKind) -> None:
         self._path = path
+        self._kind = kind
         self._file = storage.open_raw(path)
         try:
             version = np.lib.format.read_magic(self._file)
@@ -57,6 +66,8 @@ class NpyRows:
             shape, column_major, self._dtype = _HEADER_READERS[version](self._file)
         except ValueError as error:
             raise UserError(f"{path} is not a .npy file of numbers: {error}") from None
+        if kind is RowKind.WEIGHTS and len(shape) == 1:
+            shape = (*shape, 1)
         if len(shape) != 2 or not shape[1] or self._dtype.kind != "f" or self._dtype.itemsize > 8:
             raise UserError(f"{path} holds {self._dtype} {list(shape)}, not floats with one row for each document")
         if column_major and shape[0] > 1:
@@ -75,7 +86,7 @@ class NpyRows:
         data = read_fully(self._file.read, count * self._row_bytes)
         if len(data) != count * self._row_bytes:
             raise UserError(f"{self._path} changed while it was read")
-        return _to_float32(np.frombuffer(data, self._dtype).reshape(count, self.dim))
+        return _convert(np.frombuffer(data, self._dtype).reshape(count, self.dim), self._kind)
 
     def close(self) -> None:
         """See `RowFile`."""
@@ -83,19 +94,21 @@ class NpyRows:
 
 
 class ParquetRows:
-    """A Parquet file with one column of lists of floats; it is decoded forward, within a row group."""
+    """A Parquet file with one column of lists of floats (of weights, also of floats), decoded forward."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kind: RowKind) -> None:
         self._path = path
+        self._kind = kind
         self._file = storage.open_raw(path)
         try:
             self._parquet = pq.ParquetFile(self._file, buffer_size=_PARQUET_BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
         schema = self._parquet.schema_arrow
-        self._columns = [field.name for field in schema if _is_list_of_floats(field.type)]
+        self._columns = [field.name for field in schema if _holds_rows(field.type, kind)]
         if len(self._columns) != 1:
-            raise UserError(f"{path} has {len(self._columns)} columns of lists of floats ({schema.names}), not one")
+            wanted = "lists of floats" if kind is RowKind.EMBEDDING else "floats or lists of floats"
+            raise UserError(f"{path} has {len(self._columns)} columns of {wanted} ({schema.names}), not one")
         metadata = self._parquet.metadata
         self.num_rows = metadata.num_rows
         groups = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
@@ -106,6 +119,8 @@ class ParquetRows:
         self.dim = self._find_dim(schema.field(self._columns[0]).type)
 
     def _find_dim(self, column_type: pa.DataType) -> int | None:
+        if pa.types.is_floating(column_type):
+            return 1
         if pa.types.is_fixed_size_list(column_type):
             return int(column_type.list_size)
         if not self.num_rows:
@@ -119,7 +134,7 @@ class ParquetRows:
     def read(self, first: int, count: int) -> np.ndarray:
         """See `RowFile`; a null row, or a null in one, is NaN."""
         assert self.dim is not None or not count
-        rows = np.empty((count, self.dim or 0), np.float32)
+        rows = np.empty((count, self.dim or 0), self._kind.value)
         done = 0
         while done < count:
             batch = self._batch_with(first + done)
@@ -152,14 +167,16 @@ class ParquetRows:
             raise UserError(f"cannot read {self._path}: {reason}") from None
 
     def _to_rows(self, lists: pa.Array) -> np.ndarray:
+        if pa.types.is_floating(lists.type):
+            return lists.to_numpy(zero_copy_only=False).reshape(-1, 1)
         lengths = lists.value_lengths()
         wrong = [length for length in lengths.drop_null().unique().to_pylist() if length != self.dim]
         if wrong:
             raise UserError(f"{self._path} has rows of {self.dim} numbers and rows of {wrong[0]}")
-        rows = np.full((len(lists), self.dim or 0), np.nan, np.float32)
+        rows = np.full((len(lists), self.dim or 0), np.nan, self._kind.value)
         valid = lists.is_valid().to_numpy(zero_copy_only=False)
         values = lists.flatten().to_numpy(zero_copy_only=False)
-        rows[valid] = _to_float32(values.reshape(-1, self.dim))
+        rows[valid] = _convert(values.reshape(-1, self.dim), self._kind)
         return rows
 
     def close(self) -> None:
@@ -168,12 +185,14 @@ class ParquetRows:
         self._file.close()
 
 
-def _is_list_of_floats(column_type: pa.DataType) -> bool:
+def _holds_rows(column_type: pa.DataType, kind: RowKind) -> bool:
     types = pa.types
+    if kind is RowKind.WEIGHTS and types.is_floating(column_type):
+        return True
     is_list = types.is_list(column_type) or types.is_large_list(column_type) or types.is_fixed_size_list(column_type)
     return is_list and types.is_floating(column_type.value_type)
 
 
-def _to_float32(rows: np.ndarray) -> np.ndarray:
+def _convert(rows: np.ndarray, kind: RowKind) -> np.ndarray:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is rejected as such
-        return rows.astype(np.float32)
+        return rows.astype(kind.value)

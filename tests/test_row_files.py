@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hir_transforms.embedding_rows import open_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms import storage
-from hir_transforms.embedding_rows import open_rows
 from hir_transforms.errors import UserError
 
 ROWS = np.random.default_rng(0).normal(size=(2500, 3))

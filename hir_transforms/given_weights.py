@@ -1,0 +1,117 @@
+"""`GiveWeights`: log importance weights that somebody brings along, instead of computed ones."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from hir_transforms import storage
+from hir_transforms.datasets import Dataset
+from hir_transforms.document_parts import (
+    DocumentPart,
+    Key,
+    PartReader,
+    count_parts,
+    part_path,
+    weight_column,
+    write_weights,
+)
+from hir_transforms.embedding_import import RowStarts, row_starts
+from hir_transforms.embedding_source import find_row_files
+from hir_transforms.errors import UserError
+from hir_transforms.parsing import EXCERPT_CHARACTERS
+from hir_transforms.records import Reject
+from hir_transforms.rejecting import write_rejects
+from hir_transforms.row_files import RowKind
+from hir_transforms.row_tables import TableReader, row_table
+from hir_transforms.stages import Stage, WriteStageManifest
+
+_FORMATS = (".npy", ".parquet")
+
+
+def find_weights(files: Dataset, num_targets: int) -> Dataset:
+    """The files that a flag names, folders resolved; raises `UserError` unless a row has a number for each target."""
+    files, _ = find_row_files(files, _FORMATS)
+    table = row_table(files, RowKind.WEIGHTS)
+    if table.dim != num_targets:
+        raise UserError(
+            f"--{files.role}: {table.dim} weights a document in {table.paths[0]}, but {num_targets} "
+            f"target{'s' if num_targets > 1 else ''} (see --separate_targets)"
+        )
+    return files
+
+
+class GiveWeights(beam.PTransform):
+    """`DocumentPart`s -> the same, once the weights given for them are in the stage's folder.
+
+    The rows of .npy and Parquet files belong to the documents in corpus order. A document whose weight is NaN is
+    rejected.
+
+    Args:
+        stage: where the weights are written.
+        documents: the folder with the parts' documents.
+        files: the files of weights, as `find_weights` gives them.
+        raw: the dataset, for messages.
+
+    Raises (when run):
+        UserError: if there is not exactly one row for each document.
+    """
+
+    def __init__(self, stage: Stage, documents: str, files: Dataset, raw: Dataset) -> None:
+        super().__init__()
+        self._stage = stage
+        self._documents = documents
+        self._files = files
+        self._raw = raw
+
+    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
+        """See the class."""
+        starts = (
+            parts
+            | "Groups" >> beam.FlatMap(_group_sizes, self._documents)
+            | "GatherGroups" >> beam.combiners.ToList()
+            | "Starts" >> beam.Map(row_starts, self._files, RowKind.WEIGHTS, self._raw)
+        )
+        given = parts | "Give" >> beam.Map(
+            _give, beam.pvalue.AsSingleton(starts), self._documents, self._stage.folder, self._files.role
+        )
+        (
+            given
+            | "Gather" >> beam.combiners.ToList()
+            | "Counts" >> beam.Map(count_parts)
+            | "Manifest" >> WriteStageManifest(self._stage)
+        )
+        return given
+
+
+def _group_sizes(part: DocumentPart, documents: str) -> Iterator[tuple[Key, int]]:
+    if part.rows:
+        with PartReader(part_path(documents, part.index)) as reader:
+            yield from reader.groups
+
+
+def _give(part: DocumentPart, rows: RowStarts, documents: str, folder: str, flag: str) -> DocumentPart:
+    if not part.rows:
+        return part
+    rejects: list[Reject] = []
+    with (
+        PartReader(part_path(documents, part.index)) as reader,
+        closing(TableReader(rows.table)) as table,
+        write_weights(part_path(folder, part.index), rows.table.dim) as writer,
+    ):
+        for key, group in reader.document_groups():
+            weights = table.read(rows.starts[key], len(group))
+            writer.add({"weight": weight_column(weights)})
+            rejects += _reject(group.filter(pa.array(np.isnan(weights).any(axis=1))), f"--{flag} is not a number")
+    write_rejects(folder, f"raw-{flag}", part.index, rejects)
+    return part
+
+
+def _reject(documents: pa.Table, reason: str) -> Iterator[Reject]:
+    for file, offset, length in zip(*(documents[name].to_pylist() for name in documents.column_names), strict=True):
+        with storage.open_blocks(file) as source:
+            source.release(offset)
+            line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
+        yield Reject(file, offset, reason, line.decode(errors="replace")[:EXCERPT_CHARACTERS])

@@ -1,0 +1,164 @@
+"""`MixWeights`: n-gram and embedding weights of document parts to score shards; no text is read."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from hir_transforms.combining import MergeCombineFn
+from hir_transforms.document_parts import DocumentPart, PartReader, part_path, weight_column
+from hir_transforms.numerics.hybrid import hybrid_weight
+from hir_transforms.numerics.standardizing import WeightMoments
+from hir_transforms.score_shards import ScoreShard, count_shards, write_scores
+from hir_transforms.stages import Stage, WriteStageManifest
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class MixingSettings:
+    """How weights are mixed, and where they come from.
+
+    Attributes:
+        folders: those of the parts' weights, by their column's name, "ngram" and "gmm"; a part that does not count
+            has none.
+        documents: the folder of the parts' documents.
+        alpha: weight = alpha * ngram + (1 - alpha) * gmm.
+        num_targets: T.
+        standardized: whether both parts are brought to zero mean and unit variance first, over the documents of at
+            least `min_example_length` tokens.
+        min_example_length: see `standardized`.
+    """
+
+    folders: dict[str, str]
+    documents: str
+    alpha: float
+    num_targets: int
+    standardized: bool
+    min_example_length: int
+
+    def read(self, part: DocumentPart) -> PartReader:
+        """The documents of a part and their weights."""
+        folders = (self.documents, *self.folders.values())
+        return PartReader(*(part_path(folder, part.index) for folder in folders))
+
+
+@dataclass(frozen=True)
+class PartMoments:
+    """Moments of each part of the weight over eligible documents, one a target."""
+
+    of_parts: dict[str, tuple[WeightMoments, ...]] = field(default_factory=dict)
+
+    def merge(self, other: "PartMoments") -> "PartMoments":
+        """Moments over both sets of documents; exact."""
+        merged = dict(self.of_parts)
+        for name, moments in other.of_parts.items():
+            before = merged.get(name, (WeightMoments(),) * len(moments))
+            merged[name] = tuple(one.merge(more) for one, more in zip(before, moments, strict=True))
+        return PartMoments(merged)
+
+    def standardize(self, columns: Columns) -> Columns:
+        """Columns of weights, float64 [N, T], at zero mean and unit variance."""
+        return {
+            name: np.stack(
+                [moments.standardize(weights[:, target]) for target, moments in enumerate(self.of_parts[name])], axis=1
+            )
+            for name, weights in columns.items()
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """For the manifest: a list of one entry a target for each part."""
+        return {
+            name: [{"documents": one.count, "mean": one.mean, "std": one.std} for one in moments]
+            for name, moments in self.of_parts.items()
+        }
+
+
+class MixWeights(beam.PTransform):
+    """`DocumentPart`s whose weights are written -> `ScoreShard`s, written to the stage's folder.
+
+    A document with a weight that is not a number is rejected: it has no row.
+
+    Args:
+        stage: where the shards are written.
+        settings: see there.
+        proportions: PCollection of each target's default share of the selection, one tuple of T floats or None;
+            kept in the manifest.
+    """
+
+    def __init__(
+        self, stage: Stage, settings: MixingSettings, proportions: beam.PCollection[tuple[float, ...] | None]
+    ) -> None:
+        super().__init__()
+        self._stage = stage
+        self._settings = settings
+        self._proportions = beam.pvalue.AsSingleton(proportions)
+
+    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[ScoreShard]:
+        """See the class."""
+        moments = None
+        if self._settings.standardized:
+            moments = beam.pvalue.AsSingleton(
+                parts
+                | "Moments" >> beam.Map(_moments, self._settings)
+                | "Merge" >> beam.CombineGlobally(MergeCombineFn(PartMoments.merge))
+            )
+        shards = parts | "Mix" >> beam.Map(_mix, moments, self._settings, self._stage.folder)
+        (
+            shards
+            | "Gather" >> beam.combiners.ToList()
+            | "Counts" >> beam.Map(_counts, moments, self._proportions)
+            | "Manifest" >> WriteStageManifest(self._stage)
+        )
+        return shards
+
+
+def _moments(part: DocumentPart, settings: MixingSettings) -> PartMoments:
+    total = PartMoments()
+    if part.rows:
+        with settings.read(part) as reader:
+            for documents, weights in reader.row_groups(["num_tokens"]):
+                counted = _are_numbers(weights) & (documents["num_tokens"].to_numpy() >= settings.min_example_length)
+                of_parts = {
+                    name: tuple(WeightMoments.of(column) for column in values[counted].T)
+                    for name, values in zip(settings.folders, weights, strict=True)
+                }
+                total = total.merge(PartMoments(of_parts))
+    return total
+
+
+def _are_numbers(weights: list[np.ndarray]) -> np.ndarray:
+    """Which documents have no NaN among their weights: bool [N] of float64 [N, T] each."""
+    return np.logical_and.reduce([~np.isnan(values).any(axis=1) for values in weights])
+
+
+def _mix(part: DocumentPart, moments: PartMoments | None, settings: MixingSettings, folder: str) -> ScoreShard:
+    if not part.rows:
+        return ScoreShard(part.index, None, 0, part.rejected)
+    path = part_path(folder, part.index)
+    rows = 0
+    with settings.read(part) as reader, write_scores(path, reader.files, settings.num_targets) as writer:
+        for documents, weights in reader.row_groups():
+            kept = _are_numbers(weights)
+            columns = {name: values[kept] for name, values in zip(settings.folders, weights, strict=True)}
+            scaled = moments.standardize(columns) if moments else columns
+            weight = hybrid_weight(scaled.get("ngram"), scaled.get("gmm"), settings.alpha)
+            listed = documents.filter(pa.array(kept)).combine_chunks()
+            writer.add(
+                {
+                    **{name: listed[name].combine_chunks() for name in listed.column_names},
+                    **{name: weight_column(values) for name, values in columns.items()},
+                    "weight": weight_column(weight),
+                }
+            )
+            rows += int(kept.sum())
+    return ScoreShard(part.index, path if rows else None, rows, part.rejected + part.rows - rows)
+
+
+def _counts(
+    shards: list[ScoreShard], moments: PartMoments | None, proportions: tuple[float, ...] | None
+) -> dict[str, Any]:
+    standardized = {"standardized": moments.summary()} if moments else {}
+    return {**count_shards(shards), **standardized, "target_proportions": proportions}

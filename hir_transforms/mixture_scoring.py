@@ -1,0 +1,103 @@
+"""`ScoreMixtures`: importance weights of documents from their embeddings; no text is read."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from hir_transforms.document_parts import (
+    DocumentPart,
+    PartReader,
+    count_parts,
+    part_path,
+    weight_column,
+    write_weights,
+)
+from hir_transforms.embedding_shards import read_shard, shard_path
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.gmm import GaussianMixture
+from hir_transforms.stages import Stage, WriteStageManifest
+
+
+@dataclass(frozen=True)
+class MixtureRatio:
+    """What scores embeddings: the mixture of raw and that of each target, and the folder with raw's embeddings."""
+
+    raw: GaussianMixture
+    targets: tuple[GaussianMixture, ...]
+    raw_embeddings: str
+
+    def log_ratio(self, rows: np.ndarray) -> np.ndarray:
+        """Log p_target(e) - log p_raw(e) of each row of float32 [N, D] and each target, float64 [N, T].
+
+        Raises:
+            UserError: if a mixture is of another dimension than raw's embeddings.
+        """
+        for role, mixture in (("raw", self.raw), *(("target", target) for target in self.targets)):
+            if mixture.num_inputs != rows.shape[1]:
+                raise UserError(
+                    f"the mixture of {role} has {mixture.num_inputs} dimensions, the embeddings of raw have "
+                    f"{rows.shape[1]}: --{role}_gmm or --{role}_embeddings must be of the same model as they"
+                )
+        with threadpool_limits(1):
+            raw = self.raw.score_samples(rows)
+            return np.stack([target.score_samples(rows) - raw for target in self.targets], axis=1)
+
+
+class ScoreMixtures(beam.PTransform):
+    """`DocumentPart`s -> the same, once their embedding weights are in the stage's folder.
+
+    A document whose embedding is not finite gets NaN.
+
+    Args:
+        stage: where the weights are written.
+        documents: the folder with the parts' documents.
+        mixtures: PCollection of one `MixtureRatio`.
+    """
+
+    def __init__(self, stage: Stage, documents: str, mixtures: beam.PCollection[MixtureRatio]) -> None:
+        super().__init__()
+        self._stage = stage
+        self._documents = documents
+        self._mixtures = beam.pvalue.AsSingleton(mixtures)
+
+    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
+        """See the class."""
+        scored = parts | "Score" >> beam.Map(_score, self._mixtures, self._documents, self._stage.folder)
+        (
+            scored
+            | "Gather" >> beam.combiners.ToList()
+            | "Counts" >> beam.Map(count_parts)
+            | "Manifest" >> WriteStageManifest(self._stage)
+        )
+        return scored
+
+
+def _score(part: DocumentPart, mixtures: MixtureRatio, documents: str, folder: str) -> DocumentPart:
+    if part.rows:
+        with (
+            PartReader(part_path(documents, part.index)) as reader,
+            write_weights(part_path(folder, part.index), len(mixtures.targets)) as writer,
+        ):
+            for key, group in reader.document_groups():
+                path = shard_path(mixtures.raw_embeddings, key)
+                writer.add({"weight": weight_column(_group_weights(path, group, mixtures))})
+    return part
+
+
+def _group_weights(path: str, group: pa.Table, mixtures: MixtureRatio) -> np.ndarray:
+    """Weights of a group's documents, float64 [N, T]; raises `UserError` if the shard holds other documents."""
+    batches = read_shard(path)
+    embedded = [np.sort(np.concatenate([batch.offsets, batch.rejected])) for batch in batches]
+    files = [file for batch, offsets in zip(batches, embedded, strict=True) for file in [batch.file] * len(offsets)]
+    if group["file"].to_pylist() != files or not np.array_equal(group["offset"].to_numpy(), np.concatenate(embedded)):
+        raise UserError(f"{path}: its documents are not those of {group['file'][0]}; embed the dataset again")
+    has_row = np.concatenate(
+        [np.isin(offsets, batch.offsets) for batch, offsets in zip(batches, embedded, strict=True)]
+    )
+    weights = np.full((len(has_row), len(mixtures.targets)), np.nan)
+    if has_row.any():
+        weights[has_row] = mixtures.log_ratio(np.concatenate([batch.rows for batch in batches]))
+    return weights

@@ -1,0 +1,31 @@
+"""Fits the n-gram estimator and the mixtures into a work folder, where later runs find them."""
+
+import sys
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.launching import check_datasets, run_graph
+from pipelines.options import SelectOptions, parse_options, select_config
+from pipelines.plan import plan_stages
+from pipelines.running import run_main
+
+
+def fit(options: PipelineOptions) -> None:
+    """Checks everything, computes what is missing, and prints where it is."""
+    config = select_config(options.view_as(SelectOptions), needs=("raw", "target"))
+    check_datasets(config)
+    stages = plan_stages(config)
+    run_graph(options, config, stages, stages.models)
+    for stage in stages.models:
+        print(stage.folder)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs `fit`; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_main("hir fit", lambda: fit(parse_options(arguments, SelectOptions, "hir fit")))
+
+
+if __name__ == "__main__":
+    sys.exit(run())

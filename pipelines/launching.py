@@ -1,0 +1,93 @@
+"""What every command does: check its inputs, make the stages ready, run the graph, and tell what was done."""
+
+import sys
+from collections.abc import Callable
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms.config import SelectConfig
+from hir_transforms.datasets import Dataset
+from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
+from hir_transforms.errors import UserError
+from hir_transforms.numerics.ngrams import warm_up
+from hir_transforms.planning import most_pieces, plan_tasks
+from hir_transforms.reading import DocumentReader
+from hir_transforms.records import Reject
+from hir_transforms.stages import Stage, missing_stages
+from pipelines.graph import ScoreGraph
+from pipelines.plan import Stages
+from pipelines.running import choose_runner
+
+
+def check_datasets(config: SelectConfig) -> None:
+    """Raises `UserError` for what would fail only after hours: missing or empty inputs."""
+    config.raw.list_files()
+    if config.target:
+        check_not_empty(config.target)
+        if config.separate_targets:
+            config.target.target_starts()
+
+
+def check_not_empty(dataset: Dataset) -> None:
+    """Raises `UserError` for a dataset without a single text; reads no further than the first."""
+    rejects: list[Reject] = []
+    reader = DocumentReader(dataset)
+    for task in plan_tasks(dataset.list_files(), max_task_blocks=1):
+        for group in reader.read(task):
+            if any(text and not text.isspace() for text in group.texts):
+                return
+            rejects += group.rejects
+    first = f"; the first of {len(rejects)} rejected lines: {rejects[0].reason}" if rejects else ""
+    raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
+
+
+def run_graph(
+    options: PipelineOptions,
+    config: SelectConfig,
+    stages: Stages,
+    wanted: list[Stage],
+    extend: Callable[[ScoreGraph], None] | None = None,
+) -> None:
+    """Computes what the wanted stages lack, and what `extend` adds to the graph; waits for the end.
+
+    Raises:
+        UserError: for what cannot come to a good end.
+    """
+    missing = missing_stages(wanted)
+    _check_num_rows(config, stages, missing)
+    _warm_up(config, missing)
+    for stage in missing:
+        stage.prepare()
+    if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
+        print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
+    if missing or extend:
+        pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(config.raw.list_files())), options=options)
+        graph = ScoreGraph(pipeline, config, stages, missing)
+        graph.build(wanted)
+        if extend:
+            extend(graph)
+        pipeline.run().wait_until_finish()
+    for stage in missing:
+        if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
+            print(f"warning: {stage.name}: {warning}", file=sys.stderr)
+
+
+def _check_num_rows(config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:
+    """Checks embeddings that were brought along, before anything that takes long."""
+    if stages.embeddings is None:
+        return
+    embedded = stages.embeddings
+    raw, target = embedded.sources.raw, embedded.sources.target
+    for stage, dataset, source in ((embedded.raw, config.raw, raw), (embedded.target, config.target, target)):
+        if stage in missing and dataset and isinstance(source, EmbeddingFiles):
+            check_num_rows(source, dataset)
+
+
+def _warm_up(config: SelectConfig, missing: list[Stage]) -> None:
+    """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
+    if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
+        try:
+            warm_up(config.ngram_settings)
+        except ValueError as error:
+            raise UserError(f"--tokenizer: {error}") from None

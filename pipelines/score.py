@@ -1,0 +1,32 @@
+"""Scores all raw documents into a work folder, fitting what it takes if that is missing."""
+
+import sys
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.launching import check_datasets, run_graph
+from pipelines.options import SelectOptions, parse_options, select_config
+from pipelines.plan import plan_stages
+from pipelines.running import run_main
+
+
+def score(options: PipelineOptions) -> None:
+    """Checks everything, computes what is missing, and prints what there is."""
+    config = select_config(options.view_as(SelectOptions), needs=("raw",))
+    check_datasets(config)
+    stages = plan_stages(config)
+    run_graph(options, config, stages, [stages.scores])
+    counts = stages.scores.counts()
+    print(f"{counts['read']} read, {counts['rejected']} rejected")
+    print(stages.scores.folder)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs `score`; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_main("hir score", lambda: score(parse_options(arguments, SelectOptions, "hir score")))
+
+
+if __name__ == "__main__":
+    sys.exit(run())
