@@ -159,6 +159,8 @@ class SelectConfig:
         for name, value in settings.items():
             if isinstance(value, Dataset):
                 settings[name] = list(value.patterns)
+            elif isinstance(value, tuple):
+                settings[name] = list(value)
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
 

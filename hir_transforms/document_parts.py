@@ -65,22 +65,26 @@ def load_parts(stage: Stage) -> list[DocumentPart]:
 
 def weight_type(num_targets: int) -> pa.DataType:
     """Type of a column of weights: one number, or a list of one a target."""
-    return pa.float64() if num_targets == 1 else pa.list_(pa.float64(), num_targets)
+    return pa.float64() if num_targets == 1 else pa.list_(pa.float64())
 
 
 def weight_column(weights: np.ndarray) -> pa.Array:
     """Weights, float64 [N, T], as a column."""
     values = pa.array(np.ascontiguousarray(weights, np.float64).reshape(-1))
-    return values if weights.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(values, weights.shape[1])
+    if weights.shape[1] == 1:
+        return values
+    # Not lists of a fixed size: pyarrow cannot read those back from Parquet where they are null.
+    offsets = np.arange(0, len(values) + 1, weights.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, values)
 
 
 def weight_array(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """A column of weights without nulls as float64 [N, T]."""
-    width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    flat = column.flatten() if width > 1 else column
-    return flat.to_numpy(zero_copy_only=False).reshape(-1, width)
+    if not pa.types.is_list(column.type):
+        return column.to_numpy(zero_copy_only=False).reshape(-1, 1)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
 class ColumnWriter:

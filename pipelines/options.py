@@ -182,6 +182,8 @@ def select_config(options: SelectOptions, *, needs: Sequence[str] = ("raw", "out
     for name in needs:
         if not flags[name]:
             raise UserError(f"--{name} is required")
+    if "output" in needs and flags["num_to_sample"] is None and flags["num_tokens_to_sample"] is None:
+        raise UserError("--num_to_sample is required: how many documents to select (or --num_tokens_to_sample)")
     work_dir = work_folder(flags)
     if work_dir is None:
         raise UserError("--work_dir is required: the folder that later runs find the result in")

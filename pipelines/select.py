@@ -41,8 +41,6 @@ def check_output(config: SelectConfig) -> None:
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
-    if config.num_to_sample is None:
-        raise UserError("--num_to_sample is required: how many documents to select")
     check_datasets(config)
     check_output(config)
     stages = plan_stages(config)

@@ -14,9 +14,14 @@ CONFIG = SelectConfig(
     output="/out",
     work_dir="/out.work",
     num_to_sample=10,
+    num_tokens_to_sample=None,
     alpha=0.5,
     top_k=False,
     seed=0,
+    fit_seed=0,
+    separate_targets=False,
+    target_proportions=None,
+    skip_duplicates=False,
     num_shards=0,
     compression="none",
     ngram_settings=NgramSettings(),
@@ -24,6 +29,8 @@ CONFIG = SelectConfig(
     min_example_length=100,
     target_laplace_smoothing=0.0,
     weight_scaling="none",
+    ngram_weights=None,
+    gmm_weights=None,
     embedding_model="all-MiniLM-L6-v2",
     embedding_revision=None,
     embedding_prompt="",
@@ -38,7 +45,7 @@ CONFIG = SelectConfig(
     raw_max_samples="all",
     target_max_samples="all",
     raw_gmm=None,
-    target_gmm=None,
+    target_gmm=(),
     gmm_checkpoint_dir=None,
     overwrite=False,
 )
@@ -52,6 +59,7 @@ def changed(**fields):
     ("name", "values"),
     [
         ("num_to_sample", [0, -1]),
+        ("num_tokens_to_sample", [0, -1]),
         ("alpha", [-0.1, 1.1, float("nan"), float("inf")]),
         ("num_shards", [-1]),
         ("compression", ["zip", "", "GZIP"]),
@@ -104,6 +112,58 @@ def test_alpha_decides_which_parts_are_used(alpha, ngrams, embeddings):
 def test_ngrams_to_fit(value, expected):
     config = changed(num_tokens_to_fit=value, ngram_settings=NgramSettings(num_buckets=5000))
     assert config.num_ngrams_to_fit == expected
+
+
+TWO = {"separate_targets": True}
+WEIGHTS = Dataset("gmm_weights", ("/data/w.npy",))
+
+
+@pytest.mark.parametrize("proportions", [(0.0, 0.0), (-1.0, 2.0), (float("nan"), 1.0), (float("inf"), 1.0)])
+def test_bad_proportions(proportions):
+    with pytest.raises(UserError, match=r"^--target_proportions: must be numbers of at least 0, not all 0, not \["):
+        changed(target_proportions=proportions, **TWO)
+
+
+def test_proportions_that_do_not_fit_the_targets():
+    with pytest.raises(UserError, match="^--target_proportions: 3 shares for 2 targets$"):
+        changed(target_proportions=(1.0, 1.0, 1.0), **TWO)
+    with pytest.raises(UserError, match="^--target_proportions: 2 shares for 1 target .--separate_targets makes"):
+        changed(target_proportions=(1.0, 1.0))
+
+
+def test_the_shares_must_come_from_somewhere():
+    with pytest.raises(UserError, match="^--target_proportions is required: no target is counted"):
+        changed(gmm_weights=WEIGHTS, alpha=0.0, **TWO)
+    assert changed(gmm_weights=WEIGHTS, alpha=0.5, **TWO).target_proportions is None
+    assert changed(gmm_weights=WEIGHTS, alpha=0.0, target_proportions=(3.0, 0.0), **TWO).num_targets == 2
+
+
+def test_each_separate_target_needs_its_given_mixture():
+    with pytest.raises(UserError, match="^--target_gmm: 1 files for 2 targets$"):
+        changed(target_gmm=("/a.npz",), **TWO)
+    assert not changed(target_gmm=("/a.npz", "/b.npz"), **TWO).fits_target_mixtures
+
+
+def test_a_target_is_needed_unless_all_weights_are_given():
+    for fields in ({}, {"alpha": 0.0}, {"alpha": 1.0}, {"gmm_weights": WEIGHTS}):
+        with pytest.raises(UserError, match="^--target is required$"):
+            changed(target=None, **fields)
+    assert changed(target=None, alpha=0.0, gmm_weights=WEIGHTS).num_targets == 1
+    assert changed(target=None, alpha=0.0, target_gmm=("/a.npz",)).scores_embeddings
+
+
+def test_one_budget_only():
+    with pytest.raises(UserError, match="give one of them, not both"):
+        changed(num_tokens_to_sample=5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fits_ngrams", "scores_embeddings"),
+    [({}, True, True), ({"ngram_weights": WEIGHTS}, False, True), ({"gmm_weights": WEIGHTS}, True, False)],
+)
+def test_given_weights_are_not_computed(fields, fits_ngrams, scores_embeddings):
+    config = changed(**fields)
+    assert (config.fits_ngrams, config.scores_embeddings) == (fits_ngrams, scores_embeddings)
 
 
 def test_the_settings_for_the_manifest_are_json_and_leave_out_where_things_are():

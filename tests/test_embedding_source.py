@@ -6,8 +6,10 @@ import pytest
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.embedding_shards import write_shard
-from hir_transforms.embedding_source import check_num_rows, check_sources, find_embeddings, row_table
+from hir_transforms.embedding_source import check_num_rows, check_sources, find_embeddings
 from hir_transforms.errors import UserError
+from hir_transforms.row_files import RowKind
+from hir_transforms.row_tables import row_table
 from tests.helpers.corpora import jsonl
 from tests.test_embedding_shards import group_of, rows_of
 
@@ -27,7 +29,7 @@ def folder(tmp_path):
 def test_rows_of_several_files_follow_each_other_in_the_order_of_paths(folder, pattern):
     found = find_embeddings(given(folder / pattern))
     assert (found.suffix, found.dim, found.num_rows, found.model) == (".npy", 4, 5, "")
-    table = row_table(found.dataset)
+    table = row_table(found.dataset, RowKind.EMBEDDING)
     assert [path.rpartition("/")[2] for path in table.paths][:2] == ["a.npy", "b.npy"]
     assert table.ends[:2] == [2, 5]
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from hir_transforms.errors import UserError
-from hir_transforms.given_mixtures import GivenMixture, require_equal_features
+from hir_transforms.given_mixtures import GivenMixture, given_mixtures
 from hir_transforms.gmm_checkpoints import save_mixture
 from hir_transforms.numerics.gmm import GaussianMixture
+from tests.test_config import changed
 
 GOOD = {
     "weights": np.array([0.25, 0.75]),
@@ -131,7 +132,8 @@ def test_a_file_that_changes_is_an_error_and_has_another_digest(tmp_path):
 def test_two_given_mixtures_must_be_of_one_dimension(tmp_path):
     np.savez(tmp_path / "a.npz", **GOOD)
     np.savez(tmp_path / "b.npz", weights=np.ones(1), means=np.ones((1, 2)), covariances=np.ones((1, 2)))
-    raw, target = check(tmp_path / "a.npz"), GivenMixture.check("--target_gmm", str(tmp_path / "b.npz"))
-    require_equal_features(raw, raw)
+    a, b = str(tmp_path / "a.npz"), str(tmp_path / "b.npz")
+    given = given_mixtures(changed(raw_gmm=a, target_gmm=(a,)))
+    assert (given.raw.flag, [target.flag for target in given.targets]) == ("--raw_gmm", ["--target_gmm"])
     with pytest.raises(UserError, match=r"--target_gmm: .*b\.npz has 2 dimensions, --raw_gmm's .*a\.npz has 3$"):
-        require_equal_features(raw, target)
+        given_mixtures(changed(raw_gmm=a, target_gmm=(b,)))

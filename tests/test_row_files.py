@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hir_transforms.embedding_rows import open_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms import storage
 from hir_transforms.errors import UserError
+from hir_transforms.row_files import RowKind, open_rows
 
 ROWS = np.random.default_rng(0).normal(size=(2500, 3))
 
@@ -155,3 +155,19 @@ def test_rows_of_different_lengths_in_one_table_are_refused(tmp_path):
     message = "has rows of 2 numbers and rows of 1"
     with closing(open_rows(str(tmp_path / "a.parquet"))) as rows, pytest.raises(UserError, match=message):
         rows.read(0, 2)
+
+
+def test_weights_are_float64_and_may_be_one_number_a_row(tmp_path):
+    weights = np.random.default_rng(1).normal(size=2500)
+    np.save(tmp_path / "flat.npy", weights)
+    np.save(tmp_path / "column.npy", weights[:, np.newaxis])
+    pq.write_table(pa.table({"id": np.arange(2500), "w": weights}), tmp_path / "flat.parquet", row_group_size=700)
+    pq.write_table(pa.table({"w": list(weights[:, np.newaxis])}), tmp_path / "lists.parquet")
+    for name in ("flat.npy", "column.npy", "flat.parquet", "lists.parquet"):
+        with closing(open_rows(str(tmp_path / name), RowKind.WEIGHTS)) as rows:
+            assert (rows.num_rows, rows.dim) == (2500, 1)
+            np.testing.assert_array_equal(rows.read(600, 1500), weights[600:2100, np.newaxis], strict=True)
+    with pytest.raises(UserError, match="one row for each document"):
+        open_rows(str(tmp_path / "flat.npy"))
+    with pytest.raises(UserError, match="0 columns of lists of floats"):
+        open_rows(str(tmp_path / "flat.parquet"))

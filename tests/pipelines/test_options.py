@@ -42,6 +42,13 @@ def test_defaults():
         "output": "/out",
         "work_dir": "/out.work",
         "num_to_sample": 10,
+        "num_tokens_to_sample": None,
+        "fit_seed": 0,
+        "separate_targets": False,
+        "target_proportions": None,
+        "skip_duplicates": False,
+        "ngram_weights": None,
+        "gmm_weights": None,
         "alpha": 0.5,
         "top_k": False,
         "seed": 0,
@@ -66,7 +73,7 @@ def test_defaults():
         "raw_max_samples": "all",
         "target_max_samples": "all",
         "raw_gmm": None,
-        "target_gmm": None,
+        "target_gmm": (),
         "gmm_checkpoint_dir": None,
         "overwrite": False,
     }
@@ -77,6 +84,7 @@ def test_every_flag_reaches_its_setting():
         "num_to_sample": 3,
         "alpha": 0.25,
         "seed": -7,
+        "fit_seed": 9,
         "num_shards": 5,
         "compression": "zstd",
         "num_tokens_to_fit": "1000",
@@ -94,26 +102,46 @@ def test_every_flag_reaches_its_setting():
         "raw_max_samples": "100",
         "target_max_samples": "50",
         "raw_gmm": "/raw.npz",
-        "target_gmm": "/target.npz",
         "gmm_checkpoint_dir": "/checkpoints",
         "work_dir": "/work",
     }
-    config = config_of("--top_k", "--overwrite", "--trust_remote_code", **values)
+    config = config_of("--top_k", "--overwrite", "--trust_remote_code", "--skip_duplicates", **values)
     assert {name: getattr(config, name) for name in values} == values
     assert config.top_k
     assert config.trust_remote_code
     assert config.overwrite
+    assert config.skip_duplicates
+    targets = {"target": "/a.jsonl,/b.jsonl", "target_proportions": "0.25,3", "target_gmm": "/a.npz,/b.npz"}
+    config = config_of("--separate_targets", **targets)
+    assert (config.target_proportions, config.target_gmm) == ((0.25, 3.0), ("/a.npz", "/b.npz"))
+    assert (config.separate_targets, config.num_targets) == (True, 2)
+    assert config_of(num_to_sample=None, num_tokens_to_sample=7).num_tokens_to_sample == 7
     ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
     assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
     embeddings = {"raw_embeddings": "/data/raw.npy,/data/more.npy", "target_embeddings": "/data/target.avro"}
+    given = {"ngram_weights": "/data/n.npy", "gmm_weights": "/data/g.parquet"}
     config = config_of(**embeddings)
     assert config.raw_embeddings == Dataset("raw_embeddings", ("/data/raw.npy", "/data/more.npy"))
     assert config.target_embeddings == Dataset("target_embeddings", ("/data/target.avro",))
+    config = config_of(**given)
+    assert config.ngram_weights == Dataset("ngram_weights", ("/data/n.npy",))
+    assert config.gmm_weights == Dataset("gmm_weights", ("/data/g.parquet",))
     config = config_of(text_field="body")
     assert config.raw.text_field == config.target.text_field == "body"
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
-    tested = {*NEEDED, *values, *ngrams, *embeddings, "top_k", "overwrite", "trust_remote_code", "text_field"}
+    switches = {"top_k", "overwrite", "trust_remote_code", "skip_duplicates", "separate_targets"}
+    tested = {
+        *NEEDED,
+        *values,
+        *targets,
+        *ngrams,
+        *embeddings,
+        *given,
+        *switches,
+        "num_tokens_to_sample",
+        "text_field",
+    }
     assert {action.dest for action in parser._actions} == tested
 
 
@@ -126,7 +154,7 @@ def test_paths_are_absolute_and_several_patterns_may_be_given(tmp_path, monkeypa
     assert config.output == str(tmp_path / "out")
     assert config.work_dir == "/home/alice/work"
     assert config_of(raw_gmm="raw.npz").raw_gmm == str(tmp_path / "raw.npz")
-    assert config_of(target_gmm="mem://bucket/t.npz").target_gmm == "mem://bucket/t.npz"
+    assert config_of(target_gmm="mem://bucket/t.npz").target_gmm == ("mem://bucket/t.npz",)
     assert config_of(gmm_checkpoint_dir="kept/").gmm_checkpoint_dir == str(tmp_path / "kept")
     assert config_of(output="mem://bucket/out/").output == "mem://bucket/out"
     assert config_of(output="mem://bucket/out/").work_dir == "mem://bucket/out.work"
@@ -146,6 +174,9 @@ def test_a_missing_flag_is_named(name):
         ("alpha", "half"),
         ("alpha", "2.0"),
         ("seed", "x"),
+        ("fit_seed", "x"),
+        ("num_tokens_to_sample", "many"),
+        ("target_proportions", "1,half"),
         ("num_shards", "-3"),
         ("compression", "zip"),
         ("ngrams", "0"),
