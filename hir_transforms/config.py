@@ -24,7 +24,8 @@ class SelectConfig:
     target: Dataset
     output: str
     work_dir: str
-    num_to_sample: int
+    num_to_sample: int | None
+    num_tokens_to_sample: int | None
     alpha: float
     top_k: bool
     seed: int
@@ -54,14 +55,13 @@ class SelectConfig:
     overwrite: bool
 
     def __post_init__(self) -> None:
-        _check("num_to_sample", self.num_to_sample, self.num_to_sample >= 1, "at least 1")
+        check_budget(self.num_to_sample, self.num_tokens_to_sample)
         _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
         _check("weight_scaling", self.weight_scaling, self.weight_scaling in SCALINGS, f"one of {', '.join(SCALINGS)}")
-        _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
-        _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
+        check_output_format(self.num_shards, self.compression)
         fit = self.num_tokens_to_fit
         _check("num_tokens_to_fit", fit, fit in ("all", "auto") or _is_positive(fit), "all, auto or a positive number")
-        _check("min_example_length", self.min_example_length, self.min_example_length >= 0, "at least 0")
+        check_min_example_length(self.min_example_length)
         smoothing = self.target_laplace_smoothing
         _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
         for name in ("raw_components", "target_components", "gmm_max_iter"):
@@ -104,6 +104,29 @@ class SelectConfig:
         settings |= {name: list(dataset.patterns) if dataset else None for name, dataset in given.items()}
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
+
+
+def check_budget(num_to_sample: int | None, num_tokens_to_sample: int | None) -> None:
+    """Raises `UserError` unless exactly one of the two is given, at least 1."""
+    if num_to_sample is None and num_tokens_to_sample is None:
+        raise UserError(
+            "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: how many tokens)"
+        )
+    if num_to_sample is not None and num_tokens_to_sample is not None:
+        raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
+    for name, number in (("num_to_sample", num_to_sample), ("num_tokens_to_sample", num_tokens_to_sample)):
+        _check(name, number, number is None or number >= 1, "at least 1")
+
+
+def check_min_example_length(min_example_length: int) -> None:
+    """Raises `UserError` for a negative one."""
+    _check("min_example_length", min_example_length, min_example_length >= 0, "at least 0")
+
+
+def check_output_format(num_shards: int, compression: str) -> None:
+    """Raises `UserError` for a number of shards or a compression that cannot be written."""
+    _check("num_shards", num_shards, num_shards >= 0, "at least 0 (0 chooses by size)")
+    _check("compression", compression, compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
 
 
 _NOT_OF_THE_RESULT = ("output", "work_dir", "gmm_checkpoint_dir", "overwrite")

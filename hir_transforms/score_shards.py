@@ -38,18 +38,29 @@ class ScoreShard:
 
 
 @dataclass(frozen=True)
+class ScoredFile:
+    """A source file as a shard lists it; size (stored bytes) and modification time are None in shards without them."""
+
+    index: int
+    path: str
+    name: str
+    size: int | None = None
+    modified: float | None = None
+
+
+@dataclass(frozen=True)
 class ScoreRows:
     """Rows of a shard as columns; `file` holds indices into `files`.
 
     Attributes:
-        files: (index in the corpus, path, name) of each file.
+        files: each source file.
         file: int64 [N].
         offset, length: int64 [N].
         num_tokens: int32 [N].
-        weight: float64 [N].
+        weight: float64 [N, T], a column for each target.
     """
 
-    files: Sequence[tuple[int, str, str]]
+    files: Sequence[ScoredFile]
     file: np.ndarray
     offset: np.ndarray
     length: np.ndarray
@@ -76,15 +87,26 @@ def read_scores(path: str) -> ScoreRows:
         table = pq.read_table(
             file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
         ).combine_chunks()
-    files = [tuple(entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
-    place = {path: place for place, (_, path, _) in enumerate(files)}
+    files = [ScoredFile(*entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
+    place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
     return ScoreRows(
         files,
         places[dictionary.indices.to_numpy()],
-        *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")),
+        table["offset"].to_numpy(),
+        table["length"].to_numpy(),
+        table["num_tokens"].to_numpy(),
+        _weights(table["weight"]),
     )
+
+
+def _weights(column: pa.ChunkedArray) -> np.ndarray:
+    """Weights, float64 [N, T], from a column of numbers or of lists of T numbers."""
+    if pa.types.is_floating(column.type):
+        return column.to_numpy()[:, np.newaxis]
+    flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy()
+    return flat.reshape(len(column), -1)
 
 
 def read_parts(path: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

@@ -12,9 +12,10 @@ from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
+from hir_transforms.ranking import SelectionSettings
 from hir_transforms.scaling import ScaleWeights
 from hir_transforms.scoring import ScoreDocuments, load_score_shards
-from hir_transforms.selecting import SelectDocuments, SelectionSettings
+from hir_transforms.selecting import SelectDocuments
 from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, WriteSelection
 from pipelines.embedding_graph import EmbeddingStages, fit_mixtures, given_mixtures
@@ -116,7 +117,9 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
         temporary: where the output is put together.
     """
     shards = _scores(pipeline, config, stages)
-    selection = SelectionSettings(config.num_to_sample, config.top_k, config.seed, config.min_example_length)
+    selection = SelectionSettings(
+        config.num_to_sample, config.num_tokens_to_sample, config.top_k, config.seed, config.min_example_length
+    )
     target_rejects = (stages.target and stages.target.embeddings) or stages.ngram or stages.raw_reading
     output = OutputSettings(
         config.output,
@@ -126,7 +129,7 @@ def build(pipeline: beam.Pipeline, *, config: SelectConfig, stages: Stages, temp
         config.settings(),
         {"raw": stages.raw_reading.folder, "target": target_rejects.folder},
     )
-    shards | "Select" >> SelectDocuments(selection) | "Write" >> WriteSelection(output)
+    shards | "Select" >> SelectDocuments(selection, output.picked) | "Write" >> WriteSelection(output)
 
 
 def _scores(pipeline: beam.Pipeline, config: SelectConfig, stages: Stages) -> beam.PCollection:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.config import SelectConfig
+from hir_transforms.config import SelectConfig, check_budget
 from hir_transforms.datasets import Dataset, split_patterns
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
@@ -30,6 +30,9 @@ class SelectOptions(PipelineOptions):
 
         selection = parser.add_argument_group("selection")
         selection.add_argument("--num_to_sample", type=int, metavar="N", help="number of documents to select")
+        selection.add_argument(
+            "--num_tokens_to_sample", type=int, metavar="N", help="most tokens to select, instead of documents"
+        )
         selection.add_argument("--top_k", action="store_true", help="take the largest weights instead of sampling")
         selection.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices [0]")
         selection.add_argument(
@@ -146,8 +149,7 @@ def select_config(options: SelectOptions) -> SelectConfig:
     for name in ("raw", "target", "output"):
         if not flags[name]:
             raise UserError(f"--{name} is required")
-    if flags["num_to_sample"] is None:
-        raise UserError("--num_to_sample is required: how many documents to select")
+    check_budget(flags["num_to_sample"], flags["num_tokens_to_sample"])
     raw, target = (given_dataset(flags, role) for role in ("raw", "target"))
     try:
         ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])

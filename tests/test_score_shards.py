@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms.records import SourceFile
-from hir_transforms.score_shards import read_parts, read_scores, rewrite_weight, write_scores
+from hir_transforms.score_shards import ScoredFile, read_parts, read_scores, rewrite_weight, write_scores
 
 FILES = [SourceFile(index, f"/dätä/{index}.jsonl", f"{index}.jsonl", 1, 0.0) for index in (3, 4, 9)]
 
@@ -32,11 +32,30 @@ def test_rows_come_back_as_written(tmp_path_factory, places, seed):
     columns = columns_of(places, seed)
     write_scores(path, FILES, columns)
     rows = read_scores(path)
-    assert [tuple(entry) for entry in rows.files] == [(file.index, file.path, file.name) for file in FILES]
+    assert [(file.index, file.path, file.name) for file in rows.files] == [
+        (file.index, file.path, file.name) for file in FILES
+    ]
     assert rows.file.tolist() == places
-    for name in ("offset", "length", "num_tokens", "weight"):
-        found = getattr(rows, name)
-        np.testing.assert_array_equal(found, columns[name], strict=True)
+    for name in ("offset", "length", "num_tokens"):
+        np.testing.assert_array_equal(getattr(rows, name), columns[name], strict=True)
+    np.testing.assert_array_equal(rows.weight, columns["weight"][:, np.newaxis], strict=True)
+
+
+@pytest.mark.parametrize("num_targets", [1, 3])
+def test_weights_of_several_targets_and_files_with_size_and_time(tmp_path, num_targets):
+    weights = np.random.default_rng(0).normal(size=(5, num_targets))
+    table = pa.table(
+        {
+            "file": ["/a", "/b", "/b", "/a", "/a"],
+            **{name: pa.array(range(5), pa.int64()) for name in ("offset", "length", "num_tokens")},
+            "weight": weights.tolist(),
+        }
+    ).replace_schema_metadata({"hir.files": '[[0, "/a", "a", 7, 1.5], [1, "/b", "b"]]'})
+    pq.write_table(table, tmp_path / "part.parquet", row_group_size=2)
+    rows = read_scores(str(tmp_path / "part.parquet"))
+    np.testing.assert_array_equal(rows.weight, weights, strict=True)
+    assert rows.file.tolist() == [0, 1, 1, 0, 0]
+    assert rows.files == [ScoredFile(0, "/a", "a", 7, 1.5), ScoredFile(1, "/b", "b", None, None)]
 
 
 def test_parts_are_read_and_weights_rewritten(tmp_path):
