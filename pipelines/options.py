@@ -155,7 +155,7 @@ def select_config(options: SelectOptions) -> SelectConfig:
         ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])
     except ValueError as error:
         raise UserError(f"--{error}") from None
-    output = _folder(flags["output"])
+    output = folder_path(flags["output"])
     same_name = {field.name: flags[field.name] for field in fields(SelectConfig) if field.name in flags}
     made = {
         "raw": raw,
@@ -163,7 +163,7 @@ def select_config(options: SelectOptions) -> SelectConfig:
         "output": output,
         "work_dir": work_folder(flags),
         "ngram_settings": ngram_settings,
-        **{name: _folder(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
+        **{name: folder_path(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
         "raw_embeddings": given_embeddings(flags, "raw"),
         "target_embeddings": given_embeddings(flags, "target"),
     }
@@ -173,8 +173,8 @@ def select_config(options: SelectOptions) -> SelectConfig:
 def work_folder(flags: dict[str, Any]) -> str | None:
     """`--work_dir`, by default beside the output; None where neither is given."""
     if flags["work_dir"]:
-        return _folder(flags["work_dir"])
-    return f"{_folder(flags['output'])}.work" if flags["output"] else None
+        return folder_path(flags["work_dir"])
+    return f"{folder_path(flags['output'])}.work" if flags["output"] else None
 
 
 def given_dataset(flags: dict[str, Any], role: str) -> Dataset:
@@ -188,6 +188,7 @@ def given_embeddings(flags: dict[str, Any], role: str) -> Dataset | None:
     return Dataset(name, split_patterns(flags[name])) if flags[name] else None
 
 
-def _folder(path: str) -> str:
+def folder_path(path: str) -> str:
+    """A folder as every worker finds it, without a slash at the end."""
     path = path.rstrip("/") or path
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))

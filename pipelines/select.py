@@ -1,14 +1,11 @@
 """The main job: raw and target in, the selected documents out, as one pipeline."""
 
-import json
-import os
 import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
@@ -17,10 +14,10 @@ from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import most_pieces, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Reject
-from hir_transforms.stages import MANIFEST
 from pipelines.embeddings import find_sources
 from pipelines.graph import Stages, build, plan_stages
 from pipelines.options import SelectOptions, parse_options, select_config
+from pipelines.output import check_output, prepare_temporary, print_counts
 from pipelines.running import choose_runner, run_main
 
 
@@ -28,19 +25,7 @@ def check_inputs(config: SelectConfig) -> None:
     """Raises `UserError` for what would fail only after hours: missing or empty inputs, an output in the way."""
     config.raw.list_files()
     check_not_empty(config.target)
-    if f"{config.work_dir}/".startswith(f"{config.output}/"):
-        raise UserError(
-            f"--work_dir: {config.work_dir} must not be in --output {config.output}, which is replaced whole"
-        )
-    if storage.exists(config.output):
-        if not config.overwrite:
-            raise UserError(f"--output: {config.output} exists and is not empty; add --overwrite to replace it")
-        if storage.is_local(config.output) and not os.path.isdir(config.output):
-            raise UserError(f"--output: {config.output} is a file, not a folder")
-        if not storage.exists(storage.join(config.output, MANIFEST)):
-            raise UserError(
-                f"--output: {config.output} holds other files than a selection; --overwrite keeps off them"
-            )
+    check_output(config.output, config.work_dir, overwrite=config.overwrite)
 
 
 def check_not_empty(dataset: Dataset) -> None:
@@ -79,9 +64,7 @@ def select(options: PipelineOptions) -> None:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
     if stages.scores in missing:
         prepare_featurizer(config)
-    # Beside its final place, so that one rename moves it.
-    temporary = f"{config.output}.incomplete"
-    storage.remove_folder(temporary)
+    temporary = prepare_temporary(config.output)
     runner = choose_runner(options, most_pieces(config.raw.list_files()))
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
@@ -94,9 +77,7 @@ def report(config: SelectConfig, stages: Stages) -> None:
     for stage in stages.all():
         if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
             print(f"warning: {stage.name}: {warning}", file=sys.stderr)
-    counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
-    print(", ".join(f"{counts[name]} {name}" for name in ("read", "rejected", "short", "eligible", "selected")))
-    print(config.output)
+    print_counts(config.output)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ CONFIG = SelectConfig(
     output="/out",
     work_dir="/out.work",
     num_to_sample=10,
+    num_tokens_to_sample=None,
     alpha=0.5,
     top_k=False,
     seed=0,

@@ -44,7 +44,7 @@ def scale(folder, shards, alpha, min_example_length=100):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         pipeline | beam.Create(shards) | ScaleWeights(stage, alpha, min_example_length)
     written = load_score_shards(stage)
-    return np.concatenate([read_scores(shard.path).weight for shard in written if shard.path]), stage
+    return np.concatenate([read_scores(shard.path).weight[:, 0] for shard in written if shard.path]), stage
 
 
 def standardized(values):
