@@ -14,10 +14,59 @@ _AUTO_NGRAMS_PER_BUCKET = 100_000
 
 
 @dataclass(frozen=True)
-class SelectConfig:
+class SelectionConfig:
+    """Which documents to take, given their weights, and where to; field names are the flags' names.
+
+    `output` and the budgets are None for a command that selects nothing.
+
+    Raises:
+        UserError: naming the flag and the bad value.
+    """
+
+    output: str | None
+    work_dir: str
+    num_to_sample: int | None
+    num_tokens_to_sample: int | None
+    top_k: bool
+    seed: int
+    target_proportions: tuple[float, ...] | None
+    skip_duplicates: bool
+    min_example_length: int
+    num_shards: int
+    compression: str
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        for name in ("num_to_sample", "num_tokens_to_sample"):
+            budget = getattr(self, name)
+            _check(name, budget, budget is None or budget >= 1, "at least 1")
+        if self.num_to_sample is not None and self.num_tokens_to_sample is not None:
+            raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
+        if self.output is not None and self.num_to_sample is None and self.num_tokens_to_sample is None:
+            raise UserError(
+                "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: how many tokens)"
+            )
+        _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
+        _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
+        _check("min_example_length", self.min_example_length, self.min_example_length >= 0, "at least 0")
+        if (shares := self.target_proportions) is not None:
+            good = all(math.isfinite(share) and share >= 0 for share in shares) and sum(shares) > 0
+            _check("target_proportions", list(shares), good, "numbers of at least 0, not all 0")
+
+    def check_num_targets(self, num_targets: int, hint: str = "") -> None:
+        """Raises `UserError` unless there is a share for each target."""
+        if self.target_proportions is not None and len(self.target_proportions) != num_targets:
+            raise UserError(
+                f"--target_proportions: {len(self.target_proportions)} shares for {num_targets} "
+                f"target{'s' if num_targets > 1 else ''}{hint}"
+            )
+
+
+@dataclass(frozen=True)
+class SelectConfig(SelectionConfig):
     """What `select` and its parts do; field names are the flags' names.
 
-    `target`, `output` and the budgets are None for a command that has no use for them.
+    `target` is None where nothing needs it.
 
     Raises:
         UserError: naming the flag and the bad value.
@@ -25,22 +74,11 @@ class SelectConfig:
 
     raw: Dataset
     target: Dataset | None
-    output: str | None
-    work_dir: str
-    num_to_sample: int | None
-    num_tokens_to_sample: int | None
     alpha: float
-    top_k: bool
-    seed: int
     fit_seed: int
     separate_targets: bool
-    target_proportions: tuple[float, ...] | None
-    skip_duplicates: bool
-    num_shards: int
-    compression: str
     ngram_settings: NgramSettings
     num_tokens_to_fit: str
-    min_example_length: int
     target_laplace_smoothing: float
     weight_scaling: str
     ngram_weights: Dataset | None
@@ -61,21 +99,13 @@ class SelectConfig:
     raw_gmm: str | None
     target_gmm: tuple[str, ...]
     gmm_checkpoint_dir: str | None
-    overwrite: bool
 
     def __post_init__(self) -> None:
-        for name in ("num_to_sample", "num_tokens_to_sample"):
-            budget = getattr(self, name)
-            _check(name, budget, budget is None or budget >= 1, "at least 1")
-        if self.num_to_sample is not None and self.num_tokens_to_sample is not None:
-            raise UserError("--num_to_sample, --num_tokens_to_sample: give one of them, not both")
+        super().__post_init__()
         _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
         _check("weight_scaling", self.weight_scaling, self.weight_scaling in SCALINGS, f"one of {', '.join(SCALINGS)}")
-        _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
-        _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
         fit = self.num_tokens_to_fit
         _check("num_tokens_to_fit", fit, fit in ("all", "auto") or _is_positive(fit), "all, auto or a positive number")
-        _check("min_example_length", self.min_example_length, self.min_example_length >= 0, "at least 0")
         smoothing = self.target_laplace_smoothing
         _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
         for name in ("raw_components", "target_components", "gmm_max_iter"):
@@ -94,20 +124,11 @@ class SelectConfig:
             raise UserError("--separate_targets: needs --target, a pattern for each target")
         if self.target_gmm and len(self.target_gmm) != self.num_targets:
             raise UserError(f"--target_gmm: {len(self.target_gmm)} files for {self.num_targets} targets")
-        proportions = self.target_proportions
-        if proportions is None:
-            counted = self.fits_ngrams or (self.alpha == 0 and self.fits_target_mixtures)
-            if self.num_targets > 1 and not counted:
-                raise UserError("--target_proportions is required: no target is counted to take its share from")
-            return
-        if len(proportions) != self.num_targets:
-            hint = "" if self.separate_targets else " (--separate_targets makes each pattern of --target one)"
-            raise UserError(
-                f"--target_proportions: {len(proportions)} shares for {self.num_targets} "
-                f"target{'s' if self.num_targets > 1 else ''}{hint}"
-            )
-        good = all(math.isfinite(share) and share >= 0 for share in proportions) and sum(proportions) > 0
-        _check("target_proportions", list(proportions), good, "numbers of at least 0, not all 0")
+        hint = "" if self.separate_targets else " (--separate_targets makes each pattern of --target one)"
+        self.check_num_targets(self.num_targets, hint)
+        counted = self.fits_ngrams or (self.alpha == 0 and self.fits_target_mixtures)
+        if self.target_proportions is None and self.num_targets > 1 and not counted:
+            raise UserError("--target_proportions is required: no target is counted to take its share from")
 
     @property
     def num_targets(self) -> int:
@@ -163,6 +184,39 @@ class SelectConfig:
                 settings[name] = list(value)
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
+
+
+_NOT_OF_THE_RESULT}
+        for name, value in settings.items():
+            if isinstance(value, Dataset):
+                settings[name] = list(value.patterns)
+            elif isinstance(value, tuple):
+                settings[name] = list(value)
+        settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
+        return settings | asdict(settings.pop("ngram_settings"))
+
+
+def check_budget(num_to_sample: int | None, num_tokens_to_sample: int | None) -> None:
+    """Raises `UserError` unless exactly one of the two is given, at least 1."""
+    if num_to_sample is None and num_tokens_to_sample is None:
+        raise UserError(
+            "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: how many tokens)"
+        )
+    if num_to_sample is not None and num_tokens_to_sample is not None:
+        raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
+    for name, number in (("num_to_sample", num_to_sample), ("num_tokens_to_sample", num_tokens_to_sample)):
+        _check(name, number, number is None or number >= 1, "at least 1")
+
+
+def check_min_example_length(min_example_length: int) -> None:
+    """Raises `UserError` for a negative one."""
+    _check("min_example_length", min_example_length, min_example_length >= 0, "at least 0")
+
+
+def check_output_format(num_shards: int, compression: str) -> None:
+    """Raises `UserError` for a number of shards or a compression that cannot be written."""
+    _check("num_shards", num_shards, num_shards >= 0, "at least 0 (0 chooses by size)")
+    _check("compression", compression, compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
 
 
 _NOT_OF_THE_RESULT = ("output", "work_dir", "gmm_checkpoint_dir", "overwrite")

@@ -109,7 +109,7 @@ class MixWeights(beam.PTransform):
         (
             shards
             | "Gather" >> beam.combiners.ToList()
-            | "Counts" >> beam.Map(_counts, moments, self._proportions)
+            | "Counts" >> beam.Map(_counts, moments, self._proportions, self._settings.num_targets)
             | "Manifest" >> WriteStageManifest(self._stage)
         )
         return shards
@@ -158,7 +158,12 @@ def _mix(part: DocumentPart, moments: PartMoments | None, settings: MixingSettin
 
 
 def _counts(
-    shards: list[ScoreShard], moments: PartMoments | None, proportions: tuple[float, ...] | None
+    shards: list[ScoreShard], moments: PartMoments | None, proportions: tuple[float, ...] | None, num_targets: int
 ) -> dict[str, Any]:
     standardized = {"standardized": moments.summary()} if moments else {}
-    return {**count_shards(shards), **standardized, "target_proportions": proportions}
+    return {
+        **count_shards(shards),
+        **standardized,
+        "num_targets": num_targets,
+        "target_proportions": proportions,
+    }

@@ -1,5 +1,6 @@
 """Rejected lines: kept aside in files of their own, one a read task."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -27,7 +28,7 @@ def _write(stage_folder: str, name: str, rejects: Sequence[Reject]) -> None:
         storage.write_bytes(storage.join(stage_folder, FOLDER, name), lines)
 
 
-def list_rejects(stage_folder: str, role: str) -> list[str]:
-    """Paths of a dataset's files of rejected lines, each kind in corpus order."""
+def list_rejects(stage_folder: str, prefix: str) -> list[str]:
+    """Paths of a stage's files of rejected lines whose names begin with `prefix` and a number, in corpus order."""
     paths = storage.list_folder(storage.join(stage_folder, FOLDER))
-    return [path for path in paths if path.rpartition("/")[2].startswith(f"{role}-")]
+    return [path for path in paths if re.match(rf"{re.escape(prefix)}\d", path.rpartition("/")[2])]

@@ -34,18 +34,29 @@ class ScoreShard:
 
 
 @dataclass(frozen=True)
+class ScoredFile:
+    """A source file as it was scored: its place in the corpus, path, name, stored bytes and modification time."""
+
+    index: int
+    path: str
+    name: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True)
 class ScoreRows:
     """Rows of a shard as columns; `file` holds indices into `files`.
 
     Attributes:
-        files: (index in the corpus, path, name) of each file.
+        files: each source file.
         file: int64 [N].
         offset, length: int64 [N].
         num_tokens: int32 [N].
-        weight: float64 [N, T].
+        weight: float64 [N, T], a column for each target.
     """
 
-    files: Sequence[tuple[int, str, str]]
+    files: Sequence[ScoredFile]
     file: np.ndarray
     offset: np.ndarray
     length: np.ndarray
@@ -69,8 +80,8 @@ def read_scores(path: str) -> ScoreRows:
         table = pq.read_table(
             file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
         ).combine_chunks()
-    files = [tuple(entry[:3]) for entry in json.loads(table.schema.metadata[FILES_KEY.encode()])]
-    place = {path: place for place, (_, path, _) in enumerate(files)}
+    files = [ScoredFile(*entry) for entry in json.loads(table.schema.metadata[FILES_KEY.encode()])]
+    place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
     offset, length, num_tokens = (table[name].to_numpy() for name in ("offset", "length", "num_tokens"))
@@ -92,3 +103,9 @@ def load_score_shards(stage: Stage) -> Iterator[ScoreShard]:
     """The shards of a complete stage, as its manifest lists them."""
     for index, rows, rejected in stage.counts()["shards"]:
         yield ScoreShard(index, part_path(stage.folder, index) if rows else None, rows, rejected)
+
+
+def default_proportions(stage: Stage) -> tuple[float, ...] | None:
+    """Each target's share of the selection where the user does not choose it; None where it cannot be told."""
+    proportions = stage.counts()["target_proportions"]
+    return None if proportions is None else tuple(proportions)

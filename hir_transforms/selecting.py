@@ -1,161 +1,255 @@
-"""`SelectDocuments`: the k documents with the largest keys, as references to their lines."""
+"""`SelectDocuments`: finds the documents with the largest keys, and picks their rows out of the score shards."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.typehints.decorators import no_annotations
 
+from hir_transforms.combining import MergeCombineFn
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
-from hir_transforms.score_shards import ScoreRows, ScoreShard, read_scores
+from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Histogram, Refinement, Threshold, order_bits
+from hir_transforms.picking import PickedFile, write_picked
+from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
+from hir_transforms.score_shards import ScoreShard
 
-
-@dataclass(frozen=True, order=True)
-class Candidate:
-    """A document in the order of selection: by key, then the earlier in the corpus first."""
-
-    key: float
-    before_file: int
-    before_offset: int
-    path: str
-    length: int
-    weight: float
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """(file index, offset): corpus order."""
-        return -self.before_file, -self.before_offset
-
-    @property
-    def offset(self) -> int:
-        """Byte offset of the line in the uncompressed file."""
-        return -self.before_offset
+# Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
+MAX_TOP = 1000
+_SIGN = np.uint64(1 << 63)
 
 
 @dataclass(frozen=True)
-class SelectionSettings:
-    """How many documents to select, and how.
+class SelectionState:
+    """What is known of the thresholds, which are found one target after the other.
 
     Attributes:
-        num_to_sample: k.
-        top_k: the largest weights; otherwise the largest weight + Gumbel noise, which samples without replacement.
-        seed: of the noise.
-        min_example_length: documents of fewer tokens are never selected.
+        proportions: of the targets.
+        shares: documents or tokens to take for each target.
+        thresholds: those that are known.
+        refinement: of the next target.
+        counts: of all score shards, known after the first pass.
     """
 
-    num_to_sample: int
-    top_k: bool
-    seed: int
-    min_example_length: int
+    proportions: tuple[float, ...]
+    shares: tuple[int, ...]
+    thresholds: tuple[Threshold, ...]
+    refinement: Refinement
+    counts: ScoreCounts | None = None
 
 
 @dataclass(frozen=True)
-class ScoreCounts:
-    """Documents of raw by what selection may do with them; `read` = `rejected` + `short` + `eligible`."""
+class Measured:
+    """What a pass finds in some score shards."""
 
-    rejected: int = 0
-    short: int = 0
-    eligible: int = 0
-
-    def merge(self, other: "ScoreCounts") -> "ScoreCounts":
-        """Counts of both."""
-        return ScoreCounts(self.rejected + other.rejected, self.short + other.short, self.eligible + other.eligible)
-
-    def summary(self) -> dict[str, int]:
-        """For the manifest."""
-        return {
-            "read": self.rejected + self.short + self.eligible,
-            "rejected": self.rejected,
-            "short": self.short,
-            "duplicate": 0,
-            "eligible": self.eligible,
-        }
-
-
-def selection_keys(rows: ScoreRows, settings: SelectionSettings) -> np.ndarray:
-    """Keys of documents, float64 [N]: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
-    if settings.top_k:
-        return rows.weight[:, 0]
-    noise = np.empty(len(rows.weight))
-    for place, (_, _, name) in enumerate(rows.files):
-        of_file = rows.file == place
-        noise[of_file] = gumbel_noise(identity_hash(settings.seed, name, rows.offset[of_file]))
-    return rows.weight[:, 0] + noise
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The selected documents in corpus order, and what they were selected from."""
-
-    candidates: list[Candidate]
     counts: ScoreCounts
+    found: Histogram | Gathered | None
+
+    def merge(self, other: "Measured") -> "Measured":
+        """Of all these shards."""
+        if self.found is None or other.found is None:
+            found = other.found if self.found is None else self.found
+        else:
+            found = self.found.merge(other.found)  # type: ignore[arg-type]  # of one pass, so of one kind
+        return Measured(self.counts.merge(other.counts), found)
 
 
 class SelectDocuments(beam.PTransform):
-    """`ScoreShard`s -> the `Selection` of the k documents with the largest keys.
+    """`ScoreShard`s -> (`PickedFile`s, the one `SelectionState` that picked them).
 
-    Each shard offers its own k largest, `Top.Of` keeps the k largest of all.
+    Up to `MAX_TOP` documents for one target are found by `Top.Of`. More, a number of tokens, or shares of several
+    targets are found by passes that refine a histogram, all of them laid out in advance. A pass that is not needed
+    reads nothing.
+
+    Args:
+        settings: what to select.
+        folder: where the picked rows are written, a file for each shard that has any.
+        num_targets: columns of weights, each for one target.
+        proportions: PCollection of one tuple of a float a target, adding up to 1; None for a single target.
 
     Raises (when run):
-        UserError: if fewer documents are eligible than asked for.
+        UserError: if fewer documents or tokens are eligible than asked for.
     """
 
-    def __init__(self, settings: SelectionSettings) -> None:
+    def __init__(
+        self,
+        settings: SelectionSettings,
+        folder: str,
+        *,
+        num_targets: int = 1,
+        proportions: beam.PCollection[tuple[float, ...]] | None = None,
+    ) -> None:
         super().__init__()
         self._settings = settings
+        self._folder = folder
+        self._num_targets = num_targets
+        self._proportions = proportions
 
-    def expand(self, shards: beam.PCollection[ScoreShard]) -> beam.PCollection[Selection]:
+    @no_annotations  # Beam cannot check more than one output
+    def expand(
+        self, shards: beam.PCollection[ScoreShard]
+    ) -> tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]:
         """See the class."""
-        offered = (
-            shards
-            | "Spread" >> beam.Reshuffle()
-            | "Offer" >> beam.FlatMap(_offer, self._settings).with_outputs("counts", main="candidates")
-        )
-        counts = offered.counts | "Sum" >> beam.CombineGlobally(_sum_counts)
-        return (
-            offered.candidates
-            | "Top" >> beam.combiners.Top.Of(self._settings.num_to_sample)
-            | "Check" >> beam.Map(_check_enough, beam.pvalue.AsSingleton(counts), self._settings)
-        )
+        settings = self._settings
+        proportions = self._proportions
+        if proportions is None:
+            proportions = shards.pipeline | "OneTarget" >> beam.Create([(1.0,)])
+        spread = shards | "Spread" >> beam.Reshuffle()
+        by_top = self._num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
+        state = proportions | "Start" >> beam.Map(start_selection, settings, gathers=by_top)
+        if by_top:
+            state = _top_pass(spread, state, settings)
+        else:
+            for number in range(MAX_PASSES * self._num_targets):
+                state = _refining_pass(spread, state, settings, f"Pass{number}")
+        picked = spread | "Pick" >> beam.FlatMap(_pick, beam.pvalue.AsSingleton(state), settings, self._folder)
+        return picked, state
 
 
-def _offer(shard: ScoreShard, settings: SelectionSettings) -> Iterator[Any]:
-    if shard.path is None:
-        yield beam.pvalue.TaggedOutput("counts", ScoreCounts(rejected=shard.rejected))
+def _top_pass(
+    shards: beam.PCollection[ScoreShard], state: beam.PCollection[SelectionState], settings: SelectionSettings
+) -> beam.PCollection[SelectionState]:
+    start = beam.pvalue.AsSingleton(state)
+    offered = shards | "Offer" >> beam.FlatMap(offer_first, start, settings).with_outputs("counts", main="ranks")
+    counts = offered.counts | "Count" >> beam.CombineGlobally(MergeCombineFn(ScoreCounts.merge))
+    return (
+        offered.ranks
+        # One more than wanted: the threshold is the first document that is not taken.
+        | "Top" >> beam.combiners.Top.Of(settings.budget + 1)
+        | "End" >> beam.Map(end_top, beam.pvalue.AsSingleton(counts), start, settings)
+    )
+
+
+def _refining_pass(
+    shards: beam.PCollection[ScoreShard],
+    state: beam.PCollection[SelectionState],
+    settings: SelectionSettings,
+    label: str,
+) -> beam.PCollection[SelectionState]:
+    before = beam.pvalue.AsSingleton(state)
+    return (
+        shards
+        | f"{label}/Measure" >> beam.FlatMap(measure_shard, before, settings)
+        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge))
+        | f"{label}/Advance" >> beam.Map(advance_selection, before, settings)
+    )
+
+
+def start_selection(
+    proportions: tuple[float, ...], settings: SelectionSettings, *, gathers: bool = False
+) -> SelectionState:
+    """The state in which nothing is known. Shares are floored, and the last target takes the rest, as in DSIR.
+
+    With `gathers` the first pass for the first target must gather its first documents.
+    """
+    shares = [int(settings.budget * proportion) for proportion in proportions]
+    shares[-1] += settings.budget - sum(shares)
+    return _settle(SelectionState(proportions, tuple(shares), (), Refinement.start(shares[0], gathers=gathers)))
+
+
+def _settle(state: SelectionState) -> SelectionState:
+    """Goes on to the next target whose threshold is not known."""
+    thresholds, refinement = state.thresholds, state.refinement
+    while refinement.threshold is not None and len(thresholds) < len(state.shares):
+        thresholds = (*thresholds, refinement.threshold)
+        if len(thresholds) < len(state.shares):
+            refinement = Refinement.start(state.shares[len(thresholds)])
+    return replace(state, thresholds=thresholds, refinement=refinement)
+
+
+def _left_rows(
+    shard: ScoreShard, state: SelectionState, settings: SelectionSettings
+) -> tuple[EligibleRows, np.ndarray]:
+    """The eligible rows, and which of them no earlier target has taken."""
+    eligible = EligibleRows(shard, settings)
+    left = np.ones(len(eligible.places), bool)
+    for target, threshold in enumerate(state.thresholds):
+        left &= ~eligible.taken(target, threshold)
+    return eligible, left
+
+
+def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Measured]:
+    """What the next pass has to know of a shard; nothing once all thresholds are known."""
+    if state.refinement.threshold is not None:
         return
-    rows = read_scores(shard.path)
-    eligible = np.flatnonzero(rows.num_tokens >= settings.min_example_length)
-    counts = ScoreCounts(shard.rejected, len(rows.weight) - len(eligible), len(eligible))
-    yield beam.pvalue.TaggedOutput("counts", counts)
-    keys = selection_keys(rows, settings)
-    file_index = np.array([index for index, _, _ in rows.files])[rows.file]
-    order = np.lexsort((rows.offset[eligible], file_index[eligible], -keys[eligible]))[: settings.num_to_sample]
-    for row in eligible[order].tolist():
-        yield Candidate(
-            float(keys[row]),
-            -int(file_index[row]),
-            -int(rows.offset[row]),
-            rows.files[rows.file[row]][1],
-            int(rows.length[row]),
-            float(rows.weight[row, 0]),
-        )
+    if shard.path is None:
+        yield Measured(ScoreCounts(rejected=shard.rejected), None)
+        return
+    eligible, left = _left_rows(shard, state, settings)
+    bits = order_bits(eligible.keys(len(state.thresholds)))
+    amounts = eligible.num_tokens[left] if settings.counts_tokens else None
+    yield Measured(eligible.counts, state.refinement.measure(bits[left], eligible.positions[left], amounts))
 
 
-def _sum_counts(counts: Sequence[ScoreCounts]) -> ScoreCounts:
-    total = ScoreCounts()
-    for one in counts:
-        total = total.merge(one)
-    return total
+def advance_selection(measured: Measured | None, state: SelectionState, settings: SelectionSettings) -> SelectionState:
+    """The next state; raises `UserError` where too few documents or tokens are eligible."""
+    if state.refinement.threshold is not None:
+        return state
+    measured = measured or Measured(ScoreCounts(), None)
+    refinement = state.refinement.advance(measured.found)
+    state = replace(state, refinement=refinement, counts=state.counts or measured.counts)
+    if refinement.total is not None and refinement.total < state.shares[len(state.thresholds)]:
+        raise UserError(_too_few(refinement.total, state, settings))
+    return _settle(state)
 
 
-def _check_enough(candidates: list[Candidate], counts: ScoreCounts, settings: SelectionSettings) -> Selection:
-    if len(candidates) < settings.num_to_sample:
-        summary: dict[str, Any] = counts.summary()
-        raise UserError(
-            f"--num_to_sample: {settings.num_to_sample} documents asked for, but only {counts.eligible} are eligible "
-            f"({summary['read']} read, {counts.rejected} rejected, {counts.short} shorter than "
-            f"{settings.min_example_length} tokens); ask for fewer, or lower --min_example_length"
-        )
-    return Selection(sorted(candidates, key=lambda candidate: candidate.place), counts)
+def offer_first(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Any]:
+    """The first rows of a shard, one more than the budget, as numbers of which the larger pair ranks first."""
+    for measured in measure_shard(shard, state, settings):
+        yield beam.pvalue.TaggedOutput("counts", measured.counts)
+        if isinstance(measured.found, Gathered):
+            bits, positions = measured.found.bits, measured.found.positions
+            first = np.lexsort((positions, ~bits))[: settings.budget + 1]
+            yield from zip(_signed(bits[first]), _signed(~positions[first]), strict=True)
+
+
+def end_top(
+    ranks: list[tuple[int, int]], counts: ScoreCounts | None, state: SelectionState, settings: SelectionSettings
+) -> SelectionState:
+    """The next state, from the first rows of all."""
+    found = None
+    if ranks:
+        bits, turned = (np.array(column, np.int64).view(np.uint64) ^ _SIGN for column in zip(*ranks, strict=True))
+        found = Gathered(bits, ~turned, np.ones(len(bits), np.int64))
+    return advance_selection(Measured(counts or ScoreCounts(), found), state, settings)
+
+
+def _signed(values: np.ndarray) -> list[int]:
+    """Integers of 64 bits that are ordered like unsigned ones."""
+    return (values ^ _SIGN).view(np.int64).tolist()
+
+
+def _too_few(total: int, state: SelectionState, settings: SelectionSettings) -> str:
+    counts = state.counts or ScoreCounts()
+    flag, unit = ("num_tokens_to_sample", "tokens") if settings.counts_tokens else ("num_to_sample", "documents")
+    target, num_targets = len(state.thresholds), len(state.shares)
+    duplicate = f", {counts.duplicate} duplicates" if settings.duplicates is not None else ""
+    details = (
+        f"({counts.summary()['read']} read, {counts.rejected} rejected, {counts.short} shorter than "
+        f"{settings.min_example_length} tokens{duplicate}); ask for fewer, or lower --min_example_length"
+    )
+    if num_targets > 1:
+        wanted = f"{settings.budget} {unit} asked for, of which target {target + 1} of {num_targets} takes"
+        left = "that no target before has taken" if target else "eligible"
+        return f"--{flag}: {wanted} {state.shares[target]}, but there are only {total} {left} {details}"
+    if settings.counts_tokens:
+        return f"--{flag}: {settings.budget} tokens asked for, but eligible documents have only {total} {details}"
+    return f"--{flag}: {settings.budget} documents asked for, but only {total} are eligible {details}"
+
+
+def _pick(shard: ScoreShard, state: SelectionState, settings: SelectionSettings, folder: str) -> Iterator[PickedFile]:
+    """Writes the selected rows of a shard."""
+    if shard.path is None:
+        return
+    eligible = EligibleRows(shard, settings)
+    chosen = np.full(len(eligible.places), -1, np.int32)
+    keys = np.empty(len(chosen))
+    for target, threshold in enumerate(state.thresholds):
+        target_keys = eligible.keys(target)
+        taken = threshold.takes(order_bits(target_keys), eligible.positions) & (chosen < 0)
+        chosen[taken] = target
+        keys[taken] = target_keys[taken]
+    rows = np.flatnonzero(chosen >= 0)
+    if rows.size:
+        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares))

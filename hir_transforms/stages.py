@@ -66,10 +66,14 @@ class Stage:
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest if the stage is complete and nothing that it depends on has changed, else None."""
+        manifest = self.read_manifest()
+        return manifest if manifest and manifest.get("fingerprint") == self.fingerprint else None
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest that is there, whatever it is of."""
         if not storage.exists(self.path(MANIFEST)):
             return None
-        manifest = json.loads(storage.read_bytes(self.path(MANIFEST)))
-        return manifest if manifest.get("fingerprint") == self.fingerprint else None
+        return json.loads(storage.read_bytes(self.path(MANIFEST)))
 
     def counts(self) -> dict[str, Any]:
         """The counts in the manifest of a complete stage; raises `ValueError` for another."""

@@ -104,6 +104,19 @@ def exists(path: str) -> bool:
     return FileSystems.exists(path) or bool(list_folder(path))
 
 
+def size_and_time(path: str) -> tuple[int, float]:
+    """Stored bytes and modification time (seconds since the epoch; 0 where the store has none) of a file.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    try:
+        found = FileSystems.get_filesystem(path).metadata(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    return found.size_in_bytes, found.last_updated_in_seconds or 0.0
+
+
 def list_folder(folder: str) -> list[str]:
     """Paths of all files below a folder, sorted."""
     if is_local(folder):  # not by a pattern: the folder's name may hold wildcards

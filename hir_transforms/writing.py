@@ -11,11 +11,15 @@ import pyarrow.parquet as pq
 
 from hir_transforms import rejecting, storage
 from hir_transforms.compression import compressed, compressed_suffix
-from hir_transforms.errors import UserError
-from hir_transforms.selecting import Candidate, Selection
+from hir_transforms.copying import copy_lines
+from hir_transforms.picking import PickedFile, group_overlapping, read_picked
+from hir_transforms.ranking import ScoreCounts
+from hir_transforms.score_shards import ScoredFile
+from hir_transforms.selecting import SelectionState
 from hir_transforms.stages import MANIFEST, to_json
 
 _BYTES_PER_SHARD = 256 << 20
+_SELECTION = "selection.parquet"
 _SELECTION_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -26,6 +30,15 @@ _SELECTION_SCHEMA = pa.schema(
         ("target", pa.int32()),
     ]
 )
+_ROW_GROUP = 1 << 18
+
+
+@dataclass(frozen=True)
+class RejectedLines:
+    """Files of rejected lines: the folder of the stage that kept them, and what the files' names begin with."""
+
+    folder: str
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -34,11 +47,11 @@ class OutputSettings:
 
     Attributes:
         folder: the final place.
-        temporary: where it is put together, on the same file system.
+        temporary: where it is put together, on the same file system; removed in the end.
         num_shards: 0 for shards of about 256 MB.
         compression: one of `COMPRESSIONS`.
         settings: all settings of the run, for the manifest.
-        rejected: the folder of the stage that kept the rejected lines of each dataset, by role.
+        rejected: where rejected lines are kept.
     """
 
     folder: str
@@ -46,7 +59,17 @@ class OutputSettings:
     num_shards: int
     compression: str
     settings: Mapping[str, Any]
-    rejected: Mapping[str, str]
+    rejected: Sequence[RejectedLines]
+
+    @property
+    def picked(self) -> str:
+        """Where the rows of the selected documents are kept meanwhile."""
+        return storage.join(self.temporary, "picked")
+
+    @property
+    def unpublished(self) -> str:
+        """What will be moved to the final place."""
+        return storage.join(self.temporary, "output")
 
 
 @dataclass(frozen=True)
@@ -60,39 +83,80 @@ class OutputShard:
 
 
 @dataclass(frozen=True)
-class ShardPlan:
-    """What one writer writes."""
+class WriteTask:
+    """What one writer writes: a run of the selected documents.
+
+    Attributes:
+        name: of the output file.
+        groups: the picked files that have the run, in corpus order, overlapping ones together.
+        skip: documents of these files before the run.
+        documents: of the run.
+    """
 
     name: str
-    selected: list[Candidate]
+    groups: list[list[PickedFile]]
+    skip: int
+    documents: int
 
 
 class WriteSelection(beam.PTransform):
-    """The `Selection` -> the manifest, once the output folder is in place."""
+    """What `SelectDocuments` gives -> the manifest, once the output folder is in place."""
 
     def __init__(self, settings: OutputSettings) -> None:
         super().__init__()
         self._settings = settings
 
-    def expand(self, selection: beam.PCollection[Selection]) -> beam.PCollection[dict[str, Any]]:
+    def expand(
+        self, selection: tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]
+    ) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
+        picked, state = selection
+        listed = picked | "List" >> beam.combiners.ToList()
         shards = (
-            selection
-            | "Cut"
-            >> beam.FlatMap(lambda selection, settings: plan_shards(selection.candidates, settings), self._settings)
+            listed
+            | "Cut" >> beam.FlatMap(plan_output, self._settings)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(_write_shard, self._settings)
+            | "Write" >> beam.FlatMap(_write, self._settings)
         )
-        return selection | "Publish" >> beam.Map(_publish, beam.pvalue.AsList(shards), self._settings)
+        written = beam.pvalue.AsList(shards)
+        selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
+        return state | "Publish" >> beam.Map(_publish, selected, written, self._settings)
 
 
-def plan_shards(selected: list[Candidate], settings: OutputSettings) -> Iterator[ShardPlan]:
-    """Cuts the selection into contiguous runs of nearly equal numbers of documents."""
-    num_shards = settings.num_shards or max(1, -(-sum(one.length + 1 for one in selected) // _BYTES_PER_SHARD))
+def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[WriteTask]:
+    """The files to write: shards of nearly equal numbers of documents in corpus order, and the list of all."""
+    num_documents = sum(file.num_documents for file in picked)
+    groups = list(group_overlapping(picked))
+    yield WriteTask(_SELECTION, groups, 0, num_documents)
+    num_shards = settings.num_shards or max(1, -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD))
     suffix = compressed_suffix(settings.compression)
+    ends = [0]
+    for group in groups:
+        ends.append(ends[-1] + sum(file.num_documents for file in group))
+    first = 0
     for shard in range(num_shards):
-        begin, end = (len(selected) * edge // num_shards for edge in (shard, shard + 1))
-        yield ShardPlan(f"part-{shard:05d}-of-{num_shards:05d}.jsonl{suffix}", selected[begin:end])
+        begin, end = (num_documents * edge // num_shards for edge in (shard, shard + 1))
+        while first < len(groups) and ends[first + 1] <= begin:
+            first += 1
+        last = first
+        while last < len(groups) and ends[last] < end:
+            last += 1
+        name = f"part-{shard:05d}-of-{num_shards:05d}.jsonl{suffix}"
+        yield WriteTask(name, groups[first:last], begin - ends[first], end - begin)
+
+
+def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, ScoredFile]]]:
+    """The rows of a task in corpus order."""
+    skip, left = task.skip, task.documents
+    for group in task.groups:
+        for table, files in read_picked(group):
+            rows = table.slice(skip, left)
+            skip -= min(skip, len(table))
+            left -= len(rows)
+            if len(rows):
+                yield rows, files
+            if not left:
+                return
 
 
 class _HashingWriter:
@@ -113,35 +177,39 @@ class _HashingWriter:
         self._file.flush()
 
 
-def _write_shard(plan: ShardPlan, settings: OutputSettings) -> OutputShard:
-    with storage.atomic_write(storage.join(settings.temporary, plan.name)) as file:
+def _write(task: WriteTask, settings: OutputSettings) -> Iterator[OutputShard]:
+    with storage.atomic_write(storage.join(settings.unpublished, task.name)) as file:
+        if task.name == _SELECTION:
+            _write_selection(task, file)
+            return
         stored = _HashingWriter(file)
         with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
-            for line in _read_lines(plan.selected):
-                writer.write(line + b"\n")
-    return OutputShard(plan.name, len(plan.selected), stored.bytes, stored.sha256.hexdigest())
+            for lines in copy_lines(_read_run(task)):
+                writer.write(lines)
+    yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())
 
 
-def _read_lines(selected: Sequence[Candidate]) -> Iterator[bytes]:
-    """The selected lines byte for byte, each file opened once and read forward."""
-    by_file: dict[str, list[Candidate]] = {}
-    for candidate in selected:
-        by_file.setdefault(candidate.path, []).append(candidate)
-    for path, candidates in by_file.items():
-        with storage.open_blocks(path) as source:
-            for candidate in candidates:
-                # The byte before tells that a line still starts here, the byte after that it still ends there.
-                before = min(1, candidate.offset)
-                source.release(candidate.offset - before)
-                data = source.read_at(candidate.offset - before, before + candidate.length + 1)
-                line = data[before : before + candidate.length]
-                around = data[:before] + data[before + candidate.length :]
-                if len(line) != candidate.length or b"\n" in line or around.strip(b"\n"):
-                    raise UserError(f"{path} changed after it was scored (at byte {candidate.offset}); score it again")
-                yield line
+def _write_selection(task: WriteTask, file: BinaryIO) -> None:
+    with pq.ParquetWriter(file, _SELECTION_SCHEMA, compression="zstd") as writer:
+        held: list[pa.Table] = []
+        for rows, _ in _read_run(task):
+            held.append(rows.select(_SELECTION_SCHEMA.names).cast(_SELECTION_SCHEMA))
+            if sum(map(len, held)) >= _ROW_GROUP:
+                writer.write_table(pa.concat_tables(held))
+                held = []
+        writer.write_table(pa.concat_tables([_SELECTION_SCHEMA.empty_table(), *held]))
 
 
-def _publish(selection: Selection, shards: list[OutputShard], settings: OutputSettings) -> dict[str, Any]:
+def count_selected(picked: list[PickedFile]) -> list[tuple[int, int]]:
+    """Documents and tokens selected for each target; nothing where nothing is selected."""
+    documents, tokens = ([file.documents for file in picked], [file.tokens for file in picked])
+    totals = ([sum(counts) for counts in zip(*columns, strict=True)] for columns in (documents, tokens))
+    return list(zip(*totals, strict=True))
+
+
+def _publish(
+    state: SelectionState, selected: list[tuple[int, int]], shards: list[OutputShard], settings: OutputSettings
+) -> dict[str, Any]:
     """Writes what is not a shard, then moves the folder into place.
 
     A retry does it again while all shards are in the temporary folder, and changes nothing once they have moved on.
@@ -149,38 +217,37 @@ def _publish(selection: Selection, shards: list[OutputShard], settings: OutputSe
     manifest = {
         "format_version": 1,
         "settings": dict(settings.settings),
-        "counts": {**selection.counts.summary(), "selected": len(selection.candidates)},
+        **_counts(state, selected),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
     }
     content = to_json(manifest)
     published = storage.join(settings.folder, MANIFEST)
-    present = storage.list_folder(settings.temporary)
-    if all(storage.join(settings.temporary, shard.name) in present for shard in shards):
-        _write_selection(selection.candidates, settings)
-        for role, folder in settings.rejected.items():
-            for path in rejecting.list_rejects(folder, role):
+    names = [_SELECTION, *(shard.name for shard in shards)]
+    present = storage.list_folder(settings.unpublished)
+    if all(storage.join(settings.unpublished, name) in present for name in names):
+        for kept in settings.rejected:
+            for path in rejecting.list_rejects(kept.folder, kept.prefix):
                 name = path.rpartition("/")[2]
-                storage.write_bytes(storage.join(settings.temporary, rejecting.FOLDER, name), storage.read_bytes(path))
-        storage.write_bytes(storage.join(settings.temporary, MANIFEST), content)
-        storage.publish_folder(settings.temporary, settings.folder, last=MANIFEST)
-    elif storage.exists(published) and storage.read_bytes(published) == content:
-        storage.remove_folder(settings.temporary)
-    else:
+                storage.write_bytes(
+                    storage.join(settings.unpublished, rejecting.FOLDER, name), storage.read_bytes(path)
+                )
+        storage.write_bytes(storage.join(settings.unpublished, MANIFEST), content)
+        storage.publish_folder(settings.unpublished, settings.folder, last=MANIFEST)
+    elif not (storage.exists(published) and storage.read_bytes(published) == content):
         raise RuntimeError(f"{settings.temporary} is not complete and {settings.folder} holds another result")
+    storage.remove_folder(settings.temporary)
     return manifest
 
 
-def _write_selection(selected: list[Candidate], settings: OutputSettings) -> None:
-    table = pa.table(
-        {
-            "file": [one.path for one in selected],
-            "offset": [one.offset for one in selected],
-            "length": [one.length for one in selected],
-            "weight": [one.weight for one in selected],
-            "key": [one.key for one in selected],
-            "target": [0] * len(selected),
-        },
-        schema=_SELECTION_SCHEMA,
-    )
-    with storage.atomic_write(storage.join(settings.temporary, "selection.parquet")) as file:
-        pq.write_table(table, file, compression="zstd")
+def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str, Any]:
+    """What was selected from what; with several targets also the share of each."""
+    selected = selected or [(0, 0)] * len(state.shares)
+    counts = (state.counts or ScoreCounts()).summary()
+    total = {"selected": sum(documents for documents, _ in selected), "selected_tokens": sum(t for _, t in selected)}
+    if len(selected) == 1:
+        return {"counts": counts | total}
+    shares = [
+        {"proportion": proportion, "asked": asked, "selected": documents, "selected_tokens": tokens}
+        for proportion, asked, (documents, tokens) in zip(state.proportions, state.shares, selected, strict=True)
+    ]
+    return {"counts": counts | total, "shares": shares}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "select": "select raw documents distributed like the target, end to end",
+    "resample": "select again from the scores of an earlier selection",
     "embed": "embed raw or target documents once, for any number of selections",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }

@@ -12,7 +12,7 @@ from hir_transforms.given_weights import GiveWeights
 from hir_transforms.mixing import MixingSettings, MixWeights
 from hir_transforms.mixture_scoring import ScoreMixtures
 from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
-from hir_transforms.score_shards import load_score_shards
+from hir_transforms.score_shards import default_proportions, load_score_shards
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import Stage
 from pipelines.embedding_graph import EmbeddingGraph
@@ -67,7 +67,7 @@ class ScoreGraph:
             self._config.weight_scaling == "standardize",
             self._config.min_example_length,
         )
-        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self._proportions)
+        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self.proportions)
 
     @cached_property
     def _weighted_parts(self) -> beam.PCollection:
@@ -105,9 +105,11 @@ class ScoreGraph:
             shared=self._shared,
         )
 
-    @property
-    def _proportions(self) -> beam.PCollection:
+    @cached_property
+    def proportions(self) -> beam.PCollection:
         """Each target's default share of the selection, a tuple of T floats; None where it cannot be told."""
+        if self._stages.scores.name not in self._missing:
+            return self._pipeline | "Proportions" >> beam.Create([default_proportions(self._stages.scores)])
         if self._config.num_targets == 1:
             return self._pipeline | "OneTarget" >> beam.Create([(1.0,)])
         if self._stages.ngrams:

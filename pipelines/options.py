@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.config import SelectConfig
+from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import Dataset, split_patterns
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
@@ -31,7 +31,7 @@ class SelectOptions(PipelineOptions):
         selection = parser.add_argument_group("selection")
         selection.add_argument("--num_to_sample", type=int, metavar="N", help="number of documents to select")
         selection.add_argument(
-            "--num_tokens_to_sample", type=int, metavar="N", help="number of tokens to select, instead of documents"
+            "--num_tokens_to_sample", type=int, metavar="N", help="most tokens to select, instead of documents"
         )
         selection.add_argument("--top_k", action="store_true", help="take the largest weights instead of sampling")
         selection.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample [0]")
@@ -135,7 +135,7 @@ class SelectOptions(PipelineOptions):
 
 # Beam's own default is one worker; 0 means one for each core. A later flag wins.
 _DEFAULTS = ("--direct_num_workers=0",)
-_OPTIONAL_PATHS = ("output", "raw_gmm", "gmm_checkpoint_dir")
+_OPTIONAL_PATHS = ("raw_gmm", "gmm_checkpoint_dir")
 _GIVEN_FILES = ("raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights")
 
 
@@ -179,14 +179,7 @@ def select_config(options: SelectOptions, *, needs: Sequence[str] = ("raw", "out
         needs: names of the flags that the command cannot do without.
     """
     flags: dict[str, Any] = options.get_all_options()
-    for name in needs:
-        if not flags[name]:
-            raise UserError(f"--{name} is required")
-    if "output" in needs and flags["num_to_sample"] is None and flags["num_tokens_to_sample"] is None:
-        raise UserError("--num_to_sample is required: how many documents to select (or --num_tokens_to_sample)")
-    work_dir = work_folder(flags)
-    if work_dir is None:
-        raise UserError("--work_dir is required: the folder that later runs find the result in")
+    selection = selection_flags(flags, needs)
     try:
         ngram_settings = NgramSettings(flags["ngrams"], flags["num_buckets"], flags["tokenizer"], flags["hash"])
     except ValueError as error:
@@ -195,14 +188,28 @@ def select_config(options: SelectOptions, *, needs: Sequence[str] = ("raw", "out
     made = {
         "raw": given_dataset(flags, "raw"),
         "target": given_dataset(flags, "target") if flags["target"] else None,
-        "work_dir": work_dir,
         "ngram_settings": ngram_settings,
-        "target_proportions": _proportions(flags["target_proportions"]),
-        **{name: _folder(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
+        **{name: folder_path(flags[name]) for name in _OPTIONAL_PATHS if flags[name]},
         "target_gmm": split_patterns(flags["target_gmm"] or ""),
         **{name: given_files(flags, name) for name in _GIVEN_FILES},
     }
-    return SelectConfig(**same_name | made)
+    return SelectConfig(**same_name | made | selection)
+
+
+def selection_flags(flags: dict[str, Any], needs: Sequence[str]) -> dict[str, Any]:
+    """The values for a `SelectionConfig`; raises `UserError` for the first flag needed that is missing."""
+    for name in needs:
+        if not flags[name]:
+            raise UserError(f"--{name} is required")
+    work_dir = work_folder(flags)
+    if work_dir is None:
+        raise UserError("--work_dir is required: the folder that later runs find the result in")
+    return {
+        **{field.name: flags[field.name] for field in fields(SelectionConfig)},
+        "output": folder_path(flags["output"]) if flags["output"] else None,
+        "work_dir": work_dir,
+        "target_proportions": _proportions(flags["target_proportions"]),
+    }
 
 
 def _proportions(text: str | None) -> tuple[float, ...] | None:
@@ -217,8 +224,8 @@ def _proportions(text: str | None) -> tuple[float, ...] | None:
 def work_folder(flags: dict[str, Any]) -> str | None:
     """`--work_dir`, by default beside the output; None where neither is given."""
     if flags["work_dir"]:
-        return _folder(flags["work_dir"])
-    return f"{_folder(flags['output'])}.work" if flags["output"] else None
+        return folder_path(flags["work_dir"])
+    return f"{folder_path(flags['output'])}.work" if flags["output"] else None
 
 
 def given_dataset(flags: dict[str, Any], role: str) -> Dataset:
@@ -231,6 +238,7 @@ def given_files(flags: dict[str, Any], name: str) -> Dataset | None:
     return Dataset(name, split_patterns(flags[name])) if flags[name] else None
 
 
-def _folder(path: str) -> str:
+def folder_path(path: str) -> str:
+    """A folder as every worker finds it, without a slash at the end."""
     path = path.rstrip("/") or path
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))

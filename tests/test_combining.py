@@ -14,7 +14,7 @@ from hir_transforms.combining import MergeCombineFn
 from hir_transforms.gmm_fitting import RowSummary
 from hir_transforms.ngram_fitting import NgramCounts
 from hir_transforms.numerics.gmm import RowBounds
-from hir_transforms.selecting import ScoreCounts
+from hir_transforms.ranking import ScoreCounts
 
 
 def ngram_counts(generator):
@@ -33,7 +33,7 @@ def row_summary(generator):
 
 
 def score_counts(generator):
-    return ScoreCounts(*generator.integers(0, 1000, 3).tolist())
+    return ScoreCounts(*generator.integers(0, 1000, 4).tolist())
 
 
 CASES = {
@@ -151,5 +151,5 @@ def test_a_row_summary_holds_the_rows_with_the_smallest_hashes():
 
 
 def test_score_counts_add_up():
-    merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3), ScoreCounts(10, 20, 30)]])
+    merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3, 4), ScoreCounts(10, 20, 30, 40)]])
     assert merged.summary() == {"read": 66, "rejected": 11, "short": 22, "duplicate": 0, "eligible": 33}

@@ -1,36 +1,69 @@
 import functools
 import heapq
-import itertools
+import pickle
 import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from apache_beam.testing.util import assert_that
-from hypothesis import assume, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from hir_transforms import selecting
 from hir_transforms.errors import find_user_error
 from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
+from hir_transforms.numerics.threshold import MAX_PASSES
+from hir_transforms.picking import read_picked
+from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.records import SourceFile
-from hir_transforms.score_shards import ScoreShard, read_scores, write_scores
+from hir_transforms.score_shards import ScoreShard, write_scores
 from hir_transforms.selecting import (
-    Candidate,
-    ScoreCounts,
+    Measured,
     SelectDocuments,
-    Selection,
-    SelectionSettings,
-    _offer,
-    selection_keys,
+    advance_selection,
+    end_top,
+    measure_shard,
+    offer_first,
+    start_selection,
 )
 
 MIN_LENGTH = 10
-WEIGHTS = st.sampled_from([-np.inf, -1.0, 0.0, -0.0, 1.0]) | st.floats(-50, 50)
-# (file, weight, tokens, shard) of each document; its offset grows with its place in the list.
+WEIGHTS = st.sampled_from([-np.inf, -1e6, -1.0, 0.0, -0.0, 1.0, 1e6]) | st.floats(-50, 50)
+# (file, weights of two targets, tokens, shard, is a duplicate); its offset grows with its place in the list.
 DOCUMENTS = st.lists(
-    st.tuples(st.integers(0, 3), WEIGHTS, st.sampled_from([0, 9, 10, 500]), st.integers(0, 3)), max_size=40
+    st.tuples(
+        st.integers(0, 3),
+        st.tuples(WEIGHTS, WEIGHTS),
+        st.sampled_from([0, 9, 10, 500]),
+        st.integers(0, 3),
+        st.booleans(),
+    ),
+    max_size=40,
 )
+
+
+@dataclass(frozen=True)
+class Document:
+    """A row of the oracle."""
+
+    file: int
+    offset: int
+    weights: tuple[float, ...]
+    num_tokens: int
+    duplicate: bool = False
+
+    @property
+    def length(self):
+        return self.offset // 10 + 1
+
+
+def wanted(num_to_sample=None, *, tokens=None, top_k=True, seed=0, duplicates=None):
+    return SelectionSettings(num_to_sample, tokens, top_k, seed, MIN_LENGTH, duplicates)
 
 
 def file_of(index):
@@ -38,156 +71,329 @@ def file_of(index):
     return SourceFile(index, f"/data/{9 - index}.jsonl", f"{9 - index}.jsonl", 1, 0.0)
 
 
-def write_shards(folder, documents, rejected=0):
-    """Score shards of documents; returns them and each document as (file index, offset, weight, tokens)."""
+def with_weights(path, weights):
+    """Puts a column of lists into a shard."""
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("weight")
+    table = table.set_column(column, "weight", pa.array(weights, pa.list_(pa.float64())))
+    pq.write_table(table, path)
+
+
+def write_shards(folder, documents, num_targets=1, rejected=0):
+    """Score shards and files of duplicates; returns the shards and the documents as the oracle sees them."""
     shards = []
-    places = [(file, 100 * place, weight, tokens) for place, (file, weight, tokens, _) in enumerate(documents)]
+    places = [
+        Document(file, 100 * place, weights[:num_targets], tokens, duplicate)
+        for place, (file, weights, tokens, _, duplicate) in enumerate(documents)
+    ]
     for index in range(4):
-        rows = [row for row, (_, _, _, shard) in zip(places, documents, strict=True) if shard == index]
+        rows = [row for row, document in zip(places, documents, strict=True) if document[3] == index]
         path = f"{folder}/part-{index}.parquet" if rows else None
         if path:
-            files, offsets, weights, tokens = zip(*rows, strict=True)
             columns = {
-                "file": pa.array([file_of(file).path for file in files]),
-                "offset": np.array(offsets),
-                "length": np.array(offsets) // 10 + 1,
-                "num_tokens": np.array(tokens),
-                "weight": np.array(weights, float),
+                "file": pa.array([file_of(row.file).path for row in rows]),
+                "offset": np.array([row.offset for row in rows]),
+                "length": np.array([row.length for row in rows]),
+                "num_tokens": np.array([row.num_tokens for row in rows]),
+                "weight": np.array([row.weights[0] for row in rows], float),
             }
-            write_scores(path, [file_of(file) for file in dict.fromkeys(files)], columns)
+            write_scores(path, [file_of(file) for file in dict.fromkeys(row.file for row in rows)], columns)
+            if num_targets > 1:
+                with_weights(path, [row.weights for row in rows])
+            np.save(f"{folder}/part-{index:05d}.npy", np.flatnonzero([row.duplicate for row in rows]))
         shards.append(ScoreShard(index, path, len(rows), rejected))
     return shards, places
 
 
-def key_of(place, settings):
-    file, offset, weight, _ = place
-    if settings.top_k:
+def key_of(document, selection, target=0):
+    weight = document.weights[target] + 0.0
+    if selection.top_k:
         return weight
-    return weight + gumbel_noise(identity_hash(settings.seed, file_of(file).name, np.array([offset])))[0]
+    purpose = f"target-{target}" if target else ""
+    name, offset = file_of(document.file).name, np.array([document.offset])
+    return weight + gumbel_noise(identity_hash(selection.seed, name, offset, purpose=purpose))[0]
 
 
-def expected_candidates(places, settings):
-    """The k documents by (key, earlier first), in corpus order: sorted one by one."""
-    eligible = [place for place in places if place[3] >= settings.min_example_length]
-    best = sorted(eligible, key=lambda place: (-key_of(place, settings), place))[: settings.num_to_sample]
+def is_eligible(document, selection):
+    return document.num_tokens >= MIN_LENGTH and not (selection.duplicates and document.duplicate)
+
+
+def shares_of(budget, proportions):
+    shares = [int(budget * proportion) for proportion in proportions]
+    return [*shares[:-1], budget - sum(shares[:-1])]
+
+
+def expected_rows(documents, selection, proportions=(1.0,)):
+    """(file, offset, length, weight, key, target) in corpus order: target after target, sorted one by one."""
+    left = [document for document in documents if is_eligible(document, selection)]
+    chosen = []
+    for target, share in enumerate(shares_of(selection.budget, proportions)):
+        left.sort(key=lambda document: (-key_of(document, selection, target), document.file, document.offset))
+        room = share
+        while left and share:
+            room -= left[0].num_tokens if selection.counts_tokens else 1
+            if room < 0:
+                break
+            chosen.append((left.pop(0), target))
     return [
-        Candidate(key_of(place, settings), -place[0], -place[1], file_of(place[0]).path, place[1] // 10 + 1, place[2])
-        for place in sorted(best)
+        (
+            file_of(document.file).path,
+            document.offset,
+            document.length,
+            document.weights[target],
+            key_of(document, selection, target),
+            target,
+        )
+        for document, target in sorted(chosen, key=lambda item: (item[0].file, item[0].offset))
     ]
 
 
-def assert_selects(shards, settings, expected):
-    """Checks the one `Selection` of a pipeline."""
+def expected_counts(documents, selection, rejected):
+    long = [document for document in documents if document.num_tokens >= MIN_LENGTH]
+    eligible = sum(is_eligible(document, selection) for document in long)
+    return ScoreCounts(rejected, len(documents) - len(long), len(long) - eligible, eligible)
 
-    def check(selections):
-        assert selections == [expected]
 
+def rows_of(picked):
+    """The rows of picked files in corpus order, each file by itself."""
+    names = ("position", "file", "offset", "length", "weight", "key", "target")
+    rows = [
+        row
+        for file in picked
+        for table, _ in read_picked([file])
+        for row in zip(*(table[name].to_pylist() for name in names), strict=True)
+    ]
+    return [row[1:] for row in sorted(rows)]
+
+
+def select(shards, selection, folder, proportions=None):
+    """Runs the transform; returns (selected rows in corpus order, picked files, final state)."""
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create(shards) | SelectDocuments(settings), check)
+        given = None if proportions is None else pipeline | "Proportions" >> beam.Create([tuple(proportions)])
+        picked, state = (
+            pipeline
+            | beam.Create(shards)
+            | SelectDocuments(selection, folder, num_targets=len(proportions or [1]), proportions=given)
+        )
+        picked | "ListPicked" >> beam.combiners.ToList() | "KeepPicked" >> beam.Map(keep, f"{folder}.picked")
+        state | "KeepState" >> beam.Map(keep, f"{folder}.state")
+    picked, state = (pickle.loads(Path(f"{folder}.{name}").read_bytes()) for name in ("picked", "state"))  # noqa: S301
+    return rows_of(picked), picked, state
+
+
+def keep(element, path):
+    Path(path).write_bytes(pickle.dumps(element))
+
+
+def top_thresholds(shards, selection):
+    """The end by `Top.Of`'s rule, without a pipeline."""
+    state = start_selection((1.0,), selection, gathers=True)
+    offered = [one for shard in shards for one in offer_first(shard, state, selection)]
+    counts = [one.value for one in offered if isinstance(one, beam.pvalue.TaggedOutput)]
+    ranks = [one for one in offered if isinstance(one, tuple)]
+    best = heapq.nlargest(selection.budget + 1, ranks)
+    return end_top(best, functools.reduce(ScoreCounts.merge, counts), state, selection)
+
+
+def refine(shards, selection, proportions=(1.0,)):
+    """The end of the state machine, driven without a pipeline; with the number of passes."""
+    state = start_selection(tuple(proportions), selection)
+    passes = 0
+    while state.refinement.threshold is None:
+        passes += 1
+        measured = [one for shard in shards for one in measure_shard(shard, state, selection)]
+        state = advance_selection(functools.reduce(Measured.merge, measured), state, selection)
+    return state, passes
 
 
 @st.composite
 def cases(draw):
-    """Documents, and settings that select 1 to all of the eligible ones."""
-    documents = draw(DOCUMENTS)
-    eligible = sum(tokens >= MIN_LENGTH for _, _, tokens, _ in documents)
-    assume(eligible)
-    k = draw(st.sampled_from([1, eligible]) | st.integers(1, eligible))
-    return documents, SelectionSettings(k, draw(st.booleans()), draw(st.integers(-5, 5)), MIN_LENGTH)
+    """Documents, settings whose budget the eligible ones can meet, and proportions."""
+    documents = draw(
+        DOCUMENTS.filter(lambda some: any(tokens >= MIN_LENGTH and not last for _, _, tokens, _, last in some))
+    )
+    skip = draw(st.booleans())
+    num_tokens = [
+        tokens for _, _, tokens, _, duplicate in documents if tokens >= MIN_LENGTH and not (skip and duplicate)
+    ]
+    proportions = draw(st.sampled_from([(1.0,), (0.5, 0.5), (0.3, 0.7), (0.0, 1.0), (1.0, 0.0)]))
+    by_tokens = draw(st.booleans())
+    # What an earlier target leaves of its share of tokens is lost for the later ones.
+    most = sum(num_tokens) if by_tokens else len(num_tokens)
+    budget = draw(st.sampled_from([1, most]) | st.integers(1, most))
+    return documents, by_tokens, budget, draw(st.booleans()), draw(st.integers(-5, 5)), skip, proportions
 
 
-def expected_selection(documents, places, wanted, rejected):
-    eligible = sum(tokens >= MIN_LENGTH for _, _, tokens, _ in documents)
-    return Selection(expected_candidates(places, wanted), ScoreCounts(rejected, len(documents) - eligible, eligible))
+def settings_of(case, folder):
+    _, by_tokens, budget, top_k, seed, skip, _ = case
+    tokens = budget if by_tokens else None
+    return wanted(
+        None if by_tokens else budget, tokens=tokens, top_k=top_k, seed=seed, duplicates=folder if skip else None
+    )
 
 
-@settings(max_examples=5)
+@settings(max_examples=3, phases=(Phase.generate,))
 @given(cases())
-def test_the_k_best_are_selected(case):
-    documents, wanted = case
+def test_the_documents_of_the_largest_keys_are_selected(case):
+    documents, *_, proportions = case
     with tempfile.TemporaryDirectory() as folder:
-        shards, places = write_shards(folder, documents, rejected=2)
-        assert_selects(shards, wanted, expected_selection(documents, places, wanted, 8))
+        selection = settings_of(case, folder)
+        shards, places = write_shards(folder, documents, len(proportions), rejected=2)
+        rows, picked, state = select(shards, selection, f"{folder}/picked", proportions)
+        assert rows == expected_rows(places, selection, proportions)
+        assert state.counts == expected_counts(places, selection, 8)
+        assert list(state.shares) == shares_of(selection.budget, proportions)
+        selected = [[row for row in rows if row[-1] == target] for target in range(len(proportions))]
+        for target, of_target in enumerate(selected):
+            assert sum(file.documents[target] for file in picked) == len(of_target)
+        tokens = {(file_of(place.file).path, place.offset): place.num_tokens for place in places}
+        assert sum(sum(file.tokens) for file in picked) == sum(tokens[row[:2]] for row in rows)
+        assert sum(file.bytes for file in picked) == sum(row[2] + 1 for row in rows)
 
 
 @given(cases())
-def test_the_shards_offer_the_k_best(case):
-    documents, wanted = case
+def test_top_and_refinement_find_the_same_thresholds(case):
+    documents, *_, proportions = case
     with tempfile.TemporaryDirectory() as folder:
-        shards, places = write_shards(folder, documents, rejected=2)
-        offered = [list(_offer(shard, wanted)) for shard in shards]
-    expected = expected_selection(documents, places, wanted, 8)
-    candidates = [[one for one in offer if isinstance(one, Candidate)] for offer in offered]
-    assert all(len(offer) <= wanted.num_to_sample for offer in candidates)
-    best = heapq.nlargest(wanted.num_to_sample, itertools.chain(*candidates))
-    assert sorted(best, key=lambda candidate: candidate.place) == expected.candidates
-    counts = [one.value for offer in offered for one in offer if not isinstance(one, Candidate)]
-    assert functools.reduce(ScoreCounts.merge, counts) == expected.counts
+        selection = settings_of(case, folder)
+        shards, places = write_shards(folder, documents, len(proportions))
+        refined, passes = refine(shards, selection, proportions)
+        assert passes <= MAX_PASSES * len(proportions)
+        assert refine(shards[::-1], selection, proportions)[0].thresholds == refined.thresholds
+        if len(proportions) == 1 and not selection.counts_tokens:
+            by_top = top_thresholds(shards, selection)
+            assert (by_top.thresholds, by_top.counts) == (refined.thresholds, refined.counts)
+        expected = expected_rows(places, selection, proportions)
+        for target, threshold in enumerate(refined.thresholds):
+            taken = {
+                (row.rows.files[row.rows.file[place]].path, int(row.rows.offset[place]))
+                for row in (EligibleRows(shard, selection) for shard in shards if shard.path)
+                for place in row.places[row.taken(target, threshold)]
+            }
+            assert {row[:2] for row in expected if row[-1] == target} <= taken
+            assert taken <= {row[:2] for row in expected if row[-1] <= target}
 
 
 @pytest.mark.parametrize("top_k", [True, False])
-def test_neither_shards_nor_their_order_matter(tmp_path, top_k):
+@pytest.mark.parametrize("k", [1, 70, 199, 200])
+@pytest.mark.parametrize("kind", ["normal", "equal", "-inf", "ties", "large"])
+def test_both_routes_select_the_same_documents(tmp_path, kind, k, top_k):
     generator = np.random.default_rng(0)
-    documents = [(place // 50, weight, 20, 0) for place, weight in enumerate(generator.normal(size=200).tolist())]
-    wanted = SelectionSettings(70, top_k, 3, MIN_LENGTH)
-    _, places = write_shards(tmp_path, documents)
-    expected = Selection(expected_candidates(places, wanted), ScoreCounts(0, 0, 200))
-    for shift in (1, 3):
-        folder = tmp_path / str(shift)
-        spread = [(*document[:3], place * shift % 4) for place, document in enumerate(documents)]
-        shards, _ = write_shards(folder, spread)
-        assert_selects(shards[::-1], wanted, expected)
+    weights = {
+        "normal": generator.normal(size=200),
+        "equal": np.ones(200),
+        "-inf": np.where(generator.random(200) < 0.7, -np.inf, 1.0),
+        "ties": generator.integers(0, 3, 200) / 2.0,
+        "large": generator.choice([-1e6, 1e6], 200),
+    }[kind]
+    documents = [(place // 50, (weight,), 20, place % 4, False) for place, weight in enumerate(weights.tolist())]
+    shards, places = write_shards(tmp_path, documents)
+    selection = wanted(k, top_k=top_k, seed=3)
+    by_top, _, top_state = select(shards, selection, f"{tmp_path}/top")
+    state, _ = refine(shards, selection)
+    assert (state.thresholds, state.counts) == (top_state.thresholds, top_state.counts)
+    assert by_top == expected_rows(places, selection)
+
+
+def test_the_refinement_runs_in_a_pipeline(tmp_path):
+    generator = np.random.default_rng(0)
+    documents = [
+        (place // 1500, (weight,), 20, place % 4, False)
+        for place, weight in enumerate(np.round(generator.normal(size=3000), 1).tolist())
+    ]
+    shards, places = write_shards(tmp_path, documents)
+    selection = wanted(1234, seed=1)
+    rows, _, _ = select(shards[::-1], selection, f"{tmp_path}/picked")
+    assert rows == expected_rows(places, selection)
+
+
+def test_passes_that_are_not_needed_read_nothing(tmp_path):
+    shards, _ = write_shards(tmp_path, [(0, (1.0,), 20, 0, False)])
+    selection = wanted(tokens=20)
+    state, passes = refine(shards, selection)
+    (tmp_path / "part-0.parquet").unlink()
+    assert passes < MAX_PASSES
+    assert list(measure_shard(shards[0], state, selection)) == []
+    assert advance_selection(None, state, selection) is state
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+@pytest.mark.parametrize("top_k", [True, False])
+def test_neither_shards_nor_their_order_matter(tmp_path, top_k, shift):
+    generator = np.random.default_rng(0)
+    documents = [
+        (place // 50, (weight,), 20, place * shift % 4, False)
+        for place, weight in enumerate(generator.normal(size=200).tolist())
+    ]
+    selection = wanted(70, top_k=top_k, seed=3)
+    shards, places = write_shards(tmp_path, documents)
+    assert select(shards[::-1], selection, f"{tmp_path}/picked")[0] == expected_rows(places, selection)
 
 
 def test_ties_go_to_the_earlier_document(tmp_path):
-    documents = [(file, 1.0, 20, shard) for file, shard in ((2, 0), (1, 1), (0, 2), (2, 3), (0, 0), (1, 1))]
-    wanted = SelectionSettings(3, True, 0, MIN_LENGTH)
-    shards, places = write_shards(tmp_path, documents)
-    expected = expected_candidates(places, wanted)
-    assert [candidate.place for candidate in expected] == [(0, 200), (0, 400), (1, 100)]
-    assert_selects(shards, wanted, Selection(expected, ScoreCounts(0, 0, 6)))
+    documents = [(file, (1.0,), 20, shard, False) for file, shard in ((2, 0), (1, 1), (0, 2), (2, 3), (0, 0), (1, 1))]
+    shards, _ = write_shards(tmp_path, documents)
+    rows, _, _ = select(shards, wanted(3), f"{tmp_path}/picked")
+    assert [(row[0], row[1]) for row in rows] == [
+        ("/data/9.jsonl", 200),
+        ("/data/9.jsonl", 400),
+        ("/data/8.jsonl", 100),
+    ]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_keys_are_weights_plus_the_noise_of_seed_and_identity(tmp_path, seed):
-    documents = [(file, weight, 20, 0) for file, weight in ((0, 0.5), (3, -2.0), (0, -np.inf), (1, 7.0))]
-    (shard, *_), places = write_shards(tmp_path, documents)
-    rows = read_scores(shard.path)
+    documents = [
+        (file, (weight, -weight), 20, 0, False) for file, weight in ((0, 0.5), (3, -2.0), (0, -np.inf), (1, 7.0))
+    ]
+    (shard, *_), places = write_shards(tmp_path, documents, num_targets=2)
     for top_k in (True, False):
-        wanted = SelectionSettings(1, top_k, seed, MIN_LENGTH)
-        assert selection_keys(rows, wanted).tolist() == [key_of(place, wanted) for place in places]
+        selection = wanted(1, top_k=top_k, seed=seed)
+        for target in (0, 1):
+            keys = EligibleRows(shard, selection).keys(target)
+            assert keys.tolist() == [key_of(place, selection, target) for place in places]
 
 
-@pytest.mark.parametrize(
-    ("documents", "message"),
-    [
-        (
-            [(0, 0.0, 500, 0), (0, 1.0, 9, 1), (1, 1.0, 10, 1)],
-            "--num_to_sample: 3 documents asked for, but only 2 are eligible "
-            "(11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
-        ),
-        (
-            [],
-            "--num_to_sample: 3 documents asked for, but only 0 are eligible "
-            "(8 read, 8 rejected, 0 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
-        ),
-    ],
-)
-def test_too_few_documents_are_an_error(tmp_path, documents, message):
-    shards, _ = write_shards(tmp_path, documents, rejected=2)
-    pipeline = beam.Pipeline(runner="FnApiRunner")
-    pipeline | beam.Create(shards) | SelectDocuments(SelectionSettings(3, True, 0, MIN_LENGTH))
-    with pytest.raises(Exception, match="--num_to_sample") as caught:
-        pipeline.run()
+MESSAGES = {
+    "documents": (
+        wanted(3),
+        (1.0,),
+        "--num_to_sample: 3 documents asked for, but only 2 are eligible "
+        "(11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
+    ),
+    "tokens": (
+        wanted(tokens=511),
+        (1.0,),
+        "--num_tokens_to_sample: 511 tokens asked for, but eligible documents have only 510 "
+        "(11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
+    ),
+    "targets": (
+        wanted(5),
+        (0.3, 0.7),
+        "--num_to_sample: 5 documents asked for, of which target 2 of 2 takes 4, but there are only 1 that no target "
+        "before has taken (11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower "
+        "--min_example_length",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("max_top", [0, 1000])
+def test_too_few_documents_are_an_error(tmp_path, name, max_top):
+    selection, proportions, message = MESSAGES[name]
+    documents = [(0, (0.0, 1.0), 500, 0, False), (0, (1.0, 0.0), 9, 1, False), (1, (1.0, 2.0), 10, 1, False)]
+    shards, _ = write_shards(tmp_path, documents, len(proportions), rejected=2)
+    with mock.patch.object(selecting, "MAX_TOP", max_top), pytest.raises(Exception, match="--num_to") as caught:
+        select(shards, selection, f"{tmp_path}/picked", proportions)
     assert find_user_error(caught.value) == message
 
 
-def test_candidates_are_ordered_by_key_then_place():
-    candidates = [
-        Candidate(key, -file, -offset, "a", 1, 0.0)
-        for key in (-np.inf, 0.0, 2.0)
-        for file in (1, 0)
-        for offset in (10, 0)
-    ]
-    assert all(before < after for before, after in itertools.pairwise(candidates))
-    assert [candidate.place for candidate in candidates[:4]] == [(1, 10), (1, 0), (0, 10), (0, 0)]
+@pytest.mark.parametrize("max_top", [0, 1000])
+def test_no_document_at_all_is_an_error(tmp_path, max_top):
+    shards, _ = write_shards(tmp_path, [], rejected=2)
+    with mock.patch.object(selecting, "MAX_TOP", max_top), pytest.raises(Exception, match="--num_to") as caught:
+        select(shards, wanted(3, duplicates=str(tmp_path)), f"{tmp_path}/picked")
+    assert find_user_error(caught.value) == (
+        "--num_to_sample: 3 documents asked for, but only 0 are eligible (8 read, 8 rejected, 0 shorter than 10 "
+        "tokens, 0 duplicates); ask for fewer, or lower --min_example_length"
+    )

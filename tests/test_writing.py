@@ -2,9 +2,11 @@ import gzip
 import hashlib
 import json
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,35 +18,80 @@ from hypothesis import strategies as st
 
 from hir_transforms import storage
 from hir_transforms.errors import find_user_error
+from hir_transforms.numerics.threshold import Refinement
+from hir_transforms.picking import PickedFile, write_picked
+from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
-from hir_transforms.selecting import Candidate, ScoreCounts, Selection
-from hir_transforms.writing import OutputSettings, WriteSelection, _publish, _write_shard, plan_shards
+from hir_transforms.score_shards import ScoreShard
+from hir_transforms.selecting import SelectionState
+from hir_transforms.writing import OutputSettings, WriteSelection, _publish, _write, count_selected, plan_output
 
 DECODERS = {
     "": bytes,
     ".gz": gzip.decompress,
     ".zst": lambda data: zstandard.ZstdDecompressor().stream_reader(data).read(),
 }
-COUNTS = ScoreCounts(rejected=2, short=3, eligible=100)
+COUNTS = ScoreCounts(rejected=2, short=3, duplicate=4, eligible=100)
+NUM_TARGETS = 2
+STATE = SelectionState((0.25, 0.75), (1, 9), (), Refinement.start(1), COUNTS)
 LINES = st.lists(
     st.sampled_from([b"a", b"b\r", b'{"text": "\xc3\xa9"}', b"\xff", b"long" * 50]), min_size=1, max_size=6
 )
 
 
-def candidates_of(path, content, file_index):
-    """A candidate for each line of a file."""
-    candidates = []
+@dataclass(frozen=True)
+class Line:
+    """A selected document; `stat` is what its score shard says of the file's size and time."""
+
+    path: str
+    file_index: int
+    offset: int
+    length: int
+    num_tokens: int = 7
+    target: int = 0
+    stat: tuple = ()
+
+
+def lines_of(path, content, file_index):
+    """Each line of a file."""
+    lines = []
     offset = 0
     for line in content.split(b"\n"):
         if line:
-            candidates.append(Candidate(0.5, -file_index, -offset, str(path), len(line), -1.5))
+            lines.append(Line(str(path), file_index, offset, len(line)))
         offset += len(line) + 1
-    return candidates
+    return lines
 
 
-def line_of(candidate, contents):
-    return contents[candidate.path][candidate.offset :][: candidate.length]
+def line_of(line, contents):
+    return contents[line.path][line.offset :][: line.length]
+
+
+def pick(lines, wanted, index=0):
+    """The picked file of a score shard that has these lines and, unselected, one between any two."""
+    files = {line.path: [line.file_index, line.path, Path(line.path).name, *line.stat] for line in lines}
+    rows = [row for line in lines for row in (line, None)]
+    table = pa.table(
+        {
+            "file": [(row or lines[0]).path for row in rows],
+            "offset": pa.array([row.offset if row else 10**9 + place for place, row in enumerate(rows)], pa.int64()),
+            "length": pa.array([row.length if row else 1 for row in rows], pa.int64()),
+            "num_tokens": pa.array([row.num_tokens if row else 1000 for row in rows], pa.int32()),
+            "weight": pa.array([[-1.5, -2.5]] * len(rows), pa.list_(pa.float64())),
+        }
+    ).replace_schema_metadata({"hir.files": json.dumps(list(files.values()))})
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        pq.write_table(table, file.name)
+        eligible = EligibleRows(ScoreShard(index, file.name, len(rows), 0), SelectionSettings(1, None, True, 0, 0))
+    picked = np.arange(0, len(rows), 2)
+    targets = np.array([line.target for line in lines], np.int32)
+    return write_picked(wanted.picked, index, eligible, picked, np.full(len(picked), 0.5), targets, NUM_TARGETS)
+
+
+def pick_all(lines, wanted, num_shards=1):
+    """Picked files of lines that are dealt out to shards, as the parts of a stream are."""
+    return [pick(lines[shard::num_shards], wanted, shard) for shard in range(num_shards) if lines[shard::num_shards]]
 
 
 def output_settings(folder, **changed):
@@ -59,15 +106,17 @@ def output_settings(folder, **changed):
     return OutputSettings(**defaults | changed)
 
 
-def write(selected, wanted):
+def write(selected, wanted, num_shards=1):
     """Runs the transform; returns the manifest as written."""
+    picked = pick_all(selected, wanted, num_shards)
     path = storage.join(wanted.folder, "manifest.json")
 
     def check(manifests):
         assert manifests == [json.loads(storage.read_bytes(path))]
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        written = pipeline | beam.Create([Selection(selected, COUNTS)]) | WriteSelection(wanted)
+        inputs = pipeline | "Picked" >> beam.Create(picked[::-1]), pipeline | "State" >> beam.Create([STATE])
+        written = inputs | WriteSelection(wanted)
         assert_that(written, check)
     return json.loads(storage.read_bytes(path))
 
@@ -87,11 +136,11 @@ def shard_contents(manifest, folder):
 
 @pytest.fixture
 def source(tmp_path):
-    """(candidates, lines) of a file of ten lines, one longer than the other."""
+    """(selected documents, lines) of a file of ten lines, one longer than the other."""
     path = tmp_path / "a.jsonl"
     lines = [b"x" * (number + 1) for number in range(10)]
     path.write_bytes(b"\n".join(lines))
-    return candidates_of(path, path.read_bytes(), 0), lines
+    return lines_of(path, path.read_bytes(), 0), lines
 
 
 @settings(max_examples=8)
@@ -104,38 +153,38 @@ def test_lines_are_copied_byte_for_byte_in_corpus_order(corpus, data):
             content = b"\n".join(lines) + (b"\n" if newline else b"")
             path.write_bytes(gzip.compress(content) if suffix else content)
             contents[str(path)] = content
-            everything += candidates_of(path, content, index)
+            everything += lines_of(path, content, index)
         kept = data.draw(st.sets(st.integers(0, len(everything) - 1), min_size=1))
         selected = [everything[place] for place in sorted(kept)]
         num_shards = data.draw(st.integers(1, 5))
         compression = data.draw(st.sampled_from(["none", "gzip", "zstd"]))
         wanted = output_settings(folder, num_shards=num_shards, compression=compression)
-        manifest = write(selected, wanted)
+        manifest = write(selected, wanted, data.draw(st.integers(1, 4)))
         parts = shard_contents(manifest, wanted.folder)
-        assert b"".join(parts) == b"".join(line_of(candidate, contents) + b"\n" for candidate in selected)
+        assert b"".join(parts) == b"".join(line_of(line, contents) + b"\n" for line in selected)
         assert len(parts) == num_shards
+        table = pq.read_table(f"{wanted.folder}/selection.parquet", columns=["file", "offset"]).to_pylist()
+        assert [(row["file"], row["offset"]) for row in table] == [(line.path, line.offset) for line in selected]
         assert not Path(wanted.temporary).exists()
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, 10, 13])
 def test_shards_are_contiguous_and_nearly_equal(source, tmp_path, num_shards):
     selected, lines = source
-    plans = list(plan_shards(selected, output_settings(tmp_path, num_shards=num_shards)))
-    assert [candidate for plan in plans for candidate in plan.selected] == selected
-    sizes = [len(plan.selected) for plan in plans]
+    manifest = write(selected, output_settings(tmp_path, num_shards=num_shards), num_shards=3)
+    sizes = [shard["documents"] for shard in manifest["shards"]]
     assert max(sizes) - min(sizes) <= 1
-    assert [plan.name for plan in plans] == [
+    assert [shard["name"] for shard in manifest["shards"]] == [
         f"part-{shard:05d}-of-{num_shards:05d}.jsonl" for shard in range(num_shards)
     ]
-    manifest = write(selected, output_settings(tmp_path, num_shards=num_shards))
-    assert [shard["documents"] for shard in manifest["shards"]] == sizes
     assert b"".join(shard_contents(manifest, f"{tmp_path}/out")).splitlines() == lines
 
 
 @pytest.mark.parametrize(("megabytes", "expected"), [(0, 1), (255, 1), (300, 2), (2600, 11)])
 def test_the_number_of_shards_follows_the_size(tmp_path, megabytes, expected):
-    selected = [Candidate(0.0, 0, -place, "a", 1 << 20, 0.0) for place in range(megabytes)]
-    assert len(list(plan_shards(selected, output_settings(tmp_path, num_shards=0)))) == expected
+    picked = [PickedFile(place, place, "a", 1 << 20, (1,), (9,)) for place in range(megabytes)]
+    _, *shards = plan_output(picked, output_settings(tmp_path, num_shards=0))
+    assert len(shards) == expected
 
 
 @pytest.mark.parametrize(("compression", "suffix"), [("none", ""), ("gzip", ".gz"), ("zstd", ".zst")])
@@ -153,16 +202,22 @@ def test_equal_selections_are_equal_bytes(source, tmp_path, compression, suffix)
 
 def test_the_manifest_counts_everything(source, tmp_path):
     selected, _ = source
-    manifest = write(selected[:4], output_settings(tmp_path))
+    chosen = [replace(line, target=int(place != 2)) for place, line in enumerate(selected[:4])]
+    manifest = write(chosen, output_settings(tmp_path))
     assert manifest["settings"] == {"seed": 7}
     assert manifest["counts"] == {
-        "read": 105,
+        "read": 109,
         "rejected": 2,
         "short": 3,
-        "duplicate": 0,
+        "duplicate": 4,
         "eligible": 100,
         "selected": 4,
+        "selected_tokens": 28,
     }
+    assert manifest["shares"] == [
+        {"proportion": 0.25, "asked": 1, "selected": 1, "selected_tokens": 7},
+        {"proportion": 0.75, "asked": 9, "selected": 3, "selected_tokens": 21},
+    ]
 
 
 def test_selection_parquet_tells_where_each_line_was(source, tmp_path):
@@ -247,7 +302,7 @@ def test_a_source_that_cannot_be_read_is_an_error(tmp_path, stored, message):
     if stored is not None:
         path.write_bytes(stored)
     with pytest.raises(Exception, match=message) as caught:
-        write(candidates_of(path, b"one\ntwo", 0), output_settings(tmp_path))
+        write(lines_of(path, b"one\ntwo", 0), output_settings(tmp_path))
     assert find_user_error(caught.value).startswith(f"{message} {path}: ")
 
 
@@ -258,7 +313,9 @@ def place(request, tmp_path, memory_store):
 
 
 def written_shards(selected, wanted):
-    return [_write_shard(plan, wanted) for plan in plan_shards(selected, wanted)]
+    """(documents and tokens selected, output shards)."""
+    picked = pick_all(selected, wanted)
+    return count_selected(picked), [shard for task in plan_output(picked, wanted) for shard in _write(task, wanted)]
 
 
 def contents_of(folder):
@@ -267,11 +324,10 @@ def contents_of(folder):
 
 def test_publishing_again_changes_nothing(source, place):
     wanted = output_settings(place)
-    selection = Selection(source[0], COUNTS)
-    shards = written_shards(source[0], wanted)
-    manifest = _publish(selection, shards, wanted)
+    written = written_shards(source[0], wanted)
+    manifest = _publish(STATE, *written, wanted)
     published = contents_of(place)
-    assert _publish(selection, shards, wanted) == manifest
+    assert _publish(STATE, *written, wanted) == manifest
     assert contents_of(place) == published
     assert set(published) == {
         *(f"/out/part-0000{shard}-of-00003.jsonl" for shard in range(3)),
@@ -282,25 +338,24 @@ def test_publishing_again_changes_nothing(source, place):
 
 def test_publishing_without_the_shards_fails(source, place):
     wanted = output_settings(place)
-    _publish(Selection(source[0], COUNTS), written_shards(source[0], wanted), wanted)
+    _publish(STATE, *written_shards(source[0], wanted), wanted)
     published = contents_of(place)
     others = written_shards(source[0][:5], wanted)
     storage.remove_folder(wanted.temporary)
     with pytest.raises(RuntimeError, match="not complete"):
-        _publish(Selection(source[0][:5], COUNTS), others, wanted)
+        _publish(STATE, *others, wanted)
     assert contents_of(place) == published
 
 
 def test_publishing_survives_a_broken_connection_at_any_step(source, memory_store):
     """In an object store it takes many steps: whichever fails, no reader sees half, and a retry completes it."""
     wanted = output_settings("mem://bucket/place")
-    selection = Selection(source[0], COUNTS)
     memory_store.put("mem://bucket/place/out/manifest.json", b"old")
     memory_store.put("mem://bucket/place/out/part-of-old.jsonl", b"old")
-    shards = written_shards(source[0], wanted)
+    written = written_shards(source[0], wanted)
     before = dict(memory_store.objects)
     memory_store.history.clear()
-    _publish(selection, shards, wanted)
+    _publish(STATE, *written, wanted)
     steps = len(memory_store.history)
     expected = dict(memory_store.objects)
     for step in range(steps):
@@ -309,11 +364,11 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
         memory_store.history.clear()
         memory_store.fail_at = step
         with pytest.raises(BeamIOError):
-            _publish(selection, shards, wanted)
+            _publish(STATE, *written, wanted)
         manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
         out = contents_of(wanted.folder)
         assert manifest in (None, b"old") or out == contents_in(expected, wanted.folder)
-        _publish(selection, shards, wanted)
+        _publish(STATE, *written, wanted)
         assert memory_store.objects == expected
     assert steps > 10
 

@@ -9,6 +9,8 @@ from hir_transforms.numerics.portable import portable_log
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+# Of the many passes over an array all but the first find a chunk of this size in a core's cache.
+_CHUNK = 1 << 15
 
 
 def identity_hash(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
@@ -50,3 +52,12 @@ def gumbel_noise(hashes: np.ndarray) -> np.ndarray:
     # 52 bits and a half step: neither 0 nor 1 can come out, and every value is exact in float64.
     uniform = ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     return -portable_log(-portable_log(uniform))
+
+
+def identity_noise(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
+    """The `gumbel_noise` of the `identity_hash` of (seed, file name, line offset), float64 [N]."""
+    noise = np.empty(len(offsets))
+    for begin in range(0, len(offsets), _CHUNK):
+        hashes = identity_hash(seed, name, offsets[begin : begin + _CHUNK], purpose=purpose)
+        noise[begin : begin + _CHUNK] = gumbel_noise(hashes)
+    return noise

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
+from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash, identity_noise
 
 MASK = 2**64 - 1
 PINNED_HASHES = [13844112958448146846, 17771241092549414891, 15683354645203045809, 13154692465542292240]
@@ -117,3 +117,11 @@ def test_top_k_of_weight_plus_noise_samples_without_replacement() -> None:
     observed = [drawn.get(36 * a + 6 * b + c, 0) for a, b, c in samples]
     assert sum(observed) == num_draws
     assert stats.chisquare(observed, np.array(expected) * num_draws).pvalue > 0.001
+
+
+@pytest.mark.parametrize("purpose", ["", "target-1"])
+@pytest.mark.parametrize("size", [0, 1, 100_001])
+def test_noise_of_identities_is_that_of_their_hashes(size: int, purpose: str) -> None:
+    offsets = 31 * np.arange(size)
+    expected = gumbel_noise(identity_hash(5, "a.jsonl", offsets, purpose=purpose))
+    assert identity_noise(5, "a.jsonl", offsets, purpose=purpose).tobytes() == expected.tobytes()

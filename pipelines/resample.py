@@ -1,0 +1,134 @@
+"""Selects again from the scores in a work folder: another number, seed, shares, or way of choosing; no text is scored.
+
+Without `--raw` the scores are taken as they stand. With it they must be those of the flags given, but for `--alpha` and
+`--weight_scaling`, for which weights are mixed again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms import storage
+from hir_transforms.config import SelectionConfig
+from hir_transforms.errors import UserError
+from hir_transforms.score_shards import default_proportions, load_score_shards
+from hir_transforms.stages import Stage, missing_stages
+from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
+from pipelines.plan import plan_stages
+from pipelines.running import choose_runner, run_main
+from pipelines.select import run_selection
+from pipelines.selection import add_selection, check_output, print_counts
+
+# Below this, one process is done before others have started.
+_ROWS_PER_PROCESS = 100_000
+
+
+def resample(options: PipelineOptions) -> None:
+    """Checks everything, selects and writes, and prints what came out."""
+    flags = options.view_as(SelectOptions).get_all_options()
+    if flags["raw"]:
+        _resample_planned(options)
+    else:
+        _resample_as_they_stand(options, flags)
+
+
+def _resample_planned(options: PipelineOptions) -> None:
+    config = select_config(options.view_as(SelectOptions))
+    check_output(config)
+    stages = plan_stages(config)
+    if lacking := [stage.name for stage in missing_stages([stages.scores]) if stage is not stages.scores]:
+        raise UserError(
+            f"--work_dir: {config.work_dir} has no scores of these settings and files ({', '.join(lacking)} missing "
+            "or of others); run 'hir score' or 'hir select' with them first"
+        )
+    run_selection(options, config, stages)
+
+
+def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> None:
+    _refuse_other_flags(flags)
+    config = SelectionConfig(**selection_flags(flags, needs=("work_dir", "output")))
+    check_output(config)
+    scores, behind = find_scores(config.work_dir)
+    shards = list(load_score_shards(scores))
+    proportions = default_proportions(scores)
+    num_targets = scores.counts()["num_targets"]
+    config.check_num_targets(num_targets)
+    if proportions is None and config.target_proportions is None:
+        raise UserError("--target_proportions is required: the scores do not tell each target's share")
+    settings = {field.name: getattr(config, field.name) for field in fields(SelectionConfig)}
+    for name in ("output", "work_dir", "overwrite"):
+        del settings[name]
+    runner = choose_runner(options, -(-sum(shard.rows for shard in shards) // _ROWS_PER_PROCESS))
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    add_selection(
+        pipeline | "Scores" >> beam.Create(shards),
+        config,
+        scores,
+        num_targets=num_targets,
+        proportions=pipeline | "DefaultProportions" >> beam.Create([proportions]),
+        stages=behind,
+        settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
+    )
+    pipeline.run().wait_until_finish()
+    assert config.output
+    print_counts(config.output)
+
+
+def find_scores(work_dir: str) -> tuple[Stage, list[str]]:
+    """The stage of the scores in a work folder, and the names of all stages behind it.
+
+    Raises:
+        UserError: if there are none, or their files are missing, or the files that were scored have changed.
+    """
+    manifests = _read_manifests(work_dir)
+    description = manifests["scores"]
+    for path, _, size, modified in description["inputs"]["raw"]["files"]:
+        if (size, modified) != storage.size_and_time(path):
+            raise UserError(f"--work_dir: {path} changed since it was scored; run 'hir select' to score it again")
+    scores = Stage("scores", work_dir, description["settings"], (), (), description["fingerprint"])
+    written = {shard.path for shard in load_score_shards(scores) if shard.path}
+    if missing := sorted(written - {*storage.list_folder(scores.folder)}):
+        raise UserError(f"--work_dir: the scores are not complete, {missing[0]} is missing; run 'hir select' again")
+    return scores, list(manifests)
+
+
+def _read_manifests(work_dir: str) -> dict[str, dict[str, Any]]:
+    """The manifest of the scores and those of all stages behind them that are still there as they were."""
+    scores = Stage("scores", work_dir, {}, (), (), "").read_manifest()
+    if scores is None:
+        state = "the scores are not complete" if storage.exists(storage.join(work_dir, "scores")) else "no scores"
+        raise UserError(f"--work_dir: {state} in {work_dir}; run 'hir select' with this --work_dir first")
+    manifests = {"scores": scores}
+    waiting = [scores]
+    while waiting:
+        for name, fingerprint in waiting.pop()["upstream"].items():
+            manifest = Stage(name, work_dir, {}, (), (), fingerprint).manifest()
+            if name not in manifests and manifest:
+                manifests[name] = manifest
+                waiting.append(manifest)
+    return manifests
+
+
+def _refuse_other_flags(flags: dict[str, Any]) -> None:
+    """Raises `UserError` for a flag of `select` that changes the scores, which are taken as they are."""
+    parser = argparse.ArgumentParser()
+    SelectOptions._add_argparse_args(parser)
+    known = {field.name for field in fields(SelectionConfig)}
+    for name, default in vars(parser.parse_args([])).items():
+        if name not in known and flags[name] != default:
+            raise UserError(f"--{name}: without --raw the scores are taken as they are; add --raw and the other flags")
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs `resample`; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_main("hir resample", lambda: resample(parse_options(arguments, SelectOptions, "hir resample")))
+
+
+if __name__ == "__main__":
+    sys.exit(run())
