@@ -72,19 +72,31 @@ def write_scores(path: str, files: Sequence[SourceFile], columns: Mapping[str, n
 
 def read_scores(path: str) -> ScoreRows:
     """The columns that selection needs."""
+    table = _read(path, ["file", "offset", "length", "num_tokens", "weight"])
+    files, places = _files(table)
+    return ScoreRows(files, places, *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")))
+
+
+def read_hashes(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The text's hash (uint64), the file's index in the corpus and the offset (int64) of each row, [N] each."""
+    table = _read(path, ["file", "offset", "text_hash"])
+    files, places = _files(table)
+    index = np.array([index for index, _, _ in files], np.int64)
+    return table["text_hash"].to_numpy(), index[places], table["offset"].to_numpy()
+
+
+def _read(path: str, columns: Sequence[str]) -> pa.Table:
     with storage.open_raw(path) as file:
-        table = pq.read_table(
-            file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
-        ).combine_chunks()
+        return pq.read_table(file, columns=columns, read_dictionary=["file"]).combine_chunks()
+
+
+def _files(table: pa.Table) -> tuple[list[tuple[int, str, str]], np.ndarray]:
+    """(index in the corpus, path, name) of each file, and the place in this list of each row's file, int64 [N]."""
     files = [tuple(entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
     place = {path: place for place, (_, path, _) in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
-    return ScoreRows(
-        files,
-        places[dictionary.indices.to_numpy()],
-        *(table[name].to_numpy() for name in ("offset", "length", "num_tokens", "weight")),
-    )
+    return files, places[dictionary.indices.to_numpy()]
 
 
 def read_parts(path: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
