@@ -1,18 +1,170 @@
-"""Which rows of a score shard repeat a text that came before."""
+"""`FindDuplicates`: the documents whose text an earlier document has as well, by the hashes in score shards."""
 
 import io
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 
 from hir_transforms import storage
+from hir_transforms.numerics.duplicates import later_copies
+from hir_transforms.score_shards import ScoreShard, read_hashes
+from hir_transforms.stages import Stage, WriteStageManifest
+
+_PARTITION_ROWS = 1 << 21
+# A code is the low half of a hash below the highest bits, which number the partition.
+_LOW_BITS = np.uint64(32)
+# What a shard is called in a shuffle: its index and path.
+_Key = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a shard that may be duplicates: its index, and uint64 or int64 [N] each."""
+
+    shard: int
+    text_hash: np.ndarray
+    file: np.ndarray
+    offset: np.ndarray
+    row: np.ndarray
+
+
+class FindDuplicates(beam.PTransform):
+    """`ScoreShard`s -> one element of counts, once the stage's files and manifest are written.
+
+    Of documents with equal hashes the first by (file index, byte offset) is kept; the row numbers of the others are
+    written for each shard that has any, where `duplicate_rows` reads them.
+
+    Most documents have no duplicate. So half of each hash, 4 bytes a document, goes to partitions of about two million
+    rows, which tell each shard what other shards have too; only for these rows does the rest follow, once for each
+    text and shard. A worker holds a few shards' columns and a partition; its share of the 4 bytes is the largest part.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def expand(self, shards: beam.PCollection[ScoreShard]) -> beam.PCollection[dict[str, Any]]:
+        """See the class."""
+        bits = beam.pvalue.AsSingleton(
+            shards
+            | "Rows" >> beam.Map(lambda shard: shard.rows)
+            | "Sum" >> beam.CombineGlobally(sum)
+            | "Bits" >> beam.Map(_partition_bits)
+        )
+        halves = (
+            shards
+            | "Spread" >> beam.Reshuffle()
+            | "Halves" >> beam.FlatMap(_halves, bits).with_outputs("repeated", main="all")
+        )
+        shared = halves.all | "ByHalf" >> beam.GroupByKey() | "Shared" >> beam.FlatMap(_shared)
+        candidates = (
+            (halves.repeated, shared)
+            | "Candidates" >> beam.Flatten()
+            | "OfShard" >> beam.GroupByKey()
+            | "Look" >> beam.FlatMap(_candidates, bits).with_outputs("own", main="rest")
+        )
+        across = candidates.rest | "ByHash" >> beam.GroupByKey() | "Compare" >> beam.FlatMap(_compare)
+        return (
+            (candidates.own, across)
+            | "Duplicates" >> beam.Flatten()
+            | "ByShard" >> beam.GroupByKey()
+            | "Write" >> beam.Map(_write, self._stage.folder)
+            | "Count" >> beam.CombineGlobally(sum)
+            | "Counts" >> beam.Map(lambda total: {"duplicates": total})
+            | "Manifest" >> WriteStageManifest(self._stage)
+        )
 
 
 def duplicate_rows(folder: str, index: int) -> np.ndarray:
-    """Row numbers of the duplicates in a score shard, int64 [N], ascending.
+    """Row numbers of a score shard's duplicates, int64 ascending, from the folder of a complete stage."""
+    path = _path(folder, index)
+    if not storage.exists(path):
+        return np.empty(0, np.int64)
+    return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
 
-    Args:
-        folder: where they were written.
-        index: of the score shard.
-    """
-    path = storage.join(folder, f"part-{index:05d}.npy")
-    return np.load(io.BytesIO(storage.read_bytes(path))) if storage.exists(path) else np.empty(0, np.int64)
+
+def _path(folder: str, index: int) -> str:
+    return storage.join(folder, f"part-{index:05d}.npy")
+
+
+def _partition_bits(num_rows: int) -> int:
+    """Number of bits that number the partitions, at least 1."""
+    return max(1, math.ceil(math.log2(max(1, num_rows) / _PARTITION_ROWS)))
+
+
+def _codes(text_hash: np.ndarray, bits: int) -> np.ndarray:
+    low = text_hash & np.uint64((1 << 32) - 1)
+    return text_hash >> np.uint64(64 - bits) << _LOW_BITS | low
+
+
+def _split(codes: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """(partition, its slice) of ascending codes."""
+    partition, begin = np.unique(codes >> _LOW_BITS, return_index=True)
+    ends = [*begin[1:].tolist(), len(codes)]
+    for number, start, end in zip(partition.tolist(), begin.tolist(), ends, strict=True):
+        yield number, slice(start, end)
+
+
+def _halves(shard: ScoreShard, bits: int) -> Iterator[Any]:
+    """(partition, (key, uint32 [N])) of the shard's texts, and tagged "repeated" (key, codes that it has twice)."""
+    if shard.path is None:
+        return
+    codes, counts = np.unique(_codes(read_hashes(shard.path)[0], bits), return_counts=True)
+    key = (shard.index, shard.path)
+    if (repeated := codes[counts > 1]).size:
+        yield beam.pvalue.TaggedOutput("repeated", (key, repeated))
+    for partition, part in _split(codes):
+        yield partition, (key, codes[part].astype(np.uint32))
+
+
+def _shared(partition: tuple[int, Iterable[tuple[_Key, np.ndarray]]]) -> Iterator[tuple[_Key, np.ndarray]]:
+    """(key, codes) of what a shard has in common with others."""
+    number, batches = partition
+    found = list(batches)
+    halves = np.sort(np.concatenate([part for _, part in found]))
+    several = np.unique(halves[1:][halves[1:] == halves[:-1]])
+    for key, part in found:
+        if (common := part[np.isin(part, several)]).size:
+            yield key, common.astype(np.uint64) | np.uint64(number) << _LOW_BITS
+
+
+def _candidates(codes_of_shard: tuple[_Key, Iterable[np.ndarray]], bits: int) -> Iterator[Any]:
+    """(partition, `_Rows`) of the shard's first documents with these codes, and tagged "own" (shard, the others)."""
+    (index, path), codes = codes_of_shard
+    text_hash, file, offset = read_hashes(path)
+    all_codes = _codes(text_hash, bits)
+    row = np.flatnonzero(np.isin(all_codes, np.concatenate(list(codes))))
+    own = later_copies(text_hash[row], (file[row], offset[row]))
+    if len(own):
+        yield beam.pvalue.TaggedOutput("own", (index, row[own]))
+    row = np.delete(row, own)
+    row = row[np.argsort(all_codes[row])]
+    for partition, part in _split(all_codes[row]):
+        rows = row[part]
+        yield partition, _Rows(index, text_hash[rows], file[rows], offset[rows], rows)
+
+
+def _compare(partition: tuple[int, Iterable[_Rows]]) -> Iterator[tuple[int, np.ndarray]]:
+    """(shard, row numbers) of the documents of a partition whose text an earlier one has, of any shard."""
+    found = list(partition[1])
+    text_hash, file, offset, row = (
+        np.concatenate([getattr(rows, name) for rows in found]) for name in ("text_hash", "file", "offset", "row")
+    )
+    later = later_copies(text_hash, (file, offset))
+    ends = np.cumsum([len(rows.row) for rows in found])
+    for rows, part in zip(found, np.split(row[later], np.searchsorted(later, ends[:-1])), strict=True):
+        if len(part):
+            yield rows.shard, part
+
+
+def _write(rows_of_shard: tuple[int, Iterable[np.ndarray]], folder: str) -> int:
+    """Writes a shard's duplicates; returns how many there are."""
+    shard, rows = rows_of_shard
+    duplicates = np.sort(np.concatenate(list(rows)))
+    with storage.atomic_write(_path(folder, shard)) as file:
+        np.save(file, duplicates, allow_pickle=False)
+    return len(duplicates)

@@ -76,17 +76,32 @@ def write_scores(path: str, files: list[list[Any]], num_targets: int) -> Abstrac
 
 def read_scores(path: str) -> ScoreRows:
     """The columns that selection needs."""
+    table = _read(path, ["file", "offset", "length", "num_tokens", "weight"])
+    files, file = _files(table)
+    offset, length, num_tokens = (table[name].to_numpy() for name in ("offset", "length", "num_tokens"))
+    return ScoreRows(files, file, offset, length, num_tokens, weight_array(table["weight"]))
+
+
+def read_hashes(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The text's hash (uint64), the file's index in the corpus and the offset (int64) of each row, [N] each."""
+    table = _read(path, ["file", "offset", "text_hash"])
+    files, places = _files(table)
+    index = np.array([file.index for file in files], np.int64)
+    return table["text_hash"].to_numpy(), index[places], table["offset"].to_numpy()
+
+
+def _read(path: str, columns: list[str]) -> pa.Table:
     with storage.open_raw(path) as file:
-        table = pq.read_table(
-            file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
-        ).combine_chunks()
+        return pq.read_table(file, columns=columns, read_dictionary=["file"]).combine_chunks()
+
+
+def _files(table: pa.Table) -> tuple[list[ScoredFile], np.ndarray]:
+    """The source files, and the place in this list of each row's file, int64 [N]."""
     files = [ScoredFile(*entry) for entry in json.loads(table.schema.metadata[FILES_KEY.encode()])]
     place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
-    offset, length, num_tokens = (table[name].to_numpy() for name in ("offset", "length", "num_tokens"))
-    file = places[dictionary.indices.to_numpy()]
-    return ScoreRows(files, file, offset, length, num_tokens, weight_array(table["weight"]))
+    return files, places[dictionary.indices.to_numpy()]
 
 
 def count_shards(shards: list[ScoreShard]) -> dict[str, Any]:
