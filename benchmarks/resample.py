@@ -19,10 +19,10 @@ from rich.table import Table
 
 from benchmarks.ngrams import MB, Run, run_process
 from hir_transforms.datasets import Dataset
+from hir_transforms.document_parts import part_path
 from hir_transforms.planning import plan_tasks
 from hir_transforms.records import ReadTask, SourceFile
-from hir_transforms.score_shards import ScoreShard, score_path, write_scores
-from hir_transforms.scoring import count_shards
+from hir_transforms.score_shards import ScoreShard, count_shards, write_scores
 from hir_transforms.stages import Stage
 
 MILLION = 1_000_000
@@ -71,13 +71,15 @@ def make_scores(folder: Path, line_bytes: int) -> Stage:
                 "ngram": (weight := generator.normal(0, 100, len(offsets))),
                 "weight": weight,
             }
-            write_scores(score_path(stage.folder, task.index), [file], columns)
+            entry = [file.index, file.path, file.name, file.size, file.modified]
+            with write_scores(part_path(stage.folder, task.index), [entry], 1) as writer:
+                writer.add(columns)
         shards.append(
-            ScoreShard(task.index, score_path(stage.folder, task.index), len(rows[1]), 0)
+            ScoreShard(task.index, part_path(stage.folder, task.index), len(rows[1]), 0)
             if rows
             else ScoreShard(task.index, None, 0, 0)
         )
-    stage.write_manifest(count_shards(shards))
+    stage.write_manifest({**count_shards(shards), "num_targets": 1, "target_proportions": [1.0]})
     return stage
 
 

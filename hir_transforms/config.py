@@ -44,7 +44,7 @@ class SelectionConfig:
             raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
         if self.output is not None and self.num_to_sample is None and self.num_tokens_to_sample is None:
             raise UserError(
-                "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: how many tokens)"
+                "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: tokens)"
             )
         _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
         _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
@@ -184,39 +184,6 @@ class SelectConfig(SelectionConfig):
                 settings[name] = list(value)
         settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
         return settings | asdict(settings.pop("ngram_settings"))
-
-
-_NOT_OF_THE_RESULT}
-        for name, value in settings.items():
-            if isinstance(value, Dataset):
-                settings[name] = list(value.patterns)
-            elif isinstance(value, tuple):
-                settings[name] = list(value)
-        settings |= {"text_field": self.raw.text_field, "max_document_bytes": self.raw.max_document_bytes}
-        return settings | asdict(settings.pop("ngram_settings"))
-
-
-def check_budget(num_to_sample: int | None, num_tokens_to_sample: int | None) -> None:
-    """Raises `UserError` unless exactly one of the two is given, at least 1."""
-    if num_to_sample is None and num_tokens_to_sample is None:
-        raise UserError(
-            "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: how many tokens)"
-        )
-    if num_to_sample is not None and num_tokens_to_sample is not None:
-        raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
-    for name, number in (("num_to_sample", num_to_sample), ("num_tokens_to_sample", num_tokens_to_sample)):
-        _check(name, number, number is None or number >= 1, "at least 1")
-
-
-def check_min_example_length(min_example_length: int) -> None:
-    """Raises `UserError` for a negative one."""
-    _check("min_example_length", min_example_length, min_example_length >= 0, "at least 0")
-
-
-def check_output_format(num_shards: int, compression: str) -> None:
-    """Raises `UserError` for a number of shards or a compression that cannot be written."""
-    _check("num_shards", num_shards, num_shards >= 0, "at least 0 (0 chooses by size)")
-    _check("compression", compression, compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
 
 
 _NOT_OF_THE_RESULT = ("output", "work_dir", "gmm_checkpoint_dir", "overwrite")

@@ -1,7 +1,7 @@
-"""Selects again from the scores in a work folder: another number, seed, shares, or way of choosing; no text is scored.
+"""Selects again from the scores in a work folder, with another number, seed or way of choosing; no text is scored.
 
-Without `--raw` the scores are taken as they stand. With it they must be those of the flags given, but for `--alpha` and
-`--weight_scaling`, for which weights are mixed again.
+Without `--raw` the scores are taken as they stand. With it they must be those of the flags given, but for `--alpha`
+and `--weight_scaling`, for which weights are mixed again.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from hir_transforms.ranking import ScoreCounts
 
 
 def ngram_counts(generator):
-    return NgramCounts(generator.integers(0, 2**40, 7), *generator.integers(0, 2**40, 3).tolist())
+    return NgramCounts(generator.integers(0, 2**40, (2, 7)), *generator.integers(0, 2**40, 3).tolist())
 
 
 def row_bounds(generator):
@@ -129,7 +129,8 @@ def test_ngram_counts_add_up():
     merged = combine(MergeCombineFn(NgramCounts.merge), [inputs])
     assert merged.buckets.tolist() == np.sum([one.buckets for one in inputs], axis=0).tolist()
     assert merged.summary() == {
-        name: sum(one.summary()[name] for one in inputs) for name in ("documents", "rejected", "bytes", "ngrams")
+        **{name: sum(one.summary()[name] for one in inputs) for name in ("documents", "rejected", "bytes")},
+        "ngrams": np.sum([one.summary()["ngrams"] for one in inputs], axis=0).tolist(),
     }
 
 
@@ -152,4 +153,4 @@ def test_a_row_summary_holds_the_rows_with_the_smallest_hashes():
 
 def test_score_counts_add_up():
     merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3, 4), ScoreCounts(10, 20, 30, 40)]])
-    assert merged.summary() == {"read": 66, "rejected": 11, "short": 22, "duplicate": 0, "eligible": 33}
+    assert merged.summary() == {"read": 110, "rejected": 11, "short": 22, "duplicate": 33, "eligible": 44}

@@ -125,28 +125,28 @@ def test_bad_proportions(proportions):
 
 
 def test_proportions_that_do_not_fit_the_targets():
-    with pytest.raises(UserError, match="^--target_proportions: 3 shares for 2 targets$"):
+    with pytest.raises(UserError, match=r"^--target_proportions: 3 shares for 2 targets$"):
         changed(target_proportions=(1.0, 1.0, 1.0), **TWO)
-    with pytest.raises(UserError, match="^--target_proportions: 2 shares for 1 target .--separate_targets makes"):
+    with pytest.raises(UserError, match=r"^--target_proportions: 2 shares for 1 target .--separate_targets makes"):
         changed(target_proportions=(1.0, 1.0))
 
 
 def test_the_shares_must_come_from_somewhere():
-    with pytest.raises(UserError, match="^--target_proportions is required: no target is counted"):
+    with pytest.raises(UserError, match=r"^--target_proportions is required: no target is counted"):
         changed(gmm_weights=WEIGHTS, alpha=0.0, **TWO)
     assert changed(gmm_weights=WEIGHTS, alpha=0.5, **TWO).target_proportions is None
     assert changed(gmm_weights=WEIGHTS, alpha=0.0, target_proportions=(3.0, 0.0), **TWO).num_targets == 2
 
 
 def test_each_separate_target_needs_its_given_mixture():
-    with pytest.raises(UserError, match="^--target_gmm: 1 files for 2 targets$"):
+    with pytest.raises(UserError, match=r"^--target_gmm: 1 files for 2 targets$"):
         changed(target_gmm=("/a.npz",), **TWO)
     assert not changed(target_gmm=("/a.npz", "/b.npz"), **TWO).fits_target_mixtures
 
 
 def test_a_target_is_needed_unless_all_weights_are_given():
     for fields in ({}, {"alpha": 0.0}, {"alpha": 1.0}, {"gmm_weights": WEIGHTS}):
-        with pytest.raises(UserError, match="^--target is required$"):
+        with pytest.raises(UserError, match=r"^--target is required$"):
             changed(target=None, **fields)
     assert changed(target=None, alpha=0.0, gmm_weights=WEIGHTS).num_targets == 1
     assert changed(target=None, alpha=0.0, target_gmm=("/a.npz",)).scores_embeddings

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hir_transforms import duplicates
+from hir_transforms.document_parts import part_path
 from hir_transforms.duplicates import FindDuplicates, duplicate_rows
 from hir_transforms.records import SourceFile
-from hir_transforms.score_shards import ScoreShard, score_path, write_scores
+from hir_transforms.score_shards import ScoreShard
 from hir_transforms.stages import Stage
 from pipelines.running import choose_runner
+from tests.helpers.scores import write_scores
 
 SOURCES = [SourceFile(index, f"/data/{index}.jsonl", f"{index}.jsonl", 1, 0.0) for index in (3, 4, 9)]
 # Rows as (file's place, offset, hash); hashes from both ends, so that several partitions are used, and
@@ -32,8 +34,8 @@ def write(folder, shards):
                 "offset": np.array(offsets, np.int64),
                 "text_hash": np.array(hashes, np.uint64),
             }
-            write_scores(score_path(str(folder), index), SOURCES, columns)
-        written.append(ScoreShard(index, score_path(str(folder), index) if rows else None, len(rows), 0))
+            write_scores(part_path(str(folder), index), SOURCES, columns)
+        written.append(ScoreShard(index, part_path(str(folder), index) if rows else None, len(rows), 0))
     return written
 
 

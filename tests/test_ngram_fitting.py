@@ -5,10 +5,12 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that
+from apache_beam.utils.shared import Shared
 from data_selection.hashed_ngram_dsir import get_ngram_counts
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.ngram_fitting import FitNgramEstimator, load_estimator
+from hir_transforms.errors import find_user_error
+from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling, sampled_tasks
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramSettings
@@ -42,7 +44,8 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
         write(tmp_path / f"raw-{part}.jsonl", raw[part::3])
     write(tmp_path / "target.jsonl", target)
     datasets = [dataset("raw", tmp_path / "raw-*.jsonl"), dataset("target", tmp_path / "target.jsonl")]
-    stage = Stage.create("ngram", str(tmp_path / "work"), {}, datasets)
+    stages = [Stage.create(f"counts/{one.role}", str(tmp_path / "work"), {}, [one]) for one in datasets]
+    stage = Stage.create("ngram", str(tmp_path / "work"), {}, [], stages)
     settings = NgramSettings(n, buckets)
     raw_counts, target_counts = (dsir_counts(documents, n, buckets) for documents in (raw, target))
     p_raw = raw_counts / raw_counts.sum()
@@ -56,17 +59,47 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
         np.testing.assert_allclose(estimator.log_ratio, [expected], rtol=1e-12, atol=1e-12)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        fitted = pipeline | FitNgramEstimator(
-            stage, *datasets, settings, sample=None, target_laplace_smoothing=smoothing
+        of_raw, of_target = (
+            pipeline | one.role >> CountNgrams(counts, one, settings, shared=Shared())
+            for counts, one in zip(stages, datasets, strict=True)
+        )
+        fitted = of_raw | FitNgramEstimator(
+            stage, settings, target_counts=of_target, target_laplace_smoothing=smoothing
         )
         assert_that(fitted, check)
     check([load_estimator(stage)])
-    counts = stage.counts()
-    assert counts["raw"]["documents"] == 300
-    assert counts["raw"]["ngrams"] == raw_counts.sum()
+    np.testing.assert_array_equal(load_counts(stages[0]), [raw_counts])
+    assert stages[0].counts()["documents"] == 300
+    assert stages[0].counts()["ngrams"] == [raw_counts.sum()]
+    assert stage.counts()["target_proportions"] == [1.0]
     saved = io.BytesIO()
     load_estimator(stage).save(saved)
     assert saved.getvalue() == (tmp_path / "work" / "ngram" / "estimator.npz").read_bytes()
+
+
+def count_targets(tmp_path, *documents):
+    for number, one in enumerate(documents):
+        write(tmp_path / f"target-{number}.jsonl", one)
+    names = (str(tmp_path / f"target-{number}.jsonl") for number in range(len(documents)))
+    target = Dataset("target", tuple(names))
+    stage = Stage.create("counts/target", str(tmp_path / "work"), {}, [target])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        pipeline | CountNgrams(stage, target, NgramSettings(2, 997), num_targets=len(documents), shared=Shared())
+    return load_counts(stage)
+
+
+def test_each_target_is_counted_by_itself(tmp_path):
+    targets = texts(5, 3), texts(40, 4), texts(1, 5)
+    found = count_targets(tmp_path, *targets)
+    np.testing.assert_array_equal(found, [dsir_counts(documents, 2, 997) for documents in targets])
+
+
+def test_a_target_without_text_is_named(tmp_path):
+    with pytest.raises(Exception, match="no text") as caught:
+        count_targets(tmp_path, texts(5, 3), ["", " "])
+    assert find_user_error(caught.value).startswith(
+        f"--target: no text in it of {tmp_path}/target-1.jsonl (7 documents"
+    )
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,7 +42,7 @@ def test_rows_come_back_as_written(tmp_path_factory, num_targets, places, seed):
     columns = columns_of(places, seed, num_targets)
     write(path, columns, num_targets=num_targets)
     rows = read_scores(path)
-    assert [list(entry)[:3] for entry in rows.files] == [entry[:3] for entry in FILES]
+    assert [list(dataclasses.astuple(file)) for file in rows.files] == FILES
     assert rows.file.tolist() == places
     for name in ("offset", "length", "num_tokens"):
         np.testing.assert_array_equal(getattr(rows, name), columns[name], strict=True)

@@ -4,12 +4,14 @@ import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.utils.shared import Shared
 
 from hir_transforms.datasets import Dataset
+from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, part_path
 from hir_transforms.errors import find_user_error
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
-from hir_transforms.scoring import ScoreDocuments, load_score_shards
+from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import Stage
 
 TEXTS = ["alice went down", "", "the rabbit hole, the rabbit hole", "Ünïcode 兔子"]
@@ -22,30 +24,42 @@ def raw(tmp_path):
     return Dataset("raw", (str(path),))
 
 
-def score(raw, folder, fitted, settings):
-    stage = Stage.create("scores", str(folder), {}, [raw])
+def score(raw, folder, fitted, settings, num_targets=1):
+    """(the stages of documents and of their n-gram weights, the estimator)."""
+    documents = Stage.create("documents", str(folder), {}, [raw])
+    weights = Stage.create("ngram_weights", str(folder), {}, [], [documents])
     counts = np.arange(1, fitted.num_buckets + 1)
-    estimator = NgramEstimator.fit(fitted, counts, counts[np.newaxis, ::-1])
+    estimator = NgramEstimator.fit(fitted, counts, np.stack([np.roll(counts[::-1], by) for by in range(num_targets)]))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         estimators = pipeline | beam.Create([estimator])
-        pipeline | ScoreDocuments(stage, raw, settings, 1.0, estimator=estimators, mixtures=None)
-    return stage, estimator
+        pipeline | ScoreDocuments(documents, weights, raw, settings, estimator=estimators, shared=Shared())
+    return documents, weights, estimator
 
 
-def test_scores_are_those_of_the_featurizer(raw, tmp_path):
+@pytest.mark.parametrize("num_targets", [1, 3])
+def test_scores_are_those_of_the_featurizer(raw, tmp_path, num_targets):
     settings = NgramSettings(ngrams=3, num_buckets=50)
-    stage, estimator = score(raw, tmp_path / "work", settings, settings)
-    (shard,) = load_score_shards(stage)
-    assert (shard.rows, shard.rejected) == (4, 0)
-    table = pq.read_table(shard.path).to_pydict()
-    weights, num_ngrams = NgramFeaturizer(settings).score(TEXTS, estimator.log_ratio)
-    assert table["weight"] == table["ngram"] == weights[:, 0].tolist()
+    documents, weights, estimator = score(raw, tmp_path / "work", settings, settings, num_targets)
+    assert load_parts(documents) == load_parts(weights) == [DocumentPart(0, 4, 0)]
+    table = pq.read_table(part_path(documents.folder, 0)).to_pydict()
+    expected, num_ngrams = NgramFeaturizer(settings).score(TEXTS, estimator.log_ratio)
+    with PartReader(part_path(documents.folder, 0), part_path(weights.folder, 0)) as reader:
+        ((_, (found,)),) = reader.row_groups()
+    np.testing.assert_array_equal(found, expected, strict=True)
+    assert found.shape == (4, num_targets)
     assert table["num_tokens"] == ((num_ngrams + 3) // 3).tolist()
-    assert table["gmm"] == [None] * 4
     content = (tmp_path / "raw.jsonl").read_bytes()
     for offset, length, text in zip(table["offset"], table["length"], TEXTS, strict=True):
         assert json.loads(content[offset : offset + length])["text"] == text
     assert len(set(table["text_hash"])) == 4
+
+
+def test_without_an_estimator_documents_are_only_listed(raw, tmp_path):
+    documents = Stage.create("documents", str(tmp_path / "work"), {}, [raw])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        pipeline | ScoreDocuments(documents, None, raw, NgramSettings(), estimator=None, shared=Shared())
+    assert load_parts(documents) == [DocumentPart(0, 4, 0)]
+    assert pq.read_table(part_path(documents.folder, 0))["num_tokens"].to_pylist()[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from unittest import mock
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from hir_transforms.numerics.threshold import MAX_PASSES
 from hir_transforms.picking import read_picked
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.records import SourceFile
-from hir_transforms.score_shards import ScoreShard, write_scores
+from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import (
     Measured,
     SelectDocuments,
@@ -31,6 +30,7 @@ from hir_transforms.selecting import (
     offer_first,
     start_selection,
 )
+from tests.helpers.scores import write_scores
 
 MIN_LENGTH = 10
 WEIGHTS = st.sampled_from([-np.inf, -1e6, -1.0, 0.0, -0.0, 1.0, 1e6]) | st.floats(-50, 50)
@@ -71,14 +71,6 @@ def file_of(index):
     return SourceFile(index, f"/data/{9 - index}.jsonl", f"{9 - index}.jsonl", 1, 0.0)
 
 
-def with_weights(path, weights):
-    """Puts a column of lists into a shard."""
-    table = pq.read_table(path)
-    column = table.schema.get_field_index("weight")
-    table = table.set_column(column, "weight", pa.array(weights, pa.list_(pa.float64())))
-    pq.write_table(table, path)
-
-
 def write_shards(folder, documents, num_targets=1, rejected=0):
     """Score shards and files of duplicates; returns the shards and the documents as the oracle sees them."""
     shards = []
@@ -95,11 +87,9 @@ def write_shards(folder, documents, num_targets=1, rejected=0):
                 "offset": np.array([row.offset for row in rows]),
                 "length": np.array([row.length for row in rows]),
                 "num_tokens": np.array([row.num_tokens for row in rows]),
-                "weight": np.array([row.weights[0] for row in rows], float),
+                "weight": np.array([row.weights for row in rows], float),
             }
             write_scores(path, [file_of(file) for file in dict.fromkeys(row.file for row in rows)], columns)
-            if num_targets > 1:
-                with_weights(path, [row.weights for row in rows])
             np.save(f"{folder}/part-{index:05d}.npy", np.flatnonzero([row.duplicate for row in rows]))
         shards.append(ScoreShard(index, path, len(rows), rejected))
     return shards, places

@@ -25,7 +25,15 @@ from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
-from hir_transforms.writing import OutputSettings, WriteSelection, _publish, _write, count_selected, plan_output
+from hir_transforms.writing import (
+    OutputSettings,
+    RejectedLines,
+    WriteSelection,
+    _publish,
+    _write,
+    count_selected,
+    plan_output,
+)
 
 DECODERS = {
     "": bytes,
@@ -42,7 +50,7 @@ LINES = st.lists(
 
 @dataclass(frozen=True)
 class Line:
-    """A selected document; `stat` is what its score shard says of the file's size and time."""
+    """A selected document; `stat` is what its score shard says of the file's size and time (empty: the truth)."""
 
     path: str
     file_index: int
@@ -68,9 +76,16 @@ def line_of(line, contents):
     return contents[line.path][line.offset :][: line.length]
 
 
+def stat_of(path):
+    return storage.size_and_time(path) if storage.exists(path) else (0, 0.0)
+
+
 def pick(lines, wanted, index=0):
     """The picked file of a score shard that has these lines and, unselected, one between any two."""
-    files = {line.path: [line.file_index, line.path, Path(line.path).name, *line.stat] for line in lines}
+    files = {
+        line.path: [line.file_index, line.path, Path(line.path).name, *(line.stat or stat_of(line.path))]
+        for line in lines
+    }
     rows = [row for line in lines for row in (line, None)]
     table = pa.table(
         {
@@ -101,7 +116,7 @@ def output_settings(folder, **changed):
         "num_shards": 3,
         "compression": "none",
         "settings": {"seed": 7},
-        "rejected": {},
+        "rejected": (),
     }
     return OutputSettings(**defaults | changed)
 
@@ -249,7 +264,12 @@ def test_rejected_lines_come_along(source, tmp_path):
     for role, index in (("raw", 0), ("raw", 4), ("target", 1)):
         write_rejects(str(tmp_path / role), role, index, [Reject(f"/{role}", index, "not JSON", "x")])
     write_rejects(str(tmp_path / "raw"), "target", 9, [Reject("/else", 0, "not JSON", "x")])
-    write(source[0], output_settings(tmp_path, rejected={role: str(tmp_path / role) for role in ("raw", "target")}))
+    write(
+        source[0],
+        output_settings(
+            tmp_path, rejected=[RejectedLines(str(tmp_path / role), f"{role}-") for role in ("raw", "target")]
+        ),
+    )
     found = {path.name: json.loads(path.read_bytes()) for path in (tmp_path / "out" / "rejected").iterdir()}
     assert {name: (reject["file"], reject["offset"]) for name, reject in found.items()} == {
         "raw-00000.jsonl": ("/raw", 0),
