@@ -32,8 +32,8 @@ class ScoreDocuments(beam.PTransform):
     """PBegin -> `DocumentPart`s of raw, written to the stages' folders.
 
     Args:
-        documents: where the documents are listed.
-        ngram_weights: where their n-gram weights are written; None without an n-gram part.
+        documents: where the documents are listed; None where they are listed already.
+        ngram_weights: where their n-gram weights are written; None for none.
         raw: the dataset.
         settings: how tokens and n-grams are made.
         estimator: PCollection of one `NgramEstimator`; None without an n-gram part.
@@ -42,7 +42,7 @@ class ScoreDocuments(beam.PTransform):
 
     def __init__(
         self,
-        documents: Stage,
+        documents: Stage | None,
         ngram_weights: Stage | None,
         raw: Dataset,
         settings: NgramSettings,
@@ -53,8 +53,8 @@ class ScoreDocuments(beam.PTransform):
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
         self._raw = raw
-        weights = ngram_weights.folder if ngram_weights else None
-        self._do_fn = _ScoreDocumentsDoFn(raw, settings, documents.folder, weights, shared)
+        listed, weights = (stage.folder if stage else None for stage in (documents, ngram_weights))
+        self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared)
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[DocumentPart]:
@@ -68,7 +68,12 @@ class ScoreDocuments(beam.PTransform):
 
 class _ScoreDocumentsDoFn(beam.DoFn):
     def __init__(
-        self, raw: Dataset, settings: NgramSettings, documents: str, ngram_weights: str | None, shared: Shared
+        self,
+        raw: Dataset,
+        settings: NgramSettings,
+        documents: str | None,
+        ngram_weights: str | None,
+        shared: Shared,
     ) -> None:
         self._raw = raw
         self._settings = settings
@@ -93,11 +98,13 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             with self._open(task, len(log_ratio)) as (documents, ngram_weights):
                 for group in itertools.chain([first], groups):
                     weights, num_ngrams = self._featurizer.score(group.texts, log_ratio)
-                    documents.add(group, num_tokens(num_ngrams, self._settings.ngrams))
+                    if documents:
+                        documents.add(group, num_tokens(num_ngrams, self._settings.ngrams))
                     if ngram_weights:
                         ngram_weights.add({"weight": weight_column(weights)})
                     rows += len(num_ngrams)
-        write_rejects(self._documents, self._raw.role, task.index, rejects)
+        if self._documents:
+            write_rejects(self._documents, self._raw.role, task.index, rejects)
         yield DocumentPart(task.index, rows, len(rejects))
 
     def _read(self, task: ReadTask, rejects: list[Reject]) -> Iterator[DocumentGroup]:
@@ -108,10 +115,11 @@ class _ScoreDocumentsDoFn(beam.DoFn):
                 yield group
 
     @contextlib.contextmanager
-    def _open(self, task: ReadTask, num_targets: int) -> Iterator[tuple[DocumentWriter, ColumnWriter | None]]:
+    def _open(self, task: ReadTask, num_targets: int) -> Iterator[tuple[DocumentWriter | None, ColumnWriter | None]]:
         with contextlib.ExitStack() as opened:
-            documents = opened.enter_context(write_documents(part_path(self._documents, task.index)))
-            ngram_weights = None
+            documents = ngram_weights = None
+            if self._documents:
+                documents = opened.enter_context(write_documents(part_path(self._documents, task.index)))
             if self._ngram_weights:
                 path = part_path(self._ngram_weights, task.index)
                 ngram_weights = opened.enter_context(write_weights(path, num_targets))

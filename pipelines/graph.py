@@ -86,22 +86,18 @@ class ScoreGraph:
     @property
     def _parts(self) -> beam.PCollection:
         """The `DocumentPart`s, once their n-gram weights are written if these are computed."""
-        stages = self._stages
-        ngram_weights = stages.ngram_weights if stages.ngrams else None
-        if not self._missing & {stage.name for stage in (stages.documents, ngram_weights) if stage}:
-            return (
-                self._pipeline
-                | "Documents" >> beam.Create(load_parts(stages.documents))
-                | "Spread" >> beam.Reshuffle()
-            )
-        if ngram_weights and ngram_weights.name not in self._missing:
-            ngram_weights = None
+        documents, ngram_weights = self._stages.documents, self._stages.ngram_weights
+        list_documents = documents.name in self._missing
+        score_ngrams = self._stages.ngrams and ngram_weights and ngram_weights.name in self._missing
+        if not list_documents and not score_ngrams:
+            complete = self._pipeline | "Documents" >> beam.Create(load_parts(documents))
+            return complete | "Spread" >> beam.Reshuffle()
         return self._pipeline | "Score" >> ScoreDocuments(
-            stages.documents,
-            ngram_weights,
+            documents if list_documents else None,
+            ngram_weights if score_ngrams else None,
             self._config.raw,
             self._config.ngram_settings,
-            estimator=self.estimator if ngram_weights else None,
+            estimator=self.estimator if score_ngrams else None,
             shared=self._shared,
         )
 

@@ -220,8 +220,8 @@ def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
         )
         assert run(*corpus, tmp_path / name, *HYBRID, "--embedding_dim=8", *more, workers=workers) == 0
     first, _, third = (line for line in capsys.readouterr().err.splitlines() if "not computed again" in line)
-    assert first.endswith("ngram, embeddings/raw, embeddings/target")
-    assert third.endswith("ngram, embeddings/raw, projection, gmm/raw, embeddings/target")
+    assert first.endswith("ngram_weights, embeddings/raw, embeddings/target")
+    assert third.endswith("embeddings/raw, projection, gmm/raw, embeddings/target")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
     shards = sorted((tmp_path / "a.work" / "embeddings" / "raw").glob("*.avro"))
@@ -246,7 +246,7 @@ def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
     third = [line for line in capsys.readouterr().err.splitlines() if "not computed again" in line][2]
-    assert third.endswith("target-0, parts")
+    assert third.endswith("target-0, gmm_weights")
     before = scores(hybrid)
     eligible = before["num_tokens"] >= 100
     ngram, gmm = (
@@ -258,8 +258,8 @@ def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
         np.testing.assert_array_equal(columns["gmm"], before["gmm"])
         np.testing.assert_allclose(columns["weight"], alpha * ngram + (1 - alpha) * gmm, atol=1e-9)
     statistics = json.loads((tmp_path / "a.work" / "scores" / "manifest.json").read_text())["counts"]["standardized"]
-    assert statistics["gmm"]["documents"] == eligible.sum()
-    assert statistics["gmm"]["mean"] == pytest.approx(before["gmm"][eligible].mean())
+    assert statistics["gmm"][0]["documents"] == eligible.sum()
+    assert statistics["gmm"][0]["mean"] == pytest.approx(before["gmm"][eligible].mean())
 
 
 def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_path):
@@ -277,7 +277,8 @@ def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_pat
 def test_given_mixtures_give_the_result_of_fitted_ones(corpus, hybrid, tmp_path, capsys):
     """The raw embeddings alone are needed then; a file of another content makes the scores anew."""
     fitted, work = hybrid.parent / "out.work", tmp_path / "out.work"
-    for name in ("ngram", "embeddings/raw"):
+    kept = ("documents", "counts", "ngram", "ngram_weights", "embeddings/raw")
+    for name in kept:
         shutil.copytree(fitted / name, work / name)
     for name in ("raw", "target-0"):
         shutil.copy(fitted / "gmm" / f"{name}.npz", tmp_path)
@@ -285,17 +286,17 @@ def test_given_mixtures_give_the_result_of_fitted_ones(corpus, hybrid, tmp_path,
     given = [f"--raw_gmm={raw_gmm}", f"--target_gmm={tmp_path / 'target-0.npz'}"]
     output = tmp_path / "out"
     assert run(*corpus, output, *HYBRID, *given) == 0
-    assert "not computed again: ngram, embeddings/raw\n" in capsys.readouterr().err
-    assert {path.name for path in work.iterdir()} == {"ngram", "embeddings", "scores"}
+    assert "ngram_weights, embeddings/raw\n" in capsys.readouterr().err
+    assert {path.name for path in work.iterdir()} == {*kept[:-1], "embeddings", "gmm_weights", "scores"}
     assert {path.name for path in (work / "embeddings").iterdir()} == {"raw"}
     np.testing.assert_array_equal(scores(output)["gmm"], scores(hybrid)["gmm"])
     assert selected_bytes(output) == selected_bytes(hybrid)
     assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
-    assert "not computed again: ngram, embeddings/raw, scores" in capsys.readouterr().err
+    assert "embeddings/raw, gmm_weights, scores" in capsys.readouterr().err
     mixture = GaussianMixture.load(str(raw_gmm))
     np.savez(raw_gmm, weights=mixture.weights, means=mixture.means, covariances=2 * mixture.covariances)
     assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
-    assert "scores" not in capsys.readouterr().err
+    assert "gmm_weights" not in capsys.readouterr().err
     assert not (scores(output)["gmm"] == scores(hybrid)["gmm"]).any()
 
 
@@ -352,7 +353,10 @@ def test_a_second_run_computes_nothing_again(corpus, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*")}
     capsys.readouterr()
     assert run(*corpus, tmp_path / "b", "--num_to_sample=20", "--alpha=1", "--seed=5", work) == 0
-    assert "not computed again: ngram, scores" in capsys.readouterr().err
+    assert (
+        "not computed again: documents, counts/raw, counts/target, ngram, ngram_weights, scores"
+        in capsys.readouterr().err
+    )
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*")} == before
     assert len(selected_lines(tmp_path / "b")) == 20
 
