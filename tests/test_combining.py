@@ -152,4 +152,4 @@ def test_a_row_summary_holds_the_rows_with_the_smallest_hashes():
 
 def test_score_counts_add_up():
     merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3, 4), ScoreCounts(10, 20, 30, 40)]])
-    assert merged.summary() == {"read": 66, "rejected": 11, "short": 22, "duplicate": 0, "eligible": 33}
+    assert merged.summary() == {"read": 110, "rejected": 11, "short": 22, "duplicate": 33, "eligible": 44}
