@@ -83,10 +83,8 @@ def write_scores(path: str, files: Sequence[SourceFile], columns: Mapping[str, n
 
 def read_scores(path: str) -> ScoreRows:
     """The columns that selection needs."""
-    with storage.open_raw(path) as file:
-        table = pq.read_table(
-            file, columns=["file", "offset", "length", "num_tokens", "weight"], read_dictionary=["file"]
-        ).combine_chunks()
+    with storage.open_raw(path) as raw, pq.ParquetFile(raw, read_dictionary=["file"]) as file:
+        table = file.read(["file", "offset", "length", "num_tokens", "weight"]).combine_chunks()
     files = [ScoredFile(*entry) for entry in json.loads(table.schema.metadata[_FILES_KEY])]
     place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)

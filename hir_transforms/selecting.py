@@ -128,12 +128,13 @@ def _refining_pass(
     label: str,
 ) -> beam.PCollection[SelectionState]:
     before = beam.pvalue.AsSingleton(state)
-    return (
+    measured = (
         shards
         | f"{label}/Measure" >> beam.FlatMap(measure_shard, before, settings)
-        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge))
-        | f"{label}/Advance" >> beam.Map(advance_selection, before, settings)
+        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge)).without_defaults()
     )
+    found = beam.pvalue.AsSingleton(measured, None)
+    return state | f"{label}/Advance" >> beam.Map(advance_selection, found, settings)
 
 
 def start_selection(
@@ -182,7 +183,7 @@ def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionS
     yield Measured(eligible.counts, state.refinement.measure(bits[left], eligible.positions[left], amounts))
 
 
-def advance_selection(measured: Measured | None, state: SelectionState, settings: SelectionSettings) -> SelectionState:
+def advance_selection(state: SelectionState, measured: Measured | None, settings: SelectionSettings) -> SelectionState:
     """The next state; raises `UserError` where too few documents or tokens are eligible."""
     if state.refinement.threshold is not None:
         return state
@@ -212,7 +213,7 @@ def end_top(
     if ranks:
         bits, turned = (np.array(column, np.int64).view(np.uint64) ^ _SIGN for column in zip(*ranks, strict=True))
         found = Gathered(bits, ~turned, np.ones(len(bits), np.int64))
-    return advance_selection(Measured(counts or ScoreCounts(), found), state, settings)
+    return advance_selection(state, Measured(counts or ScoreCounts(), found), settings)
 
 
 def _signed(values: np.ndarray) -> list[int]:

@@ -8,6 +8,7 @@ from typing import IO, Any, BinaryIO, cast
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms import rejecting, storage
 from hir_transforms.compression import compressed, compressed_suffix
@@ -98,6 +99,7 @@ class WriteSelection(beam.PTransform):
         super().__init__()
         self._settings = settings
 
+    @no_annotations  # Beam cannot check more than one input
     def expand(
         self, selection: tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]
     ) -> beam.PCollection[dict[str, Any]]:

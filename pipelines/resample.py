@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from pipelines.output import check_output, prepare_temporary, print_counts
 from pipelines.running import choose_runner, run_main
 
 # Below this, one process is done before others have started.
-_ROWS_PER_PROCESS = 100_000
+_ROWS_PER_PROCESS = 3_000_000
+_BYTES_PER_PROCESS = 200_000_000
 _FLAGS = (
     "work_dir",
     "output",
@@ -50,6 +52,7 @@ class Scores:
         shards: all of them.
         rejected: the folder that keeps the rejected lines of each dataset, by role.
         num_targets: columns of weights.
+        source_bytes: stored bytes of the source files.
     """
 
     settings: dict[str, Any]
@@ -57,6 +60,7 @@ class Scores:
     shards: list[ScoreShard]
     rejected: dict[str, str]
     num_targets: int
+    source_bytes: int
 
 
 def find_scores(work_dir: str) -> Scores:
@@ -65,7 +69,8 @@ def find_scores(work_dir: str) -> Scores:
     reading = next((name for name, manifest in manifests.items() if "raw" in manifest["inputs"]), None)
     if reading is None:
         raise UserError(f"--work_dir: the scores in {work_dir} do not say of which files they are; score them again")
-    for path, _, size, modified in manifests[reading]["inputs"]["raw"]["files"]:
+    files = manifests[reading]["inputs"]["raw"]["files"]
+    for path, _, size, modified in files:
         if (size, modified) != storage.size_and_time(path):
             raise UserError(f"--work_dir: {path} changed since it was scored; run 'hir select' to score it again")
     folder = storage.join(work_dir, "scores")
@@ -83,6 +88,7 @@ def find_scores(work_dir: str) -> Scores:
         shards,
         {"raw": storage.join(work_dir, reading), "target": storage.join(work_dir, *target.split("/"))},
         read_scores(paths[0]).weight.shape[1] if paths else 1,
+        sum(size for _, _, size, _ in files),
     )
 
 
@@ -133,7 +139,7 @@ def resample(options: PipelineOptions) -> None:
     settings = {**chosen, "scores": scores.settings, "scores_fingerprint": scores.fingerprint}
     temporary = prepare_temporary(output)
     written = OutputSettings(output, temporary, flags["num_shards"], flags["compression"], settings, scores.rejected)
-    runner = choose_runner(options, -(-sum(shard.rows for shard in scores.shards) // _ROWS_PER_PROCESS))
+    runner = choose_runner(options, _pieces(scores, selection))
     pipeline = beam.Pipeline(runner=runner, options=options)
     proportions = target_proportions(work_dir, scores.num_targets)
     (
@@ -150,6 +156,13 @@ def resample(options: PipelineOptions) -> None:
     )
     pipeline.run().wait_until_finish()
     print_counts(output)
+
+
+def _pieces(scores: Scores, selection: SelectionSettings) -> int:
+    """How many processes have enough to do."""
+    rows = sum(shard.rows for shard in scores.shards)
+    share = 1.0 if selection.counts_tokens else min(1.0, selection.budget / max(1, rows))
+    return math.ceil(max(rows / _ROWS_PER_PROCESS, share * scores.source_bytes / _BYTES_PER_PROCESS, 1))
 
 
 def _refuse_other_flags(flags: dict[str, Any]) -> None:

@@ -202,7 +202,7 @@ def refine(shards, selection, proportions=(1.0,)):
     while state.refinement.threshold is None:
         passes += 1
         measured = [one for shard in shards for one in measure_shard(shard, state, selection)]
-        state = advance_selection(functools.reduce(Measured.merge, measured), state, selection)
+        state = advance_selection(state, functools.reduce(Measured.merge, measured), selection)
     return state, passes
 
 
@@ -314,7 +314,7 @@ def test_passes_that_are_not_needed_read_nothing(tmp_path):
     (tmp_path / "part-0.parquet").unlink()
     assert passes < MAX_PASSES
     assert list(measure_shard(shards[0], state, selection)) == []
-    assert advance_selection(None, state, selection) is state
+    assert advance_selection(state, None, selection) is state
 
 
 @pytest.mark.parametrize("shift", [1, 3])

@@ -1,0 +1,162 @@
+"""`resample` from the scores that `select` left, on the local runner."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import resample, select
+from pipelines.docstring_corpus import write_corpus
+
+SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """The folder with the corpus, an output of `select` of 30 documents, and its work folder."""
+    folder = tmp_path_factory.mktemp("scored")
+    raw, target = write_corpus(folder / "corpus", SIZES, 40)
+    raw.write_bytes(b"no json\n" + raw.read_bytes())
+    flags = [f"--raw={raw}", f"--target={target}", f"--output={folder / 'out'}", "--alpha=1", "--direct_num_workers=1"]
+    assert select.run([*flags, "--num_to_sample=30"]) == 0
+    return folder
+
+
+@pytest.fixture
+def work_dir(scored):
+    return scored / "out.work"
+
+
+def run(work_dir, output, *flags):
+    return resample.run([f"--work_dir={work_dir}", f"--output={output}", "--direct_num_workers=1", *flags])
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def manifest(output):
+    return json.loads((output / "manifest.json").read_text())
+
+
+def scores_of(work_dir):
+    tables = [pq.read_table(shard) for shard in sorted((work_dir / "scores").glob("*.parquet"))]
+    return {name: np.concatenate([t[name].to_numpy() for t in tables]) for name in ("num_tokens", "weight", "offset")}
+
+
+def test_the_same_settings_give_what_select_gave(scored, work_dir, tmp_path):
+    before = contents(work_dir)
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=30") == 0
+    ours, theirs = contents(tmp_path / "out"), contents(scored / "out")
+    ours.pop("manifest.json")
+    theirs.pop("manifest.json")
+    assert ours == theirs
+    assert "rejected/raw-00000.jsonl" in ours
+    for name in ("counts", "shards"):
+        assert manifest(tmp_path / "out")[name] == manifest(scored / "out")[name]
+    assert contents(work_dir) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def test_other_settings_choose_anew_from_the_same_scores(work_dir, tmp_path):
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=25", "--top_k", "--min_example_length=150") == 0
+    scores = scores_of(work_dir)
+    order = np.argsort(-np.where(scores["num_tokens"] >= 150, scores["weight"], -np.inf), kind="stable")[:25]
+    table = pq.read_table(tmp_path / "out" / "selection.parquet")
+    assert table["offset"].to_pylist() == sorted(scores["offset"][order].tolist())
+
+
+@pytest.mark.parametrize("top_k", [True, False])
+def test_a_budget_of_tokens_is_not_exceeded(work_dir, tmp_path, top_k):
+    flags = ["--top_k"] if top_k else []
+    assert run(work_dir, tmp_path / "out", "--num_tokens_to_sample=5000", *flags) == 0
+    counts = manifest(tmp_path / "out")["counts"]
+    assert 0 < counts["selected_tokens"] <= 5000
+    # One document more, by rank, would be too many.
+    assert run(work_dir, tmp_path / "more", f"--num_to_sample={counts['selected'] + 1}", *flags) == 0
+    assert manifest(tmp_path / "more")["counts"]["selected_tokens"] > 5000
+    tables = [pq.read_table(tmp_path / name / "selection.parquet") for name in ("out", "more")]
+    within, beyond = (set(table["offset"].to_pylist()) for table in tables)
+    assert within < beyond
+
+
+def remove_a_shard(folder):
+    next((folder / "out.work" / "scores").glob("*.parquet")).unlink()
+
+
+def remove_the_manifest(folder):
+    (folder / "out.work" / "scores" / "manifest.json").unlink()
+
+
+def touch_the_source(folder):
+    os.utime(folder / "corpus" / "raw.jsonl", (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder / "out.work"), "no scores there"),
+        (remove_the_manifest, "not complete in"),
+        (remove_a_shard, "the scores are not complete"),
+        (touch_the_source, "raw.jsonl changed since it was scored"),
+    ],
+    ids=["no scores", "no manifest", "a shard less", "source"],
+)
+def test_scores_that_do_not_fit_are_an_error(scored, tmp_path, capsys, change, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(scored, folder)
+    work_dir = folder / "out.work"
+    for path in work_dir.rglob("manifest.json"):
+        path.write_text(path.read_text().replace(str(scored), str(folder)))
+    change(folder)
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=30") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hir resample: error: --work_dir: ")
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--num_to_sample is required"),
+        (["--num_to_sample=3", "--num_tokens_to_sample=5"], "give one of them, not both"),
+        (["--num_tokens_to_sample=0"], "--num_tokens_to_sample: must be at least 1, not 0"),
+        (["--num_to_sample=3", "--min_example_length=-1"], "--min_example_length: must be at least 0"),
+        (["--num_to_sample=3", "--compression=zip"], "--compression: must be one of"),
+        (["--num_to_sample=3", "--alpha=0.2"], "--alpha: resample takes the scores as they are"),
+        (["--num_to_sample=3", "--raw=x.jsonl"], "--raw: resample takes the scores as they are"),
+        (["--num_to_sample=3000"], "--num_to_sample: 3000 documents asked for, but only"),
+        (["--num_tokens_to_sample=100000000"], "tokens asked for, but eligible documents have only"),
+        (["--num_to_sample=3", "--output="], "--output is required"),
+    ],
+)
+def test_errors_take_one_line_and_leave_no_output(work_dir, tmp_path, capsys, flags, message):
+    assert run(work_dir, tmp_path / "out", *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hir resample: error: ")
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_output_is_kept_unless_told_otherwise(work_dir, tmp_path, capsys):
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=3") == 0
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=4") == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    assert manifest(tmp_path / "out")["counts"]["selected"] == 3
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=4", "--overwrite") == 0
+    assert manifest(tmp_path / "out")["counts"]["selected"] == 4
+
+
+def test_workers_change_no_byte(work_dir, tmp_path):
+    assert run(work_dir, tmp_path / "one", "--num_tokens_to_sample=9000") == 0
+    command = [sys.executable, "-m", "pipelines", "resample", f"--work_dir={work_dir}", f"--output={tmp_path / 'two'}"]
+    flags = ["--num_tokens_to_sample=9000", "--direct_num_workers=2", "--direct_runner_bundle_repeat=2"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
