@@ -133,6 +133,7 @@ def test_scores_that_do_not_fit_are_an_error(scored, tmp_path, capsys, change, m
         (["--num_to_sample=3", "--raw=x.jsonl"], "--raw: resample takes the scores as they are"),
         (["--num_to_sample=3000"], "--num_to_sample: 3000 documents asked for, but only"),
         (["--num_tokens_to_sample=100000000"], "tokens asked for, but eligible documents have only"),
+        (["--num_tokens_to_sample=1"], "--num_tokens_to_sample: already the first document to select has more tokens"),
         (["--num_to_sample=3", "--output="], "--output is required"),
     ],
 )
