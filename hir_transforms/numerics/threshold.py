@@ -38,11 +38,13 @@ def order_bits(keys: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _key_of(bits: int, otherwise: float) -> float:
-    """The key of these `order_bits`, or `otherwise` where they are of none."""
-    bits ^= 1 << 63 if bits >> 63 else _LAST
-    key = np.array([bits], np.uint64).view(np.float64)[0]
-    return otherwise if np.isnan(key) else float(key)
+def _key_of(bits: int) -> float:
+    """The key of these `order_bits`; an infinity where they lie beyond it."""
+    positive = bits >> 63
+    key = np.array([bits ^ (1 << 63 if positive else _LAST)], np.uint64).view(np.float64)[0]
+    if np.isnan(key):
+        return np.inf if positive else -np.inf
+    return float(key)
 
 
 def pack_positions(files: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -83,7 +85,7 @@ class Threshold:
     @property
     def least_key(self) -> float:
         """No document of a smaller key is taken."""
-        return _key_of(self.bits, np.inf if self.bits else -np.inf)
+        return _key_of(self.bits)
 
 
 NOTHING = Threshold(_LAST, 0)
@@ -169,7 +171,7 @@ class Refinement:
     def keys(self) -> tuple[float, float]:
         """The smallest and the largest key that the documents in question can have."""
         low, high = (self.low, self.high) if self.bits is None else (self.bits, self.bits)
-        return _key_of(low, -np.inf), _key_of(high, np.inf)
+        return _key_of(low), _key_of(high)
 
     @property
     def _shift(self) -> int:
