@@ -6,7 +6,6 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hir_transforms import storage
@@ -135,7 +134,7 @@ def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[st
         table = parts[0]
         if len(parts) > 1:
             table = pa.concat_tables(parts).combine_chunks()
-            table = table.take(pc.sort_indices(table["position"]))
+            table = table.take(np.argsort(table["position"].to_numpy()))
         yield table, files
 
 

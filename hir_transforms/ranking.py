@@ -6,7 +6,7 @@ import numpy as np
 
 from hir_transforms.duplicates import duplicate_rows
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.gumbel import identity_noise
+from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, identity_noise
 from hir_transforms.numerics.threshold import Threshold, order_bits, pack_positions
 from hir_transforms.score_shards import ScoreRows, ScoreShard, read_scores
 
@@ -104,22 +104,28 @@ class EligibleRows:
         except ValueError as error:
             raise UserError(f"--raw: {error}; select from parts of the corpus") from None
 
-    def weights(self, target: int) -> np.ndarray:
-        """Weights for a target, float64 [N]."""
-        return self.rows.weight[self.places, target]
+    def possible(self, target: int, least: float, most: float = np.inf) -> np.ndarray:
+        """Rows whose key for the target may lie in [least, most], whatever their noise is, int64 [N] (and nan)."""
+        weights = self.rows.weight[self.places, target]
+        lowest, highest = (0.0, 0.0) if self._settings.top_k else (MIN_NOISE, MAX_NOISE)
+        return np.flatnonzero(~(weights + highest < least) & ~(weights + lowest > most))
 
-    def keys(self, target: int) -> np.ndarray:
-        """Keys for a target, float64 [N]: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
-        keys = self.weights(target)
+    def keys(self, target: int, rows: np.ndarray) -> np.ndarray:
+        """Keys of some of the rows, float64: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
+        keys = self.rows.weight[self.places[rows], target]
         if self._settings.top_k:
             return keys
         # Each target draws anew.
         purpose = f"target-{target}" if target else ""
+        row_files, offsets = self._file[rows], self._offset[rows]
         for place, file in enumerate(self.rows.files):
-            of_file = slice(None) if len(self.rows.files) == 1 else np.flatnonzero(self._file == place)
-            keys[of_file] += identity_noise(self._settings.seed, file.name, self._offset[of_file], purpose=purpose)
+            of_file = slice(None) if len(self.rows.files) == 1 else np.flatnonzero(row_files == place)
+            keys[of_file] += identity_noise(self._settings.seed, file.name, offsets[of_file], purpose=purpose)
         return keys
 
-    def taken(self, target: int, threshold: Threshold) -> np.ndarray:
-        """Which rows come before the threshold by their keys for the target, bool [N]."""
-        return threshold.takes(order_bits(self.keys(target)), self.positions)
+    def taken(self, target: int, threshold: Threshold) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that come before the threshold by their keys for the target, int64 [N], and these keys."""
+        rows = self.possible(target, threshold.least_key)
+        keys = self.keys(target, rows)
+        taken = threshold.takes(order_bits(keys), self.positions[rows])
+        return rows[taken], keys[taken]

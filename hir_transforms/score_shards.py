@@ -91,8 +91,8 @@ def read_hashes(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _read(path: str, columns: list[str]) -> pa.Table:
-    with storage.open_raw(path) as file:
-        return pq.read_table(file, columns=columns, read_dictionary=["file"]).combine_chunks()
+    with storage.open_raw(path) as raw, pq.ParquetFile(raw, read_dictionary=["file"]) as file:
+        return file.read(columns).combine_chunks()
 
 
 def _files(table: pa.Table) -> tuple[list[ScoredFile], np.ndarray]:

@@ -128,12 +128,13 @@ def _refining_pass(
     label: str,
 ) -> beam.PCollection[SelectionState]:
     before = beam.pvalue.AsSingleton(state)
-    return (
+    measured = (
         shards
         | f"{label}/Measure" >> beam.FlatMap(measure_shard, before, settings)
-        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge))
-        | f"{label}/Advance" >> beam.Map(advance_selection, before, settings)
+        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge)).without_defaults()
     )
+    found = beam.pvalue.AsSingleton(measured, None)
+    return state | f"{label}/Advance" >> beam.Map(advance_selection, found, settings)
 
 
 def start_selection(
@@ -158,17 +159,6 @@ def _settle(state: SelectionState) -> SelectionState:
     return replace(state, thresholds=thresholds, refinement=refinement)
 
 
-def _left_rows(
-    shard: ScoreShard, state: SelectionState, settings: SelectionSettings
-) -> tuple[EligibleRows, np.ndarray]:
-    """The eligible rows, and which of them no earlier target has taken."""
-    eligible = EligibleRows(shard, settings)
-    left = np.ones(len(eligible.places), bool)
-    for target, threshold in enumerate(state.thresholds):
-        left &= ~eligible.taken(target, threshold)
-    return eligible, left
-
-
 def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Measured]:
     """What the next pass has to know of a shard; nothing once all thresholds are known."""
     if state.refinement.threshold is not None:
@@ -176,13 +166,19 @@ def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionS
     if shard.path is None:
         yield Measured(ScoreCounts(rejected=shard.rejected), None)
         return
-    eligible, left = _left_rows(shard, state, settings)
-    bits = order_bits(eligible.keys(len(state.thresholds)))
-    amounts = eligible.num_tokens[left] if settings.counts_tokens else None
-    yield Measured(eligible.counts, state.refinement.measure(bits[left], eligible.positions[left], amounts))
+    eligible = EligibleRows(shard, settings)
+    left = np.ones(len(eligible.places), bool)
+    for target, threshold in enumerate(state.thresholds):
+        left[eligible.taken(target, threshold)[0]] = False
+    target = len(state.thresholds)
+    rows = eligible.possible(target, *state.refinement.keys)
+    rows = rows[left[rows]]
+    amounts = eligible.num_tokens[rows] if settings.counts_tokens else None
+    found = state.refinement.measure(order_bits(eligible.keys(target, rows)), eligible.positions[rows], amounts)
+    yield Measured(eligible.counts, found)
 
 
-def advance_selection(measured: Measured | None, state: SelectionState, settings: SelectionSettings) -> SelectionState:
+def advance_selection(state: SelectionState, measured: Measured | None, settings: SelectionSettings) -> SelectionState:
     """The next state; raises `UserError` where too few documents or tokens are eligible."""
     if state.refinement.threshold is not None:
         return state
@@ -212,7 +208,7 @@ def end_top(
     if ranks:
         bits, turned = (np.array(column, np.int64).view(np.uint64) ^ _SIGN for column in zip(*ranks, strict=True))
         found = Gathered(bits, ~turned, np.ones(len(bits), np.int64))
-    return advance_selection(Measured(counts or ScoreCounts(), found), state, settings)
+    return advance_selection(state, Measured(counts or ScoreCounts(), found), settings)
 
 
 def _signed(values: np.ndarray) -> list[int]:
@@ -246,10 +242,10 @@ def _pick(shard: ScoreShard, state: SelectionState, settings: SelectionSettings,
     chosen = np.full(len(eligible.places), -1, np.int32)
     keys = np.empty(len(chosen))
     for target, threshold in enumerate(state.thresholds):
-        target_keys = eligible.keys(target)
-        taken = threshold.takes(order_bits(target_keys), eligible.positions) & (chosen < 0)
-        chosen[taken] = target
-        keys[taken] = target_keys[taken]
+        taken, taken_keys = eligible.taken(target, threshold)
+        new = chosen[taken] < 0
+        chosen[taken[new]] = target
+        keys[taken[new]] = taken_keys[new]
     rows = np.flatnonzero(chosen >= 0)
     if rows.size:
         yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares))

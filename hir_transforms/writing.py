@@ -13,6 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from hir_transforms import rejecting, storage
 from hir_transforms.compression import compressed, compressed_suffix
 from hir_transforms.copying import copy_lines
+from hir_transforms.errors import UserError
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
 from hir_transforms.ranking import ScoreCounts
 from hir_transforms.score_shards import ScoredFile
@@ -203,7 +204,9 @@ def _write_selection(task: WriteTask, file: BinaryIO) -> None:
 
 
 def count_selected(picked: list[PickedFile]) -> list[tuple[int, int]]:
-    """Documents and tokens selected for each target; nothing where nothing is selected."""
+    """Documents and tokens selected for each target; raises `UserError` where a budget of tokens fits no document."""
+    if not picked:
+        raise UserError("--num_tokens_to_sample: already the first document to select has more tokens; ask for more")
     documents, tokens = ([file.documents for file in picked], [file.tokens for file in picked])
     totals = ([sum(counts) for counts in zip(*columns, strict=True)] for columns in (documents, tokens))
     return list(zip(*totals, strict=True))
@@ -243,7 +246,6 @@ def _publish(
 
 def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str, Any]:
     """What was selected from what; with several targets also the share of each."""
-    selected = selected or [(0, 0)] * len(state.shares)
     counts = (state.counts or ScoreCounts()).summary()
     total = {"selected": sum(documents for documents, _ in selected), "selected_tokens": sum(t for _, t in selected)}
     if len(selected) == 1:

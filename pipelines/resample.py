@@ -5,6 +5,7 @@ and `--weight_scaling`, for which weights are mixed again.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -16,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage
 from hir_transforms.config import SelectionConfig
 from hir_transforms.errors import UserError
-from hir_transforms.score_shards import default_proportions, load_score_shards
+from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
@@ -25,7 +26,8 @@ from pipelines.select import run_selection
 from pipelines.selection import add_selection, check_output, print_counts
 
 # Below this, one process is done before others have started.
-_ROWS_PER_PROCESS = 100_000
+_ROWS_PER_PROCESS = 3_000_000
+_BYTES_PER_PROCESS = 200_000_000
 
 
 def resample(options: PipelineOptions) -> None:
@@ -53,7 +55,7 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
     _refuse_other_flags(flags)
     config = SelectionConfig(**selection_flags(flags, needs=("work_dir", "output")))
     check_output(config)
-    scores, behind = find_scores(config.work_dir)
+    scores, behind, source_bytes = find_scores(config.work_dir)
     shards = list(load_score_shards(scores))
     proportions = default_proportions(scores)
     num_targets = scores.counts()["num_targets"]
@@ -63,7 +65,7 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
     settings = {field.name: getattr(config, field.name) for field in fields(SelectionConfig)}
     for name in ("output", "work_dir", "overwrite"):
         del settings[name]
-    runner = choose_runner(options, -(-sum(shard.rows for shard in shards) // _ROWS_PER_PROCESS))
+    runner = choose_runner(options, _pieces(shards, source_bytes, config))
     pipeline = beam.Pipeline(runner=runner, options=options)
     add_selection(
         pipeline | "Scores" >> beam.Create(shards),
@@ -79,22 +81,30 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
     print_counts(config.output)
 
 
-def find_scores(work_dir: str) -> tuple[Stage, list[str]]:
-    """The stage of the scores in a work folder, and the names of all stages behind it.
+def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:
+    """How many processes have enough to do."""
+    rows = sum(shard.rows for shard in shards)
+    share = min(1.0, config.num_to_sample / max(1, rows)) if config.num_to_sample else 1.0
+    return math.ceil(max(rows / _ROWS_PER_PROCESS, share * source_bytes / _BYTES_PER_PROCESS, 1))
+
+
+def find_scores(work_dir: str) -> tuple[Stage, list[str], int]:
+    """The stage of the scores in a work folder, the names of all stages behind it, and stored bytes of the sources.
 
     Raises:
         UserError: if there are none, or their files are missing, or the files that were scored have changed.
     """
     manifests = _read_manifests(work_dir)
     description = manifests["scores"]
-    for path, _, size, modified in description["inputs"]["raw"]["files"]:
+    files = description["inputs"]["raw"]["files"]
+    for path, _, size, modified in files:
         if (size, modified) != storage.size_and_time(path):
             raise UserError(f"--work_dir: {path} changed since it was scored; run 'hir select' to score it again")
     scores = Stage("scores", work_dir, description["settings"], (), (), description["fingerprint"])
     written = {shard.path for shard in load_score_shards(scores) if shard.path}
     if missing := sorted(written - {*storage.list_folder(scores.folder)}):
         raise UserError(f"--work_dir: the scores are not complete, {missing[0]} is missing; run 'hir select' again")
-    return scores, list(manifests)
+    return scores, list(manifests), sum(size for _, _, size, _ in files)
 
 
 def _read_manifests(work_dir: str) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,9 @@
 import functools
 import heapq
+import itertools
 import pickle
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -10,8 +12,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from data_selection import HashedNgramDSIR
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from hir_transforms import selecting
 from hir_transforms.errors import find_user_error
@@ -192,7 +196,7 @@ def refine(shards, selection, proportions=(1.0,)):
     while state.refinement.threshold is None:
         passes += 1
         measured = [one for shard in shards for one in measure_shard(shard, state, selection)]
-        state = advance_selection(functools.reduce(Measured.merge, measured), state, selection)
+        state = advance_selection(state, functools.reduce(Measured.merge, measured), selection)
     return state, passes
 
 
@@ -258,7 +262,7 @@ def test_top_and_refinement_find_the_same_thresholds(case):
             taken = {
                 (row.rows.files[row.rows.file[place]].path, int(row.rows.offset[place]))
                 for row in (EligibleRows(shard, selection) for shard in shards if shard.path)
-                for place in row.places[row.taken(target, threshold)]
+                for place in row.places[row.taken(target, threshold)[0]]
             }
             assert {row[:2] for row in expected if row[-1] == target} <= taken
             assert taken <= {row[:2] for row in expected if row[-1] <= target}
@@ -304,7 +308,7 @@ def test_passes_that_are_not_needed_read_nothing(tmp_path):
     (tmp_path / "part-0.parquet").unlink()
     assert passes < MAX_PASSES
     assert list(measure_shard(shards[0], state, selection)) == []
-    assert advance_selection(None, state, selection) is state
+    assert advance_selection(state, None, selection) is state
 
 
 @pytest.mark.parametrize("shift", [1, 3])
@@ -340,7 +344,7 @@ def test_keys_are_weights_plus_the_noise_of_seed_and_identity(tmp_path, seed):
     for top_k in (True, False):
         selection = wanted(1, top_k=top_k, seed=seed)
         for target in (0, 1):
-            keys = EligibleRows(shard, selection).keys(target)
+            keys = EligibleRows(shard, selection).keys(target, np.arange(len(documents)))
             assert keys.tolist() == [key_of(place, selection, target) for place in places]
 
 
@@ -387,3 +391,114 @@ def test_no_document_at_all_is_an_error(tmp_path, max_top):
         "--num_to_sample: 3 documents asked for, but only 0 are eligible (8 read, 8 rejected, 0 shorter than 10 "
         "tokens, 0 duplicates); ask for fewer, or lower --min_example_length"
     )
+
+
+def inclusion_probabilities(weights, k):
+    """Of each document in k draws, one after the other without replacement, each with probability ~ exp(weight)."""
+    odds = np.exp(np.array(weights) - max(weights))
+    included = np.zeros(len(odds))
+    for sample in itertools.permutations(range(len(odds)), k):
+        probability, left = 1.0, odds.sum()
+        for drawn in sample:
+            probability *= odds[drawn] / left
+            left -= odds[drawn]
+        included[list(sample)] += probability
+    return included
+
+
+def taken_offsets(shards, selection, threshold):
+    """Offsets of the documents that come before a threshold."""
+    eligible = [EligibleRows(shard, selection) for shard in shards if shard.path]
+    return np.concatenate([row.rows.offset[row.places[row.taken(0, threshold)[0]]] for row in eligible])
+
+
+SEEDS = range(1500)
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    """How often each of 8 documents is among 3 selected ones, over many seeds; with the seeds' samples."""
+    weights = [-2.0, -1.0, 0.0, 0.0, 0.5, 1.0, 1.5, 3.0]
+    with tempfile.TemporaryDirectory() as folder:
+        shards, _ = write_shards(folder, [(place % 3, (w,), 20, place % 4, False) for place, w in enumerate(weights)])
+        samples = []
+        for seed in SEEDS:
+            selection = wanted(3, top_k=False, seed=seed)
+            (threshold,) = top_thresholds(shards, selection).thresholds
+            samples.append(tuple(sorted(taken_offsets(shards, selection, threshold) // 100)))
+    return weights, samples
+
+
+def test_inclusion_is_that_of_sequential_sampling_without_replacement(sampled):
+    weights, samples = sampled
+    assert {len(sample) for sample in samples} == {3}
+    subsets = list(itertools.combinations(range(len(weights)), 3))
+    odds = np.exp(weights)
+    expected = []
+    for subset in subsets:
+        total = 0.0
+        for a, b, c in itertools.permutations(odds[list(subset)]):
+            total += a / odds.sum() * b / (odds.sum() - a) * c / (odds.sum() - a - b)
+        expected.append(total * len(samples))
+    counts = Counter(samples)
+    observed = [counts[subset] for subset in subsets]
+    # Rare subsets are counted together.
+    rare = np.array(expected) < 5
+    observed, expected = np.array(observed), np.array(expected)
+    pooled = [np.append(values[~rare], values[rare].sum()) for values in (observed, expected)]
+    assert stats.chisquare(*pooled).pvalue > 0.001
+    included = np.bincount(np.concatenate(samples), minlength=len(weights)) / len(samples)
+    np.testing.assert_allclose(included, inclusion_probabilities(weights, 3), atol=0.03)
+
+
+def test_another_seed_gives_another_sample(sampled):
+    _, samples = sampled
+    assert len(set(samples)) > 20
+    assert sum(one != other for one, other in itertools.pairwise(samples)) > len(samples) / 2
+
+
+def test_huge_weights_decide_without_overflow(tmp_path):
+    weights = [1e6, -1e6, 0.0, 1e6 - 1, -1e6, 1e6]
+    shards, _ = write_shards(tmp_path, [(0, (weight,), 20, place % 4, False) for place, weight in enumerate(weights)])
+    chosen = []
+    with np.errstate(all="raise"):
+        for seed in range(200):
+            selection = wanted(4, top_k=False, seed=seed)
+            (threshold,) = refine(shards, selection)[0].thresholds
+            chosen.append({*(taken_offsets(shards, selection, threshold) // 100)})
+    # All that weigh much, then the one of 0: the odds of the others against it are exp(-1e6).
+    assert chosen == [{0, 2, 3, 5}] * 200
+
+
+@pytest.mark.parametrize("proportions", [(0.5, 0.5), (0.2, 0.3, 0.5), (0.0, 0.55, 0.45), (1 / 3, 1 / 3, 1 / 3)])
+def test_targets_get_what_dsir_gives_them(tmp_path, proportions):
+    """`data-selection` itself, given the weights of separate targets."""
+    generator = np.random.default_rng(0)
+    num_targets, num_documents, k = len(proportions), 120, 47
+    weights = generator.normal(size=(num_documents, num_targets))
+    tokens = generator.choice([9, 10, 500], num_documents)
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text("".join(f"{place}\n" for place in range(num_documents)))
+    model = HashedNgramDSIR(
+        [str(raw)],
+        [],
+        str(tmp_path / "cache"),
+        num_proc=1,
+        min_example_length=MIN_LENGTH,
+        separate_targets=True,
+        target_proportions=list(proportions),
+    )
+    model.perexample_metadata_dir.mkdir()
+    np.save(model.log_importance_weights_dir / "0.npy", weights)
+    np.save(model.perexample_metadata_dir / "0.npy", tokens)
+    model.resample(str(tmp_path / "dsir"), k, cache_dir=str(tmp_path / "part"), top_k=True)
+    expected = [int(line) for path in (tmp_path / "dsir").rglob("*.jsonl") for line in path.read_text().split()]
+
+    pairs = enumerate(zip(weights.tolist(), tokens.tolist(), strict=True))
+    documents = [(0, tuple(row), num_tokens, place % 4, False) for place, (row, num_tokens) in pairs]
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    shards, _ = write_shards(folder, documents, num_targets)
+    rows, _, state = select(shards, wanted(k), f"{tmp_path}/picked", proportions)
+    assert [row[1] // 100 for row in rows] == sorted(expected)
+    assert sum(state.shares) == k

@@ -54,6 +54,10 @@ def gumbel_noise(hashes: np.ndarray) -> np.ndarray:
     return -portable_log(-portable_log(uniform))
 
 
+# The noise of the extreme hashes.
+MIN_NOISE, MAX_NOISE = gumbel_noise(np.array([0, 2**64 - 1], np.uint64)).tolist()
+
+
 def identity_noise(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
     """The `gumbel_noise` of the `identity_hash` of (seed, file name, line offset), float64 [N]."""
     noise = np.empty(len(offsets))

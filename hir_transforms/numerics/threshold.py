@@ -38,6 +38,15 @@ def order_bits(keys: np.ndarray) -> np.ndarray:
     return bits
 
 
+def _key_of(bits: int) -> float:
+    """The key of these `order_bits`; an infinity where they lie beyond it."""
+    positive = bits >> 63
+    key = np.array([bits ^ (1 << 63 if positive else _LAST)], np.uint64).view(np.float64)[0]
+    if np.isnan(key):
+        return np.inf if positive else -np.inf
+    return float(key)
+
+
 def pack_positions(files: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Positions in the corpus as integers that are ordered like (file, offset).
 
@@ -72,6 +81,11 @@ class Threshold:
         """Which documents come before the threshold, bool [N]."""
         limit = np.uint64(self.bits)
         return (bits > limit) | ((bits == limit) & (positions < np.uint64(self.position)))
+
+    @property
+    def least_key(self) -> float:
+        """No document of a smaller key is taken."""
+        return _key_of(self.bits)
 
 
 NOTHING = Threshold(_LAST, 0)
@@ -152,6 +166,12 @@ class Refinement:
             gathers: the first pass is given as `Gathered`: all documents, or enough of the first to exceed the budget.
         """
         return cls(budget, gathers=gathers, threshold=None if budget else NOTHING)
+
+    @property
+    def keys(self) -> tuple[float, float]:
+        """The smallest and the largest key that the documents in question can have."""
+        low, high = (self.low, self.high) if self.bits is None else (self.bits, self.bits)
+        return _key_of(low), _key_of(high)
 
     @property
     def _shift(self) -> int:

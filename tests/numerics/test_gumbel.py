@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash, identity_noise
+from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise, identity_hash, identity_noise
 
 MASK = 2**64 - 1
 PINNED_HASHES = [13844112958448146846, 17771241092549414891, 15683354645203045809, 13154692465542292240]
@@ -82,6 +82,8 @@ def test_noise_is_finite_for_the_extreme_hashes() -> None:
     smallest, largest = gumbel_noise(np.array([0, MASK], np.uint64))
     assert smallest == pytest.approx(-math.log(53 * math.log(2)), rel=1e-15)
     assert largest == pytest.approx(53 * math.log(2), rel=1e-15)
+    assert (smallest, largest) == (MIN_NOISE, MAX_NOISE)
+    assert ((gumbel_noise(HASHES) >= MIN_NOISE) & (gumbel_noise(HASHES) <= MAX_NOISE)).all()
 
 
 @given(st.lists(st.integers(0, MASK), min_size=1, max_size=50))

@@ -140,6 +140,19 @@ def test_the_worst_input_takes_no_more_passes_than_promised():
         assert passes <= MAX_PASSES
 
 
+@given(st.lists(KEYS, min_size=1, max_size=30), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_the_keys_of_a_range_are_those_of_its_bits(keys, low, high):
+    bits, keys = order_bits(np.array(keys)), np.array(keys)
+    low, high = sorted((low, high))
+    least, most = Refinement(1, low, high).keys
+    inside = (bits >= np.uint64(low)) & (bits <= np.uint64(high))
+    assert ((keys >= least) & (keys <= most))[inside].all()
+    assert (keys[Threshold(low, 0).takes(bits, np.ones(len(bits), np.uint64))] >= Threshold(low, 0).least_key).all()
+    for key, of_key in zip(keys.tolist(), bits.tolist(), strict=True):
+        assert Refinement(1, of_key, of_key).keys == (key, key)
+        assert Threshold(of_key, 0).least_key == key
+
+
 @given(st.lists(KEYS, min_size=2, max_size=30))
 def test_bits_are_ordered_like_keys(keys):
     keys = np.array(keys)
