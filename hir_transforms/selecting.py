@@ -1,5 +1,6 @@
 """`SelectDocuments`: the k documents with the largest keys, as references to their lines."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,11 +79,13 @@ def selection_keys(rows: ScoreRows, settings: SelectionSettings) -> np.ndarray:
     """Keys of documents, float64 [N]: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
     if settings.top_k:
         return rows.weight
-    noise = np.empty(len(rows.weight))
-    for place, (_, _, name) in enumerate(rows.files):
-        of_file = rows.file == place
-        noise[of_file] = gumbel_noise(identity_hash(settings.seed, name, rows.offset[of_file]))
-    return rows.weight + noise
+    hashes = np.empty(len(rows.weight), np.uint64)
+    # A shard is in corpus order, so the rows of a file follow each other; any order would be right.
+    starts = np.flatnonzero(np.diff(rows.file, prepend=-1))
+    for begin, end in itertools.pairwise([*starts.tolist(), len(rows.file)]):
+        _, _, name = rows.files[rows.file[begin]]
+        hashes[begin:end] = identity_hash(settings.seed, name, rows.offset[begin:end])
+    return rows.weight + gumbel_noise(hashes)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.datasets import Dataset
+from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
 from hir_transforms.planning import most_pieces
@@ -17,9 +17,24 @@ from pipelines.options import SelectOptions, given_dataset, given_embeddings, pa
 from pipelines.running import choose_runner, run_main
 from pipelines.select import check_not_empty
 
+Part = tuple[Stage, Dataset, EmbeddingSource]
+
 
 def embed(options: PipelineOptions) -> None:
     """Checks everything, embeds what is not embedded yet, and prints what there is."""
+    pipeline, parts, missing = lay_out(options)
+    if missing:
+        pipeline.run().wait_until_finish()
+    for part in parts:
+        stage = part[0]
+        counts = stage.counts()
+        unchanged = "" if part in missing else ", unchanged, not computed again"
+        print(f"{counts['documents']} rows of {counts['dim']} numbers in {stage.folder}{unchanged}")
+
+
+@listed_once()
+def lay_out(options: PipelineOptions) -> tuple[beam.Pipeline, list[Part], list[Part]]:
+    """Checks everything; returns the pipeline that embeds what is missing, all parts, and the missing ones."""
     flags = options.view_as(SelectOptions).get_all_options()
     work_dir = work_folder(flags)
     if work_dir is None:
@@ -30,21 +45,14 @@ def embed(options: PipelineOptions) -> None:
         if isinstance(source, EmbeddingFiles):
             check_num_rows(source, dataset)
         stage.prepare()
-    if missing:
-        files = [file for _, dataset, _ in missing for file in dataset.list_files()]
-        runner = choose_runner(options, most_pieces(files))
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        for stage, dataset, source in missing:
-            embedding_shards(pipeline, stage, dataset, source)
-        pipeline.run().wait_until_finish()
-    for part in parts:
-        stage = part[0]
-        counts = stage.counts()
-        unchanged = "" if part in missing else ", unchanged, not computed again"
-        print(f"{counts['documents']} rows of {counts['dim']} numbers in {stage.folder}{unchanged}")
+    files = [file for _, dataset, _ in missing for file in dataset.list_files()]
+    pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(files)), options=options)
+    for stage, dataset, source in missing:
+        embedding_shards(pipeline, stage, dataset, source)
+    return pipeline, parts, missing
 
 
-def _plan(flags: dict[str, Any], work_dir: str) -> list[tuple[Stage, Dataset, EmbeddingSource]]:
+def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
     """The stage of each dataset that the flags name, with where its embeddings come from."""
     datasets = [given_dataset(flags, role) for role in ("raw", "target") if flags[role]]
     if not datasets:

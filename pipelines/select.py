@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import Dataset
+from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import warm_up
@@ -66,6 +66,14 @@ def prepare_featurizer(config: SelectConfig) -> None:
 
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
+    pipeline, config, stages = lay_out(options)
+    pipeline.run().wait_until_finish()
+    report(config, stages)
+
+
+@listed_once()
+def lay_out(options: PipelineOptions) -> tuple[beam.Pipeline, SelectConfig, Stages]:
+    """Checks everything, and makes ready the pipeline that computes what is missing."""
     config = select_config(options.view_as(SelectOptions))
     check_inputs(config)
     stages = plan_stages(config, find_sources(config))
@@ -85,8 +93,7 @@ def select(options: PipelineOptions) -> None:
     runner = choose_runner(options, most_pieces(config.raw.list_files()))
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
-    pipeline.run().wait_until_finish()
-    report(config, stages)
+    return pipeline, config, stages
 
 
 def report(config: SelectConfig, stages: Stages) -> None:
