@@ -1,18 +1,27 @@
 """Datasets: the files that a list of patterns names."""
 
+import contextlib
+import contextvars
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from hir_transforms.errors import UserError
 from hir_transforms.records import SourceFile
 
 _WILDCARD = re.compile(r"[*?\[{]")
+_BEAM_WILDCARD = re.compile(r"[*?\[]")
+# What makes a pattern reach below the folder of its first wildcard; Beam lets these match a slash.
+_REACHES_BELOW = re.compile(r"/|\*\*|[?\[]")
+
+FoundFile = tuple[str, int, float]  # path, size, modification time
+_Listings = dict[tuple[tuple[str, ...], str], list[SourceFile]]
+_listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,35 @@ def split_patterns(patterns: str) -> tuple[str, ...]:
     )
 
 
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Within this context, or a function that it decorates, the same patterns are listed once.
+
+    For the launch of a pipeline, which plans every stage from the same files. It holds for its own thread, never for
+    steps of a pipeline, so a stage's manifest is still written against the files as they are by then.
+    """
+    token = _listings.set({})
+    try:
+        yield
+    finally:
+        _listings.reset(token)
+
+
 def list_files(patterns: Iterable[str], *, flag: str, by_pattern: bool = False) -> list[SourceFile]:
     """Files of several patterns in corpus order, each once; `flag` names the setting in errors.
 
     With `by_pattern` a file's `target` is the number of its pattern.
     """
-    patterns = list(patterns)
+    patterns = tuple(patterns)
+    known = _listings.get()
+    if known is None:
+        return _list_files(patterns, flag, by_pattern)
+    if (patterns, flag) not in known:
+        known[patterns, flag] = _list_files(patterns, flag, by_pattern)
+    return list(known[patterns, flag])
+
+
+def _list_files(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> list[SourceFile]:
     if not patterns:
         raise UserError(f"{flag}: no file named")
     root = _common_folder(patterns)
@@ -72,27 +104,49 @@ def list_files(patterns: Iterable[str], *, flag: str, by_pattern: bool = False) 
         if os.path.isdir(pattern):
             raise UserError(f"{flag}: {pattern} is a folder; name the files in it, such as {pattern}/*.jsonl")
         try:
-            matched = FileSystems.match([pattern])[0].metadata_list
+            matched = _match(pattern)
         except BeamIOError as error:
             raise UserError(f"{flag}: cannot list {pattern}: {error}") from None
-        except ValueError as error:
+        except (ValueError, re.error) as error:
             raise UserError(f"{flag}: {pattern}: {error}") from None
         if not matched:
             raise UserError(f"{flag}: no file matches {pattern}")
-        for found in sorted(matched, key=lambda metadata: metadata.path):
-            if found.path not in files and not os.path.isdir(found.path):
-                name = found.path[len(root) :].lstrip("/\\")
+        for path, size, modified in sorted(matched):
+            if path not in files:
+                name = path[len(root) :].lstrip("/\\")
                 if not _is_unicode(name):
-                    raise UserError(f"{flag}: the name of {found.path!r} is not valid UTF-8; rename the file")
-                files[found.path] = SourceFile(
-                    len(files),
-                    found.path,
-                    name,
-                    found.size_in_bytes,
-                    found.last_updated_in_seconds or 0.0,
-                    number if by_pattern else 0,
-                )
+                    raise UserError(f"{flag}: the name of {path!r} is not valid UTF-8; rename the file")
+                files[path] = SourceFile(len(files), path, name, size, modified, number if by_pattern else 0)
     return list(files.values())
+
+
+def _match(pattern: str) -> list[FoundFile]:
+    """The files that a pattern matches."""
+    wildcard = _BEAM_WILDCARD.search(pattern)
+    if wildcard and FileSystems.get_scheme(pattern) is None:
+        return list(_match_local(pattern, wildcard.start()))
+    return [
+        (found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0)
+        for found in FileSystems.match([pattern])[0].metadata_list
+    ]
+
+
+def _match_local(pattern: str, wildcard: int) -> Iterator[FoundFile]:
+    """What Beam finds for a pattern, given the place of its first wildcard.
+
+    Beam walks all folders below, and asks the system three times about each file.
+    """
+    matches = re.compile(FileSystem.translate_pattern(pattern)).match
+    reaches_below = _REACHES_BELOW.search(pattern, wildcard)
+    for parent, folders, names in os.walk(os.path.dirname(pattern[:wildcard])):
+        if not reaches_below:
+            folders.clear()
+        for name in names:
+            path = os.path.join(parent, name)
+            if matches(path):
+                with contextlib.suppress(OSError):  # gone in the meantime, or a link to nothing
+                    status = os.stat(path)
+                    yield path, status.st_size, status.st_mtime
 
 
 def _is_unicode(name: str) -> bool:
@@ -100,7 +154,7 @@ def _is_unicode(name: str) -> bool:
     return name.encode(errors="replace").decode() == name
 
 
-def _common_folder(patterns: list[str]) -> str:
+def _common_folder(patterns: Sequence[str]) -> str:
     """The deepest folder that holds everything the patterns can match ("" if they share none)."""
     folders = [_WILDCARD.split(pattern, maxsplit=1)[0].rpartition("/")[0] for pattern in patterns]
     schemes = {folder.partition("://")[0] if "://" in folder else "" for folder in folders}

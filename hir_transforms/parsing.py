@@ -81,15 +81,14 @@ def parse_block(
 
     Blank lines are skipped. A line of more than `max_document_bytes` is rejected unread.
     """
-    newlines = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
-    starts = np.concatenate(([0], newlines + 1)).tolist()
-    ends = [*newlines.tolist(), len(data)]
     all_valid = is_utf8(data)
     kept: list[tuple[int, int]] = []
     texts: list[str] = []
     rejects: list[Reject] = []
-    for start, end in zip(starts, ends, strict=True):
-        line = data[start:end]
+    end = base - 1
+    for line in data.split(b"\n"):
+        start = end + 1
+        end = start + len(line)
         if not line or line.isspace():
             continue
         try:
@@ -98,9 +97,9 @@ def parse_block(
             if not all_valid and not is_utf8(line):
                 raise BadLineError("invalid UTF-8")
             texts.append(parser.parse(line))
-            kept.append((base + start, end - start))
+            kept.append((start, len(line)))
         except BadLineError as error:
             excerpt = line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]
-            rejects.append(Reject(file.path, base + start, str(error), excerpt))
+            rejects.append(Reject(file.path, start, str(error), excerpt))
     places = np.array(kept, dtype=np.int64).reshape(-1, 2)
     return DocumentBatch(file, block, places[:, 0], places[:, 1], texts), rejects

@@ -30,7 +30,8 @@ def most_pieces(files: Iterable[SourceFile]) -> int:
 def choose_block_size(files: Sequence[SourceFile]) -> int:
     """Block size in bytes: a power of two, smaller for a small corpus so that it still makes many blocks."""
     size = MIN_BLOCK_SIZE
-    while size < MAX_BLOCK_SIZE and size * _PIECES < estimated_bytes(files):
+    corpus_bytes = estimated_bytes(files)
+    while size < MAX_BLOCK_SIZE and size * _PIECES < corpus_bytes:
         size *= 2
     return size
 

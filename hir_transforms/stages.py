@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import msgspec
 
 from hir_transforms import storage
 from hir_transforms.datasets import Dataset
@@ -19,7 +20,9 @@ _STARTED = "started"
 
 def to_json(content: Any) -> bytes:
     """Readable JSON, the same bytes for the same content."""
-    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    # `json` itself indents in Python, which takes long for the thousands of files that a manifest may list.
+    compact = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    return msgspec.json.format(compact, indent=2) + b"\n"
 
 
 @dataclass(frozen=True)

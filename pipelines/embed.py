@@ -2,50 +2,62 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.datasets import Dataset
+from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
-from pipelines.launching import check_not_empty
+from pipelines.launching import Launch, check_not_empty
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
 from pipelines.running import choose_runner, run_main
 
 
+class Part(NamedTuple):
+    """The stage of a dataset's embeddings, and where they come from."""
+
+    stage: Stage
+    dataset: Dataset
+    source: EmbeddingSource
+
+
 def embed(options: PipelineOptions) -> None:
     """Checks everything, embeds what is not embedded yet, and prints what there is."""
-    flags = options.view_as(SelectOptions).get_all_options()
+    with listed_once():
+        parts = _plan(options.view_as(SelectOptions).get_all_options())
+        launch = _lay_out(options, parts)
+    launch.run()
+    for part in parts:
+        counts = part.stage.counts()
+        unchanged = "" if part.stage in launch.computed else ", unchanged, not computed again"
+        print(f"{counts['documents']} rows of {counts['dim']} numbers in {part.stage.folder}{unchanged}")
+
+
+def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
+    missing = [part for part in parts if part.stage.manifest() is None]
+    if not missing:
+        return Launch(None, [])
+    for part in missing:
+        if isinstance(part.source, EmbeddingFiles):
+            check_num_rows(part.source, part.dataset)
+        part.stage.prepare()
+    files = [file for part in missing for file in part.dataset.list_files()]
+    pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(files)), options=options)
+    for part in missing:
+        embedding_shards(pipeline, part.stage, part.dataset, part.source, complete=False)
+    return Launch(pipeline, [part.stage for part in missing])
+
+
+def _plan(flags: dict[str, Any]) -> list[Part]:
+    """The stage of each dataset that the flags name, with where its embeddings come from."""
     work_dir = work_folder(flags)
     if work_dir is None:
         raise UserError("--work_dir is required: the folder that later runs find the embeddings in")
-    parts = _plan(flags, work_dir)
-    missing = [part for part in parts if part[0].manifest() is None]
-    for stage, dataset, source in missing:
-        if isinstance(source, EmbeddingFiles):
-            check_num_rows(source, dataset)
-        stage.prepare()
-    if missing:
-        files = [file for _, dataset, _ in missing for file in dataset.list_files()]
-        runner = choose_runner(options, most_pieces(files))
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        for stage, dataset, source in missing:
-            embedding_shards(pipeline, stage, dataset, source, complete=False)
-        pipeline.run().wait_until_finish()
-    for part in parts:
-        stage = part[0]
-        counts = stage.counts()
-        unchanged = "" if part in missing else ", unchanged, not computed again"
-        print(f"{counts['documents']} rows of {counts['dim']} numbers in {stage.folder}{unchanged}")
-
-
-def _plan(flags: dict[str, Any], work_dir: str) -> list[tuple[Stage, Dataset, EmbeddingSource]]:
-    """The stage of each dataset that the flags name, with where its embeddings come from."""
     datasets = [given_dataset(flags, role) for role in ("raw", "target") if flags[role]]
     if not datasets:
         raise UserError("--raw or --target is required")
@@ -55,7 +67,7 @@ def _plan(flags: dict[str, Any], work_dir: str) -> list[tuple[Stage, Dataset, Em
     if len(sources) == 2:
         check_sources(*sources)
     return [
-        (plan_embeddings(work_dir, dataset, source), dataset, source)
+        Part(plan_embeddings(work_dir, dataset, source), dataset, source)
         for dataset, source in zip(datasets, sources, strict=True)
     ]
 

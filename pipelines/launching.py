@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -42,14 +43,30 @@ def check_not_empty(dataset: Dataset) -> None:
     raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
 
 
-def run_graph(
+@dataclass(frozen=True)
+class Launch:
+    """A pipeline that is ready to run (None: nothing to do), and the stages that it computes."""
+
+    pipeline: beam.Pipeline | None
+    computed: list[Stage]
+
+    def run(self) -> None:
+        """Runs it to its end, and tells the warnings of fits."""
+        if self.pipeline is not None:
+            self.pipeline.run().wait_until_finish()
+        for stage in self.computed:
+            if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
+                print(f"warning: {stage.name}: {warning}", file=sys.stderr)
+
+
+def lay_out(
     options: PipelineOptions,
     config: SelectConfig,
     stages: Stages,
     wanted: list[Stage],
     extend: Callable[[ScoreGraph], None] | None = None,
-) -> None:
-    """Computes what the wanted stages lack, and what `extend` adds to the graph; waits for the end.
+) -> Launch:
+    """Makes ready the pipeline that computes what the wanted stages lack, and what `extend` adds to the graph.
 
     Raises:
         UserError: for what cannot come to a good end.
@@ -61,16 +78,14 @@ def run_graph(
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
-    if missing or extend:
-        pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(config.raw.list_files())), options=options)
-        graph = ScoreGraph(pipeline, config, stages, missing)
-        graph.build(wanted)
-        if extend:
-            extend(graph)
-        pipeline.run().wait_until_finish()
-    for stage in missing:
-        if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
-            print(f"warning: {stage.name}: {warning}", file=sys.stderr)
+    if not missing and not extend:
+        return Launch(None, [])
+    pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(config.raw.list_files())), options=options)
+    graph = ScoreGraph(pipeline, config, stages, missing)
+    graph.build(wanted)
+    if extend:
+        extend(graph)
+    return Launch(pipeline, missing)
 
 
 def _check_num_rows(config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:

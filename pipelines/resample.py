@@ -15,14 +15,16 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms import storage
-from hir_transforms.config import SelectionConfig
+from hir_transforms.config import SelectConfig, SelectionConfig
+from hir_transforms.datasets import listed_once
 from hir_transforms.errors import UserError
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import Stage, missing_stages
+from pipelines.launching import Launch
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
 from pipelines.running import choose_runner, run_main
-from pipelines.select import run_selection
+from pipelines.select import lay_out_selection
 from pipelines.selection import add_selection, check_output, print_counts
 
 # Below this, one process is done before others have started.
@@ -40,6 +42,13 @@ def resample(options: PipelineOptions) -> None:
 
 
 def _resample_planned(options: PipelineOptions) -> None:
+    with listed_once():
+        launch, config = _lay_out_planned(options)
+    launch.run()
+    print_counts(config)
+
+
+def _lay_out_planned(options: PipelineOptions) -> tuple[Launch, SelectConfig]:
     config = select_config(options.view_as(SelectOptions))
     check_output(config)
     stages = plan_stages(config)
@@ -48,7 +57,7 @@ def _resample_planned(options: PipelineOptions) -> None:
             f"--work_dir: {config.work_dir} has no scores of these settings and files ({', '.join(lacking)} missing "
             "or of others); run 'hir score' or 'hir select' with them first"
         )
-    run_selection(options, config, stages)
+    return lay_out_selection(options, config, stages), config
 
 
 def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> None:
@@ -77,8 +86,7 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
         settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
     )
     pipeline.run().wait_until_finish()
-    assert config.output
-    print_counts(config.output)
+    print_counts(config)
 
 
 def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.launching import check_datasets, run_graph
+from hir_transforms.datasets import listed_once
+from pipelines.launching import check_datasets, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
 from pipelines.running import run_main
@@ -13,10 +14,12 @@ from pipelines.running import run_main
 
 def score(options: PipelineOptions) -> None:
     """Checks everything, computes what is missing, and prints what there is."""
-    config = select_config(options.view_as(SelectOptions), needs=("raw",))
-    check_datasets(config)
-    stages = plan_stages(config)
-    run_graph(options, config, stages, [stages.scores])
+    with listed_once():
+        config = select_config(options.view_as(SelectOptions), needs=("raw",))
+        check_datasets(config)
+        stages = plan_stages(config)
+        launch = lay_out(options, config, stages, [stages.scores])
+    launch.run()
     counts = stages.scores.counts()
     print(f"{counts['read']} read, {counts['rejected']} rejected")
     print(stages.scores.folder)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.config import SelectConfig
+from hir_transforms.datasets import listed_once
 from pipelines.graph import ScoreGraph
-from pipelines.launching import check_datasets, run_graph
+from pipelines.launching import Launch, check_datasets, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import Stages, plan_stages
 from pipelines.running import run_main
@@ -16,14 +17,17 @@ from pipelines.selection import add_selection, check_output, print_counts
 
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
-    config = select_config(options.view_as(SelectOptions))
-    check_datasets(config)
-    check_output(config)
-    run_selection(options, config, plan_stages(config))
+    with listed_once():
+        config = select_config(options.view_as(SelectOptions))
+        check_datasets(config)
+        check_output(config)
+        launch = lay_out_selection(options, config, plan_stages(config))
+    launch.run()
+    print_counts(config)
 
 
-def run_selection(options: PipelineOptions, config: SelectConfig, stages: Stages) -> None:
-    """Runs the pipeline, and prints what came out."""
+def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: Stages) -> Launch:
+    """Makes ready the pipeline that computes what is missing, and selects."""
 
     def extend(graph: ScoreGraph) -> None:
         add_selection(
@@ -36,9 +40,7 @@ def run_selection(options: PipelineOptions, config: SelectConfig, stages: Stages
             settings=config.settings(),
         )
 
-    run_graph(options, config, stages, [stages.scores], extend)
-    assert config.output
-    print_counts(config.output)
+    return lay_out(options, config, stages, [stages.scores], extend)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

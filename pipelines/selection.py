@@ -106,9 +106,10 @@ def add_selection(
     picked | "Write" >> WriteSelection(output)
 
 
-def print_counts(output: str) -> None:
+def print_counts(config: SelectionConfig) -> None:
     """Prints what came out and where it is."""
-    counts = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))["counts"]
+    assert config.output
+    counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
     shown = ["read", "rejected", "short", *(["duplicate"] if counts["duplicate"] else []), "eligible", "selected"]
     print(", ".join(f"{counts[name]} {name}" for name in shown))
-    print(output)
+    print(config.output)

@@ -1,9 +1,11 @@
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
-from hir_transforms.datasets import Dataset, list_files, split_patterns
+from hir_transforms.datasets import Dataset, list_files, listed_once, split_patterns
 from hir_transforms.errors import UserError
 
 
@@ -148,3 +150,36 @@ def test_split_patterns(tmp_path, monkeypatch):
         "mem://bucket/x/../*",
     )
     assert split_patterns(" , ") == ()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "*.jsonl", "**", "**.jsonl", "a/*", "a?1.jsonl", "a[/]*", "b/[12]*", "*/*.jsonl", "to*", "?/**.txt", "x/*"],
+)
+def test_local_patterns_match_what_beam_matches(folder, pattern):
+    (folder / "link.jsonl").symlink_to(folder / "top.jsonl")
+    (folder / "nothing.jsonl").symlink_to(folder / "missing")
+    (folder / "linked").symlink_to(folder / "a")
+    (folder / ".hidden.jsonl").write_bytes(b"")
+    beams = FileSystems.match([f"{folder}/{pattern}"])[0].metadata_list
+    expected = sorted((found.path, found.size_in_bytes, found.last_updated_in_seconds) for found in beams)
+    if not expected:
+        assert "no file matches" in error(folder / pattern)
+        return
+    files = list_files([f"{folder}/{pattern}"], flag="--raw")
+    assert [(file.path, file.size, file.modified) for file in files] == expected
+
+
+def test_a_pattern_that_is_no_regular_expression_is_an_error(folder):
+    assert "bad character range" in error(folder / "[z-a].jsonl")
+
+
+def test_listed_once_does_not_look_again_but_for_its_own_thread_alone(folder):
+    dataset = Dataset("raw", (f"{folder}/*.jsonl",))
+    with listed_once():
+        first = dataset.list_files()
+        (folder / "new.jsonl").write_bytes(b"{}\n")
+        assert dataset.list_files() == first
+        with ThreadPoolExecutor(1) as pool:
+            assert len(pool.submit(dataset.list_files).result()) == len(first) + 1
+    assert len(dataset.list_files()) == len(first) + 1

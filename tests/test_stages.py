@@ -175,3 +175,15 @@ def test_the_transform_writes_the_manifest(stage):
 
 def test_json_is_the_same_for_the_same_content():
     assert to_json({"b": 1, "a": "ü"}) == to_json({"a": "ü", "b": 1}) == '{\n  "a": "ü",\n  "b": 1\n}\n'.encode()
+
+
+def test_manifests_are_indented_as_by_the_json_module():
+    content = {
+        **SETTINGS,
+        "none": [],
+        "empty": {},
+        "text": '"\\\n\u2028',
+        "numbers": [1e300, -0.5, 2**70],
+        "x": [[1, {}]],
+    }
+    assert to_json(content) == (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
