@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 from apache_beam.utils.shared import Shared
-from threadpoolctl import threadpool_limits
 
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import read_embedded
@@ -18,6 +17,7 @@ from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.hybrid import hybrid_weight
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
+from hir_transforms.numerics.threads import use_one_thread
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentGroup, ReadTask, SourceFile
 from hir_transforms.rejecting import write_rejects
@@ -47,8 +47,8 @@ class MixturePair:
                     f"the mixture of {role} has {mixture.num_inputs} dimensions, the embeddings of raw have "
                     f"{rows.shape[1]}: --{role}_gmm or --{role}_embeddings must be of the same model as they"
                 )
-        with threadpool_limits(1):
-            return self.target.score_samples(rows) - self.raw.score_samples(rows)
+        use_one_thread()
+        return self.target.score_samples(rows) - self.raw.score_samples(rows)
 
 
 class ScoreDocuments(beam.PTransform):

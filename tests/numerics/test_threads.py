@@ -1,0 +1,18 @@
+from threading import Thread
+
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from hir_transforms.numerics.threads import use_one_thread
+
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_the_limit_outlasts_the_thread_that_set_it():
+    threadpool_limits(2)
+    assert blas_threads() == {2}
+    other = Thread(target=use_one_thread)
+    other.start()
+    other.join()
+    assert blas_threads() == {1}
