@@ -21,6 +21,7 @@ from hir_transforms.stages import MANIFEST
 from pipelines.embeddings import find_sources
 from pipelines.graph import Stages, build, plan_stages
 from pipelines.options import SelectOptions, parse_options, select_config
+from pipelines.portable import run_to_end
 from pipelines.running import choose_runner, run_main
 
 
@@ -85,7 +86,7 @@ def select(options: PipelineOptions) -> None:
     runner = choose_runner(options, most_pieces(config.raw.list_files()))
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
-    pipeline.run().wait_until_finish()
+    run_to_end(pipeline)
     report(config, stages)
 
 
