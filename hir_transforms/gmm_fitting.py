@@ -155,18 +155,22 @@ class FitGaussianMixture(beam.PTransform):
         state = (
             spread
             | "Summarise" >> beam.Map(RowSummary.of, sample, settings, projection)
-            | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge))
+            | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge)).without_defaults()
             | "Start" >> beam.Map(_start, sample, settings, checkpoint)
         )
         done = len(checkpoint.log_likelihood) if checkpoint else 0
         for iteration in range(done + 1, settings.max_iter + 1):
+            # A default would make the sum a side input once more, and each iteration two steps longer.
             statistics = (
                 spread
                 | f"Expectation{iteration}" >> beam.FlatMap(_expectation, beam.pvalue.AsSingleton(state), projection)
-                | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics))
+                | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics)).without_defaults()
             )
             state = state | f"Maximization{iteration}" >> beam.Map(
-                _maximization, beam.pvalue.AsSingleton(statistics), settings.tol, self._checkpoints
+                _maximization,
+                beam.pvalue.AsSingleton(statistics, default_value=None),
+                settings.tol,
+                self._checkpoints,
             )
         return state
 

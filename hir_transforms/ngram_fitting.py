@@ -134,7 +134,7 @@ class CountNgrams(beam.PTransform):
     def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str, shared: Shared) -> None:
         super().__init__()
         self._do_fn = _CountNgramsDoFn(dataset, settings, folder, shared)
-        self._nothing = NgramCounts(np.zeros(settings.num_buckets, np.int64))
+        self._num_buckets = settings.num_buckets
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[NgramCounts]:
         """See the class."""
@@ -142,8 +142,12 @@ class CountNgrams(beam.PTransform):
             tasks
             | "Count" >> beam.ParDo(self._do_fn)
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
-            | "OrNothing" >> beam.Map(lambda counts, nothing: counts or nothing, self._nothing)
+            | "OrNothing" >> beam.Map(_or_nothing, self._num_buckets)
         )
+
+
+def _or_nothing(counts: NgramCounts | None, num_buckets: int) -> NgramCounts:
+    return counts or NgramCounts(np.zeros(num_buckets, np.int64))
 
 
 class _CountNgramsDoFn(beam.DoFn):

@@ -44,7 +44,7 @@ class Selection:
         return contents(self.folder / name), contents(self.folder / f"{name}.work")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def selection(tmp_path_factory):
     selection = Selection(tmp_path_factory.mktemp("selection"))
     assert selection.run("local", "--direct_num_workers=1") == 0
@@ -101,7 +101,7 @@ class WorkerPool:
         self._process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def worker_pool(tmp_path_factory):
     pool = WorkerPool(tmp_path_factory.mktemp("pool") / "log")
     yield pool
