@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,9 +37,22 @@ def named_runner(options: PipelineOptions) -> PipelineRunner:
         prism = options.view_as(PrismRunnerOptions)
         if not prism.prism_location and _PRISM.is_file():
             prism.prism_location = str(_PRISM)
+        _require_pool(options.view_as(PortableOptions))
     if isinstance(runner, PortableRunner):
         _keep_quiet("prism_log_level" in options.get_all_options(drop_default=True))
     return runner
+
+
+def _require_pool(portable: PortableOptions) -> None:
+    """Raises `UserError` if Prism, which runs on this machine, would not reach its workers: it would crash."""
+    if portable.environment_type != "EXTERNAL" or portable.job_endpoint:
+        return
+    address = portable.environment_config or portable.lookup_environment_option("external_service_address")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError):
+        raise UserError(f"--environment_config: no worker pool answers at {address}") from None
 
 
 def _keep_quiet(show_prism: bool) -> None:

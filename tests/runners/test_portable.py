@@ -19,6 +19,10 @@ from tests.runners.conftest import free_port
             ["--runner=PrismRunner", "--environment_type=EXTERNAL"],
             "--runner: Option external_service_address is required for environment type EXTERNAL.",
         ),
+        (
+            ["--runner=PrismRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:1"],
+            "--environment_config: no worker pool answers at localhost:1",
+        ),
     ],
 )
 def test_a_runner_that_cannot_be_had_is_one_line(selection, capfd, flags, message):
