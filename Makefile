@@ -1,13 +1,15 @@
 # make demo    select from a small labelled corpus, end to end, without a network
 # make test    everything a change must pass: lint, types, tests
 # make format  rewrite the code to the project's format
-# make clean   remove what was built and written, except .venv
+# make tools   build Prism, Beam's portable runner, into .tools (needs Go); without it the tests on it are skipped
+# make clean   remove what was built and written, except .venv and .tools
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := .tools/bin
 
-.PHONY: demo test venv lint types format clean
+.PHONY: demo test venv lint types format tools clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -28,6 +30,15 @@ types: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
+
+tools: $(TOOLS)/prism
+
+# The version of the SDK; go install is quick where it is built already.
+$(TOOLS)/prism: constraints.txt
+	@if ! command -v go >/dev/null; then echo 'Go is needed to build Prism (https://go.dev/doc/install)' >&2; exit 1; fi
+	@version=$$(sed -n 's/^apache-beam==//p' $<); echo "Building Prism $$version into $(TOOLS): some minutes the first time"; \
+	GOBIN=$(CURDIR)/$(TOOLS) go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$version"
+	@touch $@
 
 clean:
 	@rm -rf build dist demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -57,7 +57,7 @@ def main() -> None:
 
     from sentence_transformers import SentenceTransformer
 
-    encoder = SentenceTransformer(model.location)
+    encoder = SentenceTransformer(model.locate())
     texts = [json.loads(line)["text"] for line in more]
     encoder.encode(texts[:32])
     start = time.perf_counter()

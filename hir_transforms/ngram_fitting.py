@@ -89,7 +89,7 @@ class CountNgrams(beam.PTransform):
         self._stage = stage
         self._dataset = dataset
         self._do_fn = _CountNgramsDoFn(dataset, settings, num_targets, stage.folder, shared)
-        self._nothing = NgramCounts(np.zeros((num_targets, settings.num_buckets), np.int64))
+        self._shape = (num_targets, settings.num_buckets)
         self._read: beam.PTransform = (
             ReadTasks(dataset) if sample is None else ReadSampledTasks(dataset, settings, sample)
         )
@@ -101,14 +101,14 @@ class CountNgrams(beam.PTransform):
             | "Read" >> self._read
             | "Count" >> beam.ParDo(self._do_fn)
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
-            | "Save" >> beam.Map(_save_counts, self._nothing, self._dataset, self._stage.path(_COUNTS))
+            | "Save" >> beam.Map(_save_counts, self._shape, self._dataset, self._stage.path(_COUNTS))
         )
         counts | "Summary" >> beam.Map(NgramCounts.summary) | "Manifest" >> WriteStageManifest(self._stage)
         return counts | "Buckets" >> beam.Map(lambda counts: counts.buckets)
 
 
-def _save_counts(counts: NgramCounts | None, nothing: NgramCounts, dataset: Dataset, path: str) -> NgramCounts:
-    counts = counts or nothing
+def _save_counts(counts: NgramCounts | None, shape: tuple[int, int], dataset: Dataset, path: str) -> NgramCounts:
+    counts = counts or NgramCounts(np.zeros(shape, np.int64))
     if not counts.buckets.any(axis=1).all():
         empty = int(np.argmin(counts.buckets.any(axis=1)))
         where = f" of {dataset.patterns[empty]}" if len(counts.buckets) > 1 else ""

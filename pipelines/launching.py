@@ -18,6 +18,7 @@ from hir_transforms.records import Reject
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.graph import ScoreGraph
 from pipelines.plan import Stages
+from pipelines.portable import run_to_end
 from pipelines.running import choose_runner
 
 
@@ -53,7 +54,7 @@ class Launch:
     def run(self) -> None:
         """Runs it to its end, and tells the warnings of fits."""
         if self.pipeline is not None:
-            self.pipeline.run().wait_until_finish()
+            run_to_end(self.pipeline)
         for stage in self.computed:
             if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
                 print(f"warning: {stage.name}: {warning}", file=sys.stderr)

@@ -23,6 +23,7 @@ from hir_transforms.stages import Stage, missing_stages
 from pipelines.launching import Launch
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
+from pipelines.portable import run_to_end
 from pipelines.running import choose_runner, run_main
 from pipelines.select import lay_out_selection
 from pipelines.selection import add_selection, check_output, print_counts
@@ -85,7 +86,7 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
         stages=behind,
         settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
     )
-    pipeline.run().wait_until_finish()
+    run_to_end(pipeline)
     print_counts(config)
 
 

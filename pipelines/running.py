@@ -14,6 +14,7 @@ from apache_beam.runners.runner import PipelineRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from hir_transforms.errors import find_user_error
+from pipelines.portable import named_runner
 
 
 def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
@@ -27,7 +28,7 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
     standard = options.view_as(StandardOptions)
     direct = options.view_as(DirectOptions)
     if standard.runner not in (None, "DirectRunner", "FnApiRunner"):
-        return standard.runner
+        return named_runner(options)
     if direct.direct_running_mode not in (None, "in_memory", "multi_processing"):
         return "DirectRunner"
     # The runner raises what its worker logs as well: an error is shown once, by `run_main`.

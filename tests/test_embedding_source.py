@@ -83,11 +83,11 @@ def test_raw_and_target_must_be_of_one_model(tmp_path):
     for raw, target in (("a", "a"), ("b", "b")):
         check_sources(found[raw], found[target])
         check_sources(unknown, found[target])
-    check_sources(found["a"], EmbeddingModel("name", "somewhere", "1"))
+    check_sources(found["a"], EmbeddingModel("name", "hub", "1"))
     with pytest.raises(UserError, match=r"raw's are of m \(1\), the target's of m \(2\)"):
         check_sources(found["a"], found["b"])
     with pytest.raises(UserError, match=r"raw's are of name \(1\), the target's of m \(2\)"):
-        check_sources(EmbeddingModel("name", "somewhere", "1"), found["b"])
+        check_sources(EmbeddingModel("name", "hub", "1"), found["b"])
     with pytest.raises(UserError, match="raw's rows have 4 numbers, the target's 3"):
         check_sources(found["c"], unknown)
 

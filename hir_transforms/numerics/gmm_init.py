@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from hir_transforms.numerics.gmm import DEFAULT_REG_COVAR, GaussianMixture, RowBounds
+from hir_transforms.numerics.threads import use_one_thread
 
 Rows = NDArray[np.floating]
 
@@ -47,7 +47,8 @@ def initial_mixture(
     RowBounds.from_rows(sample_rows)  # refuses NaN and infinity
     allowed, _ = effective_components(num_components, len(sample_rows))
     kmeans = KMeans(_count_distinct(sample_rows, allowed), n_init=1, random_state=seed)
-    with threadpool_limits(1), warnings.catch_warnings():
+    use_one_thread()
+    with warnings.catch_warnings():
         # Rows that are almost the same can share a cluster and leave another empty; it is left out below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = kmeans.fit_predict(sample_rows)

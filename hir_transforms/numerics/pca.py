@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from hir_transforms.numerics.gmm import IntArray, RowBounds, Rows, as_rows
 from hir_transforms.numerics.projection import Projection
+from hir_transforms.numerics.threads import use_one_thread
 
 _MAX_BITS = 20
 _SUM_BITS = 62
@@ -46,11 +46,11 @@ class Moments:
             raise ValueError(f"rows of shape {rows.shape} are not within the bounds")
         num_features, scales = rows.shape[1], _scales(bounds)
         sum_x, sum_xx = np.zeros(num_features, np.int64), np.zeros((num_features, num_features), np.int64)
-        with threadpool_limits(1):
-            for first in range(0, len(rows), _BLOCK_ROWS):
-                block = np.rint(rows[first : first + _BLOCK_ROWS] * scales)
-                sum_x += block.sum(axis=0).astype(np.int64)
-                sum_xx += (block.T @ block).astype(np.int64)
+        use_one_thread()
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            block = np.rint(rows[first : first + _BLOCK_ROWS] * scales)
+            sum_x += block.sum(axis=0).astype(np.int64)
+            sum_xx += (block.T @ block).astype(np.int64)
         return cls(len(rows), sum_x, sum_xx)
 
     def merge(self, other: "Moments") -> "Moments":
@@ -89,8 +89,8 @@ def principal_components(moments: Moments, bounds: RowBounds, dim: int) -> tuple
     covariance = moments.covariance(bounds)
     if not 1 <= dim <= len(covariance):
         raise ValueError(f"dim must lie between 1 and {len(covariance)}, got {dim}")
-    with threadpool_limits(1):
-        variances, vectors = np.linalg.eigh(covariance)
+    use_one_thread()
+    variances, vectors = np.linalg.eigh(covariance)
     largest = np.argmax(np.abs(vectors), axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(len(largest))] < 0, -1.0, 1.0)
     total = np.trace(covariance)

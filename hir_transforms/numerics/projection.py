@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from hir_transforms.numerics.threads import use_one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,5 +33,5 @@ class Projection:
         """
         if rows.shape[1:] != self.mean.shape:
             raise ValueError(f"the projection takes {len(self.mean)} features, rows have shape {rows.shape}")
-        with threadpool_limits(1):
-            return ((rows - self.mean) @ self.matrix).astype(np.float32)
+        use_one_thread()
+        return ((rows - self.mean) @ self.matrix).astype(np.float32)

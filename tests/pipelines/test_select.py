@@ -179,7 +179,7 @@ def test_embeddings_are_those_of_the_model(corpus, hybrid):
     texts = [json.loads(line)["text"] for line in corpus[1].read_bytes().splitlines()]
     shards = sorted((hybrid.parent / "out.work" / "embeddings" / "target").glob("*.avro"))
     rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))])
-    model = SentenceTransformer(find_model("all-MiniLM-L6-v2").location)
+    model = SentenceTransformer(find_model("all-MiniLM-L6-v2").locate())
     np.testing.assert_allclose(rows, model.encode(texts), atol=1e-5)
 
 
