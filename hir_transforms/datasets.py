@@ -62,9 +62,10 @@ def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
         except ValueError as error:
             raise UserError(f"{flag}: {pattern}: {error}") from None
         if not matched:
-            raise UserError(f"{flag}: no file matches {pattern}")
+            hint = f"; name the files in it, such as {pattern}/*.jsonl" if _is_folder(pattern) else ""
+            raise UserError(f"{flag}: no file matches {pattern}{hint}")
         for found in sorted(matched, key=lambda metadata: metadata.path):
-            if found.path not in files and not os.path.isdir(found.path):
+            if found.path not in files and not found.path.endswith("/") and not os.path.isdir(found.path):
                 name = found.path[len(root) :].lstrip("/\\")
                 if not _is_unicode(name):
                     raise UserError(f"{flag}: the name of {found.path!r} is not valid UTF-8; rename the file")
@@ -72,6 +73,11 @@ def list_files(patterns: Iterable[str], *, flag: str) -> list[SourceFile]:
                     len(files), found.path, name, found.size_in_bytes, found.last_updated_in_seconds or 0.0
                 )
     return list(files.values())
+
+
+def _is_folder(pattern: str) -> bool:
+    """Whether a pattern of an object store that matches no file is the name of a folder."""
+    return "://" in pattern and bool(FileSystems.match([f"{pattern.rstrip('/')}/*"])[0].metadata_list)
 
 
 def _is_unicode(name: str) -> bool:

@@ -14,7 +14,7 @@ from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
 from pipelines.options import SelectOptions, given_dataset, given_embeddings, parse_options, work_folder
-from pipelines.running import choose_runner, run_main
+from pipelines.running import choose_runner, run_main, run_pipeline
 from pipelines.select import check_not_empty
 
 
@@ -36,7 +36,8 @@ def embed(options: PipelineOptions) -> None:
         pipeline = beam.Pipeline(runner=runner, options=options)
         for stage, dataset, source in missing:
             embedding_shards(pipeline, stage, dataset, source)
-        pipeline.run().wait_until_finish()
+        if not run_pipeline(pipeline):
+            return
     for part in parts:
         stage = part[0]
         counts = stage.counts()

@@ -6,7 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
@@ -43,6 +44,19 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
         default_environment=SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m pipelines.worker"),
         provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)),
     )
+
+
+def run_pipeline(pipeline: beam.Pipeline) -> bool:
+    """Runs a pipeline; returns whether it has finished, and not only been handed over.
+
+    The launcher of a Dataflow flex template gives a place for the job's description (`--template_location`). Beam
+    writes it there instead of starting a job, so there is none to wait for: it starts once this process has ended.
+    """
+    result = pipeline.run()
+    if pipeline.options.view_as(GoogleCloudOptions).template_location:
+        return False
+    result.wait_until_finish()
+    return True
 
 
 def run_main(command: str, main: Callable[[], None]) -> int:

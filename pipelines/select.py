@@ -21,7 +21,7 @@ from hir_transforms.stages import MANIFEST
 from pipelines.embeddings import find_sources
 from pipelines.graph import Stages, build, plan_stages
 from pipelines.options import SelectOptions, parse_options, select_config
-from pipelines.running import choose_runner, run_main
+from pipelines.running import choose_runner, run_main, run_pipeline
 
 
 def check_inputs(config: SelectConfig) -> None:
@@ -67,6 +67,9 @@ def prepare_featurizer(config: SelectConfig) -> None:
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
+    # Beside its final place, so that one rename moves it.
+    temporary = f"{config.output}.incomplete"
+    storage.discard_half_published(temporary, config.output, last=MANIFEST)
     check_inputs(config)
     stages = plan_stages(config, find_sources(config))
     missing = [stage for stage in stages.all() if stage.manifest() is None]
@@ -79,14 +82,12 @@ def select(options: PipelineOptions) -> None:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
     if stages.scores in missing:
         prepare_featurizer(config)
-    # Beside its final place, so that one rename moves it.
-    temporary = f"{config.output}.incomplete"
     storage.remove_folder(temporary)
     runner = choose_runner(options, most_pieces(config.raw.list_files()))
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
-    pipeline.run().wait_until_finish()
-    report(config, stages)
+    if run_pipeline(pipeline):
+        report(config, stages)
 
 
 def report(config: SelectConfig, stages: Stages) -> None:

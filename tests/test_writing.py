@@ -308,7 +308,7 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
         memory_store.objects.update(before)
         memory_store.history.clear()
         memory_store.fail_at = step
-        with pytest.raises(BeamIOError):
+        with pytest.raises((BeamIOError, UserError)):
             _publish(selection, shards, wanted)
         manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
         out = contents_of(wanted.folder)
