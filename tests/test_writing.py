@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hir_transforms import storage
-from hir_transforms.errors import find_user_error
+from hir_transforms.errors import UserError, find_user_error
 from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.selecting import Candidate, ScoreCounts, Selection
