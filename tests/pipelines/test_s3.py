@@ -86,9 +86,14 @@ def comparable(contents, root):
     return result
 
 
-def test_the_selection_is_that_of_a_local_run_byte_for_byte(store, inputs):
+@pytest.fixture(scope="module")
+def selected(store, inputs):
+    """The same selection in `out` of the bucket, by two worker processes, and of the local folder."""
     assert select.run(arguments(inputs, "out")) == 0
     assert select.run(arguments(store.root, "out", *store.flags, workers=2)) == 0
+
+
+def test_the_selection_is_that_of_a_local_run_byte_for_byte(store, selected, inputs):
     on_s3, local = store.contents("out"), local_contents(inputs / "out")
     assert on_s3["part-00000-of-00001.jsonl"] == local["part-00000-of-00001.jsonl"]
     assert comparable(on_s3, store.root) == comparable(local, inputs)
@@ -100,7 +105,7 @@ def test_the_selection_is_that_of_a_local_run_byte_for_byte(store, inputs):
     assert not store.contents("out.incomplete")
 
 
-def test_another_run_skips_what_is_finished_and_overwrites_if_told(store, capsys):
+def test_another_run_skips_what_is_finished_and_overwrites_if_told(store, selected, capsys):
     assert select.run(arguments(store.root, "out", *store.flags)) == 2
     assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
     before = store.contents("out")
@@ -114,14 +119,15 @@ def test_another_run_skips_what_is_finished_and_overwrites_if_told(store, capsys
     assert "part-00000-of-00001.jsonl" not in after
 
 
-def test_a_run_that_died_while_it_published_is_repaired_by_the_same_command(store):
-    complete = store.contents("out")
+def test_a_run_that_died_while_it_published_is_repaired_by_the_same_command(store, selected):
+    flags = [f"--work_dir={store.root}/out.work", *store.flags, "--num_shards=3"]
+    assert select.run(arguments(store.root, "whole", *flags)) == 0
+    complete = store.contents("whole")
     for name, content in complete.items():
         store.put(f"again.incomplete/{name}", content)
-    store.put("again/part-00000-of-00012.jsonl", b"half")
+    store.put("again/part-00000-of-00003.jsonl", b"half")
     store.put("again/left-over", b"")
-    command = arguments(store.root, "again", f"--work_dir={store.root}/out.work", *store.flags, "--num_shards=12")
-    assert select.run(command) == 0
+    assert select.run(arguments(store.root, "again", *flags)) == 0
     assert store.contents("again") == complete
     assert not store.contents("again.incomplete")
 
@@ -176,6 +182,7 @@ def message_of(capsys, *argv):
 
 def test_what_is_missing_is_one_line(store, capsys):
     flags = ["--num_to_sample=1", "--alpha=1", *store.flags]
+    store.put("few/a.jsonl", b"{}")
     target, output = f"--target={store.root}/target.jsonl", f"--output={store.root}/new"
 
     def message(*changed):
@@ -185,7 +192,7 @@ def test_what_is_missing_is_one_line(store, capsys):
     assert message("--raw=s3://data/nothing-*") == "--raw: no file matches s3://data/nothing-*"
     assert message("--raw=s3://data/nothing").endswith("no file matches s3://data/nothing")
     assert message("--raw=s3://data") == "--raw: s3://data is a whole bucket; name a file or folder in it"
-    assert message("--raw=s3://data/out").endswith("name the files in it, such as s3://data/out/*.jsonl")
+    assert message("--raw=s3://data/few").endswith("name the files in it, such as s3://data/few/*.jsonl")
     raw = f"--raw={store.root}/raw.jsonl.gz"
     assert "there is no such bucket" in message(raw, "--output=s3://no-such-bucket/out")
     assert "must not hold any of" in message(raw, "--output=s3://data/out*")
