@@ -1,13 +1,15 @@
-# make demo    select from a small labelled corpus, end to end, without a network
-# make test    everything a change must pass: lint, types, tests
-# make format  rewrite the code to the project's format
-# make clean   remove what was built and written, except .venv
+# make demo      select from a small labelled corpus, end to end, without a network
+# make test      everything a change must pass: lint, types, tests
+# make format    rewrite the code to the project's format
+# make tools     install the servers that some tests need (Go is needed; without them those tests are skipped)
+# make template  make the metadata of the Dataflow templates, and check what can be checked without a cloud
+# make clean     remove what was built and written, except .venv and .tools
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test venv lint types format clean
+.PHONY: demo test venv lint types format tools template clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -28,6 +30,16 @@ types: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
+
+tools: .tools/bin/fake-gcs-server
+
+.tools/bin/fake-gcs-server:
+	@GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
+
+template: $(STAMP)
+	@$(BIN)/python -m pipelines.template_metadata templates
+	@$(BIN)/hadolint templates/Dockerfile
+	@$(BIN)/python -m pytest --quiet tests/test_templates.py
 
 clean:
 	@rm -rf build dist demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
