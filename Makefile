@@ -8,6 +8,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := .tools/bin
 
 .PHONY: demo test venv lint types format tools template clean
 .DELETE_ON_ERROR:
@@ -31,10 +32,11 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
 
-tools: .tools/bin/fake-gcs-server
+tools: $(TOOLS)/fake-gcs-server
 
-.tools/bin/fake-gcs-server:
-	@GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
+$(TOOLS)/fake-gcs-server:
+	@if ! command -v go >/dev/null; then echo 'Go is needed to build $@ (https://go.dev/doc/install)' >&2; exit 1; fi
+	@GOBIN=$(CURDIR)/$(TOOLS) go install github.com/fsouza/fake-gcs-server@v1.56.1
 
 template: $(STAMP)
 	@$(BIN)/python -m pipelines.template_metadata templates

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import tarfile
 from io import BytesIO
 
@@ -17,7 +18,8 @@ from tests.helpers.google_cloud import find_emulator, google_cloud
 from tests.helpers.object_stores import local_contents
 
 pytestmark = pytest.mark.skipif(
-    find_emulator() is None, reason="no fake-gcs-server: 'make tools' installs it (Go is needed)"
+    find_emulator() is None and not os.environ.get("HIR_REQUIRE_FAKE_GCS"),
+    reason="no fake-gcs-server: 'make tools' installs it (Go is needed)",
 )
 
 SETTINGS = ["--num_to_sample=10", "--raw_components=4", "--target_components=2", "--gmm_max_iter=3"]
