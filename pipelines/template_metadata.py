@@ -47,7 +47,9 @@ _BY_METAVAR = {
     "PATTERN[,PATTERN]": f"{_FILE}(,{_FILE})*",
     "PATTERN": f"{_FILE}(,{_FILE})*",
     "DIR": r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+",
-    "FILE.npz": r"[a-z][a-z0-9+.-]*://[^/,\s]+/.+",
+    "FILE.npz": _FILE,
+    "FILE.npz[,FILE.npz]": f"{_FILE}(,{_FILE})*",
+    "P,P,...": r"[0-9]*\.?[0-9]+(,[0-9]*\.?[0-9]+)*",
 }
 _NUMBER = "[1-9][0-9]*"
 _BY_TYPE = {int: "[0-9]+", float: r"[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?"}
