@@ -1,15 +1,16 @@
-# make demo    select from a small labelled corpus, end to end, without a network
-# make test    everything a change must pass: lint, types, tests
-# make format  rewrite the code to the project's format
-# make tools   build Prism, Beam's portable runner, into .tools (needs Go); without it the tests on it are skipped
-# make clean   remove what was built and written, except .venv and .tools
+# make demo      select from a small labelled corpus, end to end, without a network
+# make test      everything a change must pass: lint, types, tests
+# make format    rewrite the code to the project's format
+# make tools     install the servers that some tests need (Go is needed; without them those tests are skipped)
+# make template  make the metadata of the Dataflow templates, and check what can be checked without a cloud
+# make clean     remove what was built and written, except .venv and .tools
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .tools/bin
 
-.PHONY: demo test venv lint types format tools clean
+.PHONY: demo test venv lint types format tools template clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -31,14 +32,24 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
 
-tools: $(TOOLS)/prism
+# Servers that some tests need; go install is quick where they are built already.
+tools: $(TOOLS)/prism $(TOOLS)/fake-gcs-server
 
-# The version of the SDK; go install is quick where it is built already.
+# The version of the SDK.
 $(TOOLS)/prism: constraints.txt
 	@if ! command -v go >/dev/null; then echo 'Go is needed to build Prism (https://go.dev/doc/install)' >&2; exit 1; fi
 	@version=$$(sed -n 's/^apache-beam==//p' $<); echo "Building Prism $$version into $(TOOLS): some minutes the first time"; \
 	GOBIN=$(CURDIR)/$(TOOLS) go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$version"
 	@touch $@
+
+$(TOOLS)/fake-gcs-server:
+	@if ! command -v go >/dev/null; then echo 'Go is needed to build $@ (https://go.dev/doc/install)' >&2; exit 1; fi
+	@GOBIN=$(CURDIR)/$(TOOLS) go install github.com/fsouza/fake-gcs-server@v1.56.1
+
+template: $(STAMP)
+	@$(BIN)/python -m pipelines.template_metadata templates
+	@$(BIN)/hadolint templates/Dockerfile
+	@$(BIN)/python -m pytest --quiet tests/test_templates.py
 
 clean:
 	@rm -rf build dist demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

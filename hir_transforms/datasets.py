@@ -110,9 +110,10 @@ def _list_files(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> list[
         except (ValueError, re.error) as error:
             raise UserError(f"{flag}: {pattern}: {error}") from None
         if not matched:
-            raise UserError(f"{flag}: no file matches {pattern}")
+            hint = f"; name the files in it, such as {pattern}/*.jsonl" if _is_folder(pattern) else ""
+            raise UserError(f"{flag}: no file matches {pattern}{hint}")
         for path, size, modified in sorted(matched):
-            if path not in files:
+            if path not in files and not path.endswith("/"):
                 name = path[len(root) :].lstrip("/\\")
                 if not _is_unicode(name):
                     raise UserError(f"{flag}: the name of {path!r} is not valid UTF-8; rename the file")
@@ -147,6 +148,11 @@ def _match_local(pattern: str, wildcard: int) -> Iterator[FoundFile]:
                 with contextlib.suppress(OSError):  # gone in the meantime, or a link to nothing
                     status = os.stat(path)
                     yield path, status.st_size, status.st_mtime
+
+
+def _is_folder(pattern: str) -> bool:
+    """Whether a pattern of an object store that matches no file is the name of a folder."""
+    return "://" in pattern and bool(FileSystems.match([f"{pattern.rstrip('/')}/*"])[0].metadata_list)
 
 
 def _is_unicode(name: str) -> bool:

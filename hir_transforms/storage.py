@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from hir_transforms import stores
 from hir_transforms.blocks import ForwardStream, RandomAccess, SeekableFile
 from hir_transforms.compression import DECOMPRESSION_ERRORS, decompressed, is_compressed
 from hir_transforms.errors import UserError
@@ -34,10 +35,8 @@ def is_local(path: str) -> bool:
 
 def open_raw(path: str) -> BinaryIO:
     """Opens a file for reading its stored bytes; raises `UserError` if it cannot be opened."""
-    try:
+    with stores.user_errors("read", path):
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -47,15 +46,15 @@ def open_blocks(path: str) -> Iterator[RandomAccess]:
     Raises:
         UserError: also within the `with` block, if the file cannot be read or decompressed.
     """
+    action = "decompress" if is_compressed(path) else "read"
     try:
-        with open_raw(path) as raw:
+        with stores.user_errors(action, path), open_raw(path) as raw:
             if is_compressed(path):
                 with decompressed(path, raw) as stream:
                     yield ForwardStream(stream)
             else:
                 yield SeekableFile(raw)
     except DECOMPRESSION_ERRORS as error:
-        action = "decompress" if is_compressed(path) else "read"
         raise UserError(f"cannot {action} {path}: {error}") from None
 
 
@@ -70,9 +69,8 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
     if not is_local(path):
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spooled:
             yield cast(BinaryIO, spooled)
-            spooled.seek(0)
-            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as uploaded:
-                shutil.copyfileobj(spooled, uploaded, _COPY_BYTES)
+            with stores.user_errors("write", path):
+                _upload(cast(BinaryIO, spooled), path)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
@@ -85,6 +83,24 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
             os.remove(temporary)
 
 
+def _upload(file: BinaryIO, path: str) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size == 0 and stores.put_empty(path):
+        return
+    uploaded = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    try:
+        shutil.copyfileobj(file, uploaded, _COPY_BYTES)
+        uploaded.close()
+    except BaseException:
+        # Closing makes an object of what was sent so far: better none than half of one.
+        with contextlib.suppress(Exception):
+            uploaded.close()
+        with contextlib.suppress(Exception):
+            FileSystems.delete([path])
+        raise
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a whole small file at once."""
     with atomic_write(path) as file:
@@ -92,8 +108,8 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def read_bytes(path: str) -> bytes:
-    """Content of a small file."""
-    with open_raw(path) as file:
+    """Content of a small file; raises `UserError` if it cannot be read."""
+    with stores.user_errors("read", path), open_raw(path) as file:
         return file.read()
 
 
@@ -101,7 +117,8 @@ def exists(path: str) -> bool:
     """Whether there is a file of that name, or any file in a folder of that name."""
     if is_local(path) and os.path.isdir(path):
         return bool(list_folder(path))
-    return FileSystems.exists(path) or bool(list_folder(path))
+    with stores.user_errors("look for", path):
+        return FileSystems.exists(path) or bool(list_folder(path))
 
 
 def size_and_time(path: str) -> tuple[int, float]:
@@ -121,8 +138,10 @@ def list_folder(folder: str) -> list[str]:
     """Paths of all files below a folder, sorted."""
     if is_local(folder):  # not by a pattern: the folder's name may hold wildcards
         return sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    found = FileSystems.match([join(folder, "**")])[0].metadata_list
-    return sorted(metadata.path for metadata in found)
+    with stores.user_errors("list", folder):
+        found = FileSystems.match([join(folder, "**")])[0].metadata_list
+    # Consoles show a folder by an empty object whose name ends in a slash.
+    return sorted(metadata.path for metadata in found if not metadata.path.endswith("/"))
 
 
 def remove_folder(folder: str) -> None:
@@ -130,8 +149,11 @@ def remove_folder(folder: str) -> None:
     if is_local(folder):
         if os.path.isdir(folder):
             shutil.rmtree(folder)
-    elif paths := list_folder(folder):
-        FileSystems.delete(paths)
+    elif list_folder(folder):
+        with stores.user_errors("delete", folder):
+            FileSystems.delete([join(folder, "")])
+            if left := list_folder(folder):  # Beam's GCS file system does not raise what goes wrong
+                raise OSError(f"{len(left)} files are still there, the first of them {left[0]}")
 
 
 def remove_temporary_files(folder: str) -> None:
@@ -146,7 +168,8 @@ def publish_folder(temporary: str, final: str, *, last: str) -> None:
     """Moves a complete folder to its final place, replacing what is there.
 
     On a local disk this is one rename. Object stores have none: each file is copied, and the file named `last` (the
-    manifest, by which readers know that the rest is complete) comes last, after the old one has gone first.
+    manifest, by which readers know that the rest is complete) comes last, after the old one has gone first. Two that
+    do it at the same time copy the same bytes; none of them takes away what the other has completed.
     """
     if is_local(final):
         os.makedirs(os.path.dirname(final), exist_ok=True)
@@ -156,13 +179,34 @@ def publish_folder(temporary: str, final: str, *, last: str) -> None:
         os.rename(temporary, final)
         remove_folder(replaced)
         return
-    if exists(join(final, last)):
-        FileSystems.delete([join(final, last)])
-    remove_folder(final)
-    paths = sorted(list_folder(temporary), key=lambda path: path.endswith(f"/{last}"))
-    for path in paths:
-        FileSystems.copy([path], [join(final, path[len(temporary) :].lstrip("/"))])
+    with stores.user_errors("write", final):
+        _copy_folder(temporary, final, join(final, last))
     remove_folder(temporary)
+
+
+def _copy_folder(temporary: str, final: str, marker: str) -> None:
+    copies = {path: join(final, path[len(temporary) :].lstrip("/")) for path in list_folder(temporary)}
+    source = next(path for path, copy in copies.items() if copy == marker)
+    if exists(marker):
+        if read_bytes(marker) == read_bytes(source):
+            return
+        FileSystems.delete([marker])
+    for path, copy in copies.items():
+        if copy != marker:
+            stores.copy(path, copy)
+    if old := sorted(set(list_folder(final)) - set(copies.values())):
+        FileSystems.delete(old)
+    stores.copy(source, marker)
+
+
+def discard_half_published(temporary: str, final: str, *, last: str) -> None:
+    """Clears `final` where `publish_folder` was interrupted between the old manifest and the new one.
+
+    What tells is a complete temporary folder, with its manifest, beside a final one without. On a local disk there is
+    no such state.
+    """
+    if not is_local(final) and exists(join(temporary, last)) and not exists(join(final, last)):
+        remove_folder(final)
 
 
 def sha256_of(data: bytes) -> str:

@@ -71,7 +71,12 @@ class OutputSettings:
     @property
     def unpublished(self) -> str:
         """What will be moved to the final place."""
-        return storage.join(self.temporary, "output")
+        return unpublished(self.temporary)
+
+
+def unpublished(temporary: str) -> str:
+    """What will be moved to the final place, within the folder where an output is put together."""
+    return storage.join(temporary, "output")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def embed(options: PipelineOptions) -> None:
     with listed_once():
         parts = _plan(options.view_as(SelectOptions).get_all_options())
         launch = _lay_out(options, parts)
-    launch.run()
+    if not launch.run():
+        return
     for part in parts:
         counts = part.stage.counts()
         unchanged = "" if part.stage in launch.computed else ", unchanged, not computed again"

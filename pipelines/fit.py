@@ -19,9 +19,9 @@ def fit(options: PipelineOptions) -> None:
         check_datasets(config)
         stages = plan_stages(config)
         launch = lay_out(options, config, stages, stages.models)
-    launch.run()
-    for stage in stages.models:
-        print(stage.folder)
+    if launch.run():
+        for stage in stages.models:
+            print(stage.folder)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -51,13 +51,14 @@ class Launch:
     pipeline: beam.Pipeline | None
     computed: list[Stage]
 
-    def run(self) -> None:
-        """Runs it to its end, and tells the warnings of fits."""
-        if self.pipeline is not None:
-            run_to_end(self.pipeline)
+    def run(self) -> bool:
+        """Runs it to its end and tells the warnings of fits; returns whether it is done, and not only handed over."""
+        if self.pipeline is not None and not run_to_end(self.pipeline):
+            return False
         for stage in self.computed:
             if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
                 print(f"warning: {stage.name}: {warning}", file=sys.stderr)
+        return True
 
 
 def lay_out(

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import Dataset, split_patterns
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
+from hir_transforms.stores import connect
 
 
 class SelectOptions(PipelineOptions):
@@ -135,6 +137,7 @@ class SelectOptions(PipelineOptions):
 
 # Beam's own default is one worker; 0 means one for each core. A later flag wins.
 _DEFAULTS = ("--direct_num_workers=0",)
+_WILDCARD = re.compile(r"[*?\[]")
 _OPTIONAL_PATHS = ("raw_gmm", "gmm_checkpoint_dir")
 _GIVEN_FILES = ("raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights")
 
@@ -160,15 +163,40 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
     parser: Any = _Parser(allow_abbrev=False, add_help=False)
     for known in PipelineOptions.__subclasses__():
         known._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(list(argv))
-    if unknown:
+    argv = _plain_switches(parser, argv)
+    known_flags, unknown = parser.parse_known_args(argv)
+    # The launcher of a template adds flags of its own time; what its user gives is checked against the metadata.
+    if unknown and not known_flags.template_location:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         if not unknown[0].startswith("-"):
             hint = "; put patterns in quotes, so that the shell leaves them alone"
         raise UserError(f"unknown flag {unknown[0]}{hint}")
-    return options_class([*_DEFAULTS, *argv])
+    options = options_class([*_DEFAULTS, *argv])
+    connect(options, {flag: value for flag, value in _own_flags(options).items() if isinstance(value, str)})
+    return options
+
+
+def _plain_switches(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Arguments with `--top_k` for `--top_k=true` and nothing for `--top_k=false`: all that a template can give."""
+    switches = {flag for action in parser._actions if action.nargs == 0 for flag in action.option_strings}
+    plain = []
+    for argument in argv:
+        flag, _, value = argument.partition("=")
+        if flag not in switches or value.lower() not in ("true", "false"):
+            plain.append(argument)
+        elif value.lower() == "true":
+            plain.append(flag)
+    return plain
+
+
+def _own_flags(options: PipelineOptions) -> dict[str, Any]:
+    """The values of the flags that are this project's, not Beam's."""
+    parser: Any = argparse.ArgumentParser(add_help=False)
+    options._add_argparse_args(parser)
+    values = options.get_all_options()
+    return {action.dest: values[action.dest] for action in parser._actions}
 
 
 def select_config(options: SelectOptions, *, needs: Sequence[str] = ("raw", "output")) -> SelectConfig:
@@ -241,4 +269,6 @@ def given_files(flags: dict[str, Any], name: str) -> Dataset | None:
 def folder_path(path: str) -> str:
     """A folder as every worker finds it, without a slash at the end."""
     path = path.rstrip("/") or path
+    if "://" in path and _WILDCARD.search(path):  # by a pattern alone can a folder of an object store be listed
+        raise UserError(f"{path}: the name of a folder in an object store must not hold any of * ? [")
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, PrismRunnerOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
@@ -63,20 +69,29 @@ def _keep_quiet(show_prism: bool) -> None:
     logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 
 
-def run_to_end(pipeline: beam.Pipeline) -> None:
+def run_to_end(pipeline: beam.Pipeline) -> bool:
     """Runs a pipeline until it is done; an interruption cancels a job that would go on elsewhere.
+
+    The launcher of a Dataflow flex template gives a place for the job's description (`--template_location`). Beam
+    writes it there instead of starting a job, so there is none to wait for: it starts once this process has ended.
+
+    Returns:
+        Whether the pipeline is done, and not only handed over.
 
     Raises:
         UserError: if the runner cannot be reached or started.
     """
     with _quiet_loopback() if isinstance(pipeline.runner, PortableRunner) else contextlib.nullcontext():
         result = _submit(pipeline)
+        if pipeline.options.view_as(GoogleCloudOptions).template_location:
+            return False
         try:
             result.wait_until_finish()
         except KeyboardInterrupt:
             with contextlib.suppress(Exception):  # its server may be interrupted as well
                 result.cancel()
             raise
+    return True
 
 
 @contextlib.contextmanager

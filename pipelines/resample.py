@@ -45,8 +45,8 @@ def resample(options: PipelineOptions) -> None:
 def _resample_planned(options: PipelineOptions) -> None:
     with listed_once():
         launch, config = _lay_out_planned(options)
-    launch.run()
-    print_counts(config)
+    if launch.run():
+        print_counts(config)
 
 
 def _lay_out_planned(options: PipelineOptions) -> tuple[Launch, SelectConfig]:
@@ -86,8 +86,8 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
         stages=behind,
         settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
     )
-    run_to_end(pipeline)
-    print_counts(config)
+    if run_to_end(pipeline):
+        print_counts(config)
 
 
 def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:

@@ -19,7 +19,8 @@ def score(options: PipelineOptions) -> None:
         check_datasets(config)
         stages = plan_stages(config)
         launch = lay_out(options, config, stages, [stages.scores])
-    launch.run()
+    if not launch.run():
+        return
     counts = stages.scores.counts()
     print(f"{counts['read']} read, {counts['rejected']} rejected")
     print(stages.scores.folder)

@@ -22,8 +22,8 @@ def select(options: PipelineOptions) -> None:
         check_datasets(config)
         check_output(config)
         launch = lay_out_selection(options, config, plan_stages(config))
-    launch.run()
-    print_counts(config)
+    if launch.run():
+        print_counts(config)
 
 
 def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: Stages) -> Launch:

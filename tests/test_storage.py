@@ -148,6 +148,52 @@ def test_in_an_object_store_the_manifest_goes_first_and_comes_last(memory_store)
     assert changes[-1] == ("put", f"{final}/manifest")
 
 
+OLD = {"manifest": b"old", "a": b"old", "gone": b"old"}
+NEW = {"manifest": b"new", "a": b"new", "z": b"new"}
+
+
+@pytest.mark.parametrize("old", [{}, OLD], ids=["nothing before", "another before"])
+@pytest.mark.parametrize("step", range(12))
+def test_publishing_that_breaks_off_shows_all_or_nothing_and_can_be_repaired(memory_store, old, step):
+    final, temporary = "mem://bucket/out", "mem://bucket/out.incomplete"
+
+    def reader():
+        """What a reader that goes by the manifest sees."""
+        seen = contents(final)
+        return seen if "manifest" in seen else {}
+
+    fill(final, **old)
+    fill(temporary, **NEW)
+    memory_store.fail_at = len(memory_store.history) + step
+    try:
+        storage.publish_folder(temporary, final, last="manifest")
+    except UserError:
+        assert reader() in ({}, old, NEW)
+        storage.discard_half_published(temporary, final, last="manifest")
+        assert contents(final) in ({}, old, NEW)  # complete, or out of the way of the same command
+        storage.remove_folder(temporary)
+        fill(temporary, **NEW)
+        storage.publish_folder(temporary, final, last="manifest")
+    assert contents(final) == NEW
+    assert contents(temporary) == {}
+
+
+def test_two_that_publish_at_the_same_time_take_nothing_from_each_other(memory_store, monkeypatch):
+    final, temporary = "mem://bucket/out", "mem://bucket/out.incomplete"
+    fill(temporary, **NEW)
+    copy = storage.stores.copy
+
+    def overtaken(source, destination):
+        monkeypatch.setattr(storage.stores, "copy", copy)
+        storage.publish_folder(temporary, final, last="manifest")  # the other one, from begin to end
+        copy(source, destination)
+
+    monkeypatch.setattr(storage.stores, "copy", overtaken)
+    with pytest.raises(UserError, match=f"cannot write {final}"):
+        storage.publish_folder(temporary, final, last="manifest")
+    assert contents(final) == NEW
+
+
 def test_a_file_that_fails_while_it_is_read_is_named(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(b"no gzip")

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hir_transforms import storage
-from hir_transforms.errors import find_user_error
+from hir_transforms.errors import UserError, find_user_error
 from hir_transforms.numerics.threshold import Refinement
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
@@ -383,7 +383,7 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
         memory_store.objects.update(before)
         memory_store.history.clear()
         memory_store.fail_at = step
-        with pytest.raises(BeamIOError):
+        with pytest.raises((BeamIOError, UserError)):
             _publish(STATE, *written, wanted)
         manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
         out = contents_of(wanted.folder)

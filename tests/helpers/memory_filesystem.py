@@ -101,9 +101,10 @@ class MemoryFileSystem(FileSystem):
 
     def delete(self, paths):
         for path in paths:
-            self._get(path)
-            self._record("delete", path)
-            del self.objects[path]
+            for url in [url for url in self.objects if url.startswith(path)] if path.endswith("/") else [path]:
+                self._get(url)
+                self._record("delete", url)
+                del self.objects[url]
 
     def _get(self, path):
         if path not in self.objects:

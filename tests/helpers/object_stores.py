@@ -1,0 +1,87 @@
+"""Object stores as servers on this machine, filled and read with their own clients rather than Beam's."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+
+class S3:
+    """A bucket on an S3 server.
+
+    Attributes:
+        flags: of Beam, to reach it.
+    """
+
+    def __init__(self, endpoint: str, bucket: str) -> None:
+        self.bucket = bucket
+        self.root = f"s3://{bucket}"
+        self.flags = [
+            f"--s3_endpoint_url={endpoint}",
+            "--s3_access_key_id=key",
+            "--s3_secret_access_key=secret",
+            "--s3_region_name=us-east-1",
+        ]
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+        )
+        self._client.create_bucket(Bucket=bucket)
+
+    def upload(self, path: Path) -> str:
+        """Puts a file at the top of the bucket; returns its URL."""
+        self.put(path.name, path.read_bytes())
+        return f"{self.root}/{path.name}"
+
+    def put(self, key: str, content: bytes) -> None:
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def contents(self, folder: str) -> dict[str, bytes]:
+        """Content by key below a folder of the bucket."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{folder}/")
+        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return {
+            key[len(folder) + 1 :]: self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[str]:
+    """The endpoint of a server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def local_contents(folder: Path) -> dict[str, bytes]:
+    """Content by relative path below a local folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def without_credentials(monkeypatch) -> None:
+    """Hides whatever credentials of AWS this machine has."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -1,0 +1,236 @@
+"""Every stage with input, work folder and output on S3, over a real S3 server, against the same on a local disk."""
+
+import gzip
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms import storage, stores
+from hir_transforms.datasets import list_files
+from pipelines import embed, select
+from pipelines.docstring_corpus import write_corpus
+from tests.helpers.object_stores import S3, free_port, local_contents, s3_server, without_credentials
+
+SIZES = {"scipy": 30, "numpy": 30, "scikit-learn": 40}
+SETTINGS = ["--num_to_sample=10", "--raw_components=4", "--target_components=2", "--gmm_max_iter=3"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with raw.jsonl.gz, target.jsonl, raw.npy and target.npy."""
+    folder = tmp_path_factory.mktemp("s3")
+    raw, target = write_corpus(folder / "corpus", SIZES, 20)
+    (folder / "raw.jsonl.gz").write_bytes(gzip.compress(raw.read_bytes()))
+    (folder / "target.jsonl").write_bytes(target.read_bytes())
+    rng = np.random.default_rng(0)
+    np.save(folder / "raw.npy", rng.normal(size=(100, 8)).astype(np.float32))
+    np.save(folder / "target.npy", rng.normal(size=(20, 8)).astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def store(endpoint, inputs):
+    """A bucket with the inputs."""
+    bucket = S3(endpoint, "data")
+    for path in inputs.iterdir():
+        if path.is_file():
+            bucket.upload(path)
+    return bucket
+
+
+@pytest.fixture(autouse=True)
+def options(store):
+    """The options of the store, for file operations outside a command; afterwards those of before."""
+    before = FileSystems._pipeline_options
+    FileSystems.set_options(PipelineOptions(store.flags))
+    yield
+    FileSystems.set_options(before)
+
+
+def arguments(root, output, *flags, workers=1):
+    return [
+        f"--raw={root}/raw.jsonl.gz",
+        f"--target={root}/target.jsonl",
+        f"--raw_embeddings={root}/raw.npy",
+        f"--target_embeddings={root}/target.npy",
+        f"--output={root}/{output}",
+        f"--direct_num_workers={workers}",
+        *SETTINGS,
+        *flags,
+    ]
+
+
+def comparable(contents, root):
+    """What must not depend on where the files are: content, with the root of all paths taken out."""
+    result = {}
+    for name, data in contents.items():
+        if name.endswith(".parquet"):
+            table = pq.read_table(pa.BufferReader(data)).to_pydict()
+            table["file"] = [path.removeprefix(f"{root}/") for path in table["file"]]
+            result[name] = table
+        else:
+            result[name] = data.replace(f"{root}/".encode(), b"")
+    return result
+
+
+@pytest.fixture(scope="module")
+def selected(store, inputs):
+    """The same selection in `out` of the bucket, by two worker processes, and of the local folder."""
+    assert select.run(arguments(inputs, "out")) == 0
+    assert select.run(arguments(store.root, "out", *store.flags, workers=2)) == 0
+
+
+def test_the_selection_is_that_of_a_local_run_byte_for_byte(store, selected, inputs):
+    on_s3, local = store.contents("out"), local_contents(inputs / "out")
+    assert on_s3["part-00000-of-00001.jsonl"] == local["part-00000-of-00001.jsonl"]
+    assert comparable(on_s3, store.root) == comparable(local, inputs)
+    made_on_s3, made = store.contents("out.work"), local_contents(inputs / "out.work")
+    assert made_on_s3.keys() == made.keys()
+    for name in ("ngram/estimator.npz", "gmm/raw.npz", "gmm/target-0.npz"):
+        assert made_on_s3[name] == made[name]
+    assert not store.contents("out.incomplete")
+    assert not store.contents("out.incomplete")
+
+
+def test_another_run_skips_what_is_finished_and_overwrites_if_told(store, selected, capsys):
+    assert select.run(arguments(store.root, "out", *store.flags)) == 2
+    assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
+    before = store.contents("out")
+    assert select.run(arguments(store.root, "out", *store.flags, "--overwrite", "--num_shards=12")) == 0
+    stages = "ngram, embeddings/raw, gmm/raw, embeddings/target, gmm/target-0, scores"
+    assert f"unchanged in {store.root}/out.work, not computed again: {stages}" in capsys.readouterr().err
+    after = store.contents("out")
+    shards = [after[f"part-{shard:05d}-of-00012.jsonl"] for shard in range(12)]
+    assert b"" in shards
+    assert b"".join(shards) == before["part-00000-of-00001.jsonl"]
+    assert "part-00000-of-00001.jsonl" not in after
+
+
+def test_a_run_that_died_while_it_published_is_repaired_by_the_same_command(store, selected):
+    flags = [f"--work_dir={store.root}/out.work", *store.flags, "--num_shards=3"]
+    assert select.run(arguments(store.root, "whole", *flags)) == 0
+    complete = store.contents("whole")
+    for name, content in complete.items():
+        store.put(f"again.incomplete/{name}", content)
+    store.put("again/part-00000-of-00003.jsonl", b"half")
+    store.put("again/left-over", b"")
+    assert select.run(arguments(store.root, "again", *flags)) == 0
+    assert store.contents("again") == complete
+    assert not store.contents("again.incomplete")
+
+
+def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
+    """With the real model: `embed`, then selections with projection, checkpoints, scaled weights, given mixtures."""
+    lines = gzip.decompress((inputs / "raw.jsonl.gz").read_bytes()).splitlines(keepends=True)[:12]
+    store.put("few.jsonl", b"".join(lines))
+    common = [f"--raw={store.root}/few.jsonl", "--direct_num_workers=1", *store.flags]
+    assert embed.run([*common, f"--work_dir={store.root}/few.work"]) == 0
+    flags = [
+        *common,
+        f"--target={store.root}/few.jsonl",
+        f"--raw_embeddings={store.root}/few.work/embeddings/raw",
+        f"--target_embeddings={store.root}/few.work/embeddings/raw",
+        f"--gmm_checkpoint_dir={store.root}/checkpoints",
+        "--num_to_sample=3",
+        "--min_example_length=0",
+        "--raw_components=2",
+        "--target_components=1",
+        "--gmm_max_iter=2",
+    ]
+    more = ["--embedding_dim=4", "--weight_scaling=standardize", "--raw_max_samples=8", "--compression=gzip"]
+    assert select.run([*flags, *more, f"--output={store.root}/more"]) == 0
+    made = store.contents("more.work")
+    stages = [
+        "embeddings/raw",
+        "embeddings/target",
+        "gmm/raw",
+        "gmm/target-0",
+        "ngram",
+        "parts",
+        "projection",
+        "scores",
+    ]
+    assert sorted(name for name in made if name.endswith("manifest.json")) == [
+        f"{one}/manifest.json" for one in stages
+    ]
+    assert len(gzip.decompress(store.contents("more")["part-00000-of-00001.jsonl.gz"]).splitlines()) == 3
+    assert any(name.startswith("raw/") for name in store.contents("checkpoints"))
+    given = [f"--raw_gmm={store.root}/more.work/gmm/raw.npz", f"--target_gmm={store.root}/more.work/gmm/target-0.npz"]
+    assert select.run([*flags, *given, f"--output={store.root}/given", "--weight_scaling=standardize"]) == 0
+    assert json.loads(store.contents("given")["manifest.json"])["counts"]["selected"] == 3
+
+
+def message_of(capsys, *argv):
+    assert select.run(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error.removeprefix("hir select: error: ").rstrip("\n")
+
+
+def test_what_is_missing_is_one_line(store, capsys):
+    flags = ["--num_to_sample=1", "--alpha=1", *store.flags]
+    store.put("few/a.jsonl", b"{}")
+    target, output = f"--target={store.root}/target.jsonl", f"--output={store.root}/new"
+
+    def message(*changed):
+        return message_of(capsys, target, output, *flags, *changed)
+
+    assert message("--raw=s3://no-such-bucket/a.jsonl").startswith("--raw: s3://no-such-bucket cannot be reached: ")
+    assert message("--raw=s3://data/nothing-*") == "--raw: no file matches s3://data/nothing-*"
+    assert message("--raw=s3://data/nothing").endswith("no file matches s3://data/nothing")
+    assert message("--raw=s3://data") == "--raw: s3://data is a whole bucket; name a file or folder in it"
+    assert message("--raw=s3://data/few").endswith("name the files in it, such as s3://data/few/*.jsonl")
+    raw = f"--raw={store.root}/raw.jsonl.gz"
+    assert "there is no such bucket" in message(raw, "--output=s3://no-such-bucket/out")
+    assert "must not hold any of" in message(raw, "--output=s3://data/out*")
+    assert "cannot be reached: Could not connect" in message(raw, f"--s3_endpoint_url=http://127.0.0.1:{free_port()}")
+
+
+def test_missing_credentials_and_a_missing_extra_are_one_line(store, capsys, monkeypatch):
+    without_credentials(monkeypatch)
+    flags = [f"--raw={store.root}/raw.jsonl.gz", f"--target={store.root}/target.jsonl", f"--output={store.root}/new"]
+    message = message_of(capsys, *flags, "--num_to_sample=1", store.flags[0], "--s3_region_name=us-east-1")
+    assert "Unable to locate credentials" in message
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    message = message_of(capsys, *flags, "--num_to_sample=1")
+    assert message == "--raw: s3:// needs the extra aws: pip install 'hir-beam[aws]'"
+
+
+def test_the_empty_objects_that_stand_for_folders_are_no_files(store):
+    store.put("shown/", b"")
+    store.put("shown/a.jsonl", b"{}\n")
+    assert [file.path for file in list_files([f"{store.root}/shown/*"], flag="--raw")] == [
+        f"{store.root}/shown/a.jsonl"
+    ]
+    assert storage.list_folder(f"{store.root}/shown") == [f"{store.root}/shown/a.jsonl"]
+    storage.remove_folder(f"{store.root}/shown")
+    assert not store.contents("shown")
+
+
+def test_a_copy_that_fails_is_an_error(store):
+    with pytest.raises(S3ClientError):
+        stores.copy(f"{store.root}/nothing", f"{store.root}/copy")
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):
+    def break_off(source, uploaded, length):
+        uploaded.write(source.read(length))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage.shutil, "copyfileobj", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_bytes(f"{store.root}/broken/object", b"content")
+    assert not store.contents("broken")
