@@ -110,11 +110,23 @@ def test_every_flag_reaches_its_setting():
     config = config_of(**embeddings)
     assert config.raw_embeddings == Dataset("raw_embeddings", ("/data/raw.npy", "/data/more.npy"))
     assert config.target_embeddings == Dataset("target_embeddings", ("/data/target.avro",))
+    config = config_of(num_to_sample=None, num_tokens_to_sample=5)
+    assert (config.num_to_sample, config.num_tokens_to_sample) == (None, 5)
     config = config_of(text_field="body")
     assert config.raw.text_field == config.target.text_field == "body"
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
-    tested = {*NEEDED, *values, *ngrams, *embeddings, "top_k", "overwrite", "trust_remote_code", "text_field"}
+    tested = {
+        *NEEDED,
+        *values,
+        *ngrams,
+        *embeddings,
+        "top_k",
+        "overwrite",
+        "trust_remote_code",
+        "text_field",
+        "num_tokens_to_sample",
+    }
     assert {action.dest for action in parser._actions} == tested
 
 
