@@ -7,9 +7,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
+from hir_transforms.locking import locked
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
@@ -24,6 +26,12 @@ def embed(options: PipelineOptions) -> None:
     work_dir = work_folder(flags)
     if work_dir is None:
         raise UserError("--work_dir is required: the folder that later runs find the embeddings in")
+    with locked(work_dir):
+        _embed(options, flags, work_dir)
+
+
+def _embed(options: PipelineOptions, flags: dict[str, Any], work_dir: str) -> None:
+    storage.remove_temporary_files(work_dir)
     parts = _plan(flags, work_dir)
     missing = [part for part in parts if part[0].manifest() is None]
     for stage, dataset, source in missing:

@@ -13,6 +13,7 @@ from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
+from hir_transforms.locking import locked
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import most_pieces, plan_tasks
 from hir_transforms.reading import DocumentReader
@@ -67,7 +68,13 @@ def prepare_featurizer(config: SelectConfig) -> None:
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = select_config(options.view_as(SelectOptions))
+    with locked(config.work_dir, config.output):
+        _select(options, config)
+
+
+def _select(options: PipelineOptions, config: SelectConfig) -> None:
     check_inputs(config)
+    storage.remove_temporary_files(config.work_dir)
     stages = plan_stages(config, find_sources(config))
     missing = [stage for stage in stages.all() if stage.manifest() is None]
     for part in (stages.raw, stages.target):
@@ -79,9 +86,7 @@ def select(options: PipelineOptions) -> None:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
     if stages.scores in missing:
         prepare_featurizer(config)
-    # Beside its final place, so that one rename moves it.
-    temporary = f"{config.output}.incomplete"
-    storage.remove_folder(temporary)
+    temporary = storage.start_publishing(config.output)
     runner = choose_runner(options, most_pieces(config.raw.list_files()))
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, config=config, stages=stages, temporary=temporary)
