@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -20,7 +21,8 @@ from hir_transforms.errors import UserError
 _SPOOL_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
 
-_TEMPORARY = ".tmp-"
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}$")
+_INCOMPLETE, _REPLACED = ".incomplete", ".replaced"
 
 
 def join(folder: str, *names: str) -> str:
@@ -73,7 +75,7 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
                 _upload(cast(BinaryIO, spooled), path)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -160,8 +162,21 @@ def remove_temporary_files(folder: str) -> None:
     """Deletes what `atomic_write` leaves below a folder when its process is killed."""
     if is_local(folder):  # elsewhere it leaves nothing
         for path in list_folder(folder):
-            if _TEMPORARY in os.path.basename(path):
+            if _TEMPORARY.search(path):
                 os.remove(path)
+
+
+def temporary_folder(final: str) -> str:
+    """Where a folder is put together: beside its final place, so that one rename moves it."""
+    return f"{final}{_INCOMPLETE}"
+
+
+def start_publishing(final: str) -> str:
+    """The folder in which to put together what `publish_folder` moves; rid of what runs that were killed left."""
+    temporary = temporary_folder(final)
+    remove_folder(f"{final}{_REPLACED}")
+    remove_folder(temporary)
+    return temporary
 
 
 def publish_folder(temporary: str, final: str, *, last: str) -> None:
@@ -173,7 +188,8 @@ def publish_folder(temporary: str, final: str, *, last: str) -> None:
     """
     if is_local(final):
         os.makedirs(os.path.dirname(final), exist_ok=True)
-        replaced = f"{final}.old-{uuid.uuid4().hex}"
+        replaced = f"{final}{_REPLACED}"
+        remove_folder(replaced)
         if os.path.isdir(final):
             os.rename(final, replaced)
         os.rename(temporary, final)

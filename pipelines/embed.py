@@ -13,7 +13,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
-from pipelines.launching import Launch, check_not_empty
+from pipelines.launching import Launch, check_not_empty, in_use
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
 from pipelines.running import choose_runner, run_main
 
@@ -28,11 +28,19 @@ class Part(NamedTuple):
 
 def embed(options: PipelineOptions) -> None:
     """Checks everything, embeds what is not embedded yet, and prints what there is."""
-    with listed_once():
-        parts = _plan(options.view_as(SelectOptions).get_all_options())
-        launch = _lay_out(options, parts)
-    if not launch.run():
-        return
+    flags = options.view_as(SelectOptions).get_all_options()
+    work_dir = work_folder(flags)
+    if work_dir is None:
+        raise UserError("--work_dir is required: the folder that later runs find the embeddings in")
+    with in_use(work_dir):
+        with listed_once():
+            parts = _plan(flags, work_dir)
+            launch = _lay_out(options, parts)
+        if launch.run():
+            _tell(parts, launch)
+
+
+def _tell(parts: list[Part], launch: Launch) -> None:
     for part in parts:
         counts = part.stage.counts()
         unchanged = "" if part.stage in launch.computed else ", unchanged, not computed again"
@@ -54,11 +62,8 @@ def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
     return Launch(pipeline, [part.stage for part in missing])
 
 
-def _plan(flags: dict[str, Any]) -> list[Part]:
+def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
     """The stage of each dataset that the flags name, with where its embeddings come from."""
-    work_dir = work_folder(flags)
-    if work_dir is None:
-        raise UserError("--work_dir is required: the folder that later runs find the embeddings in")
     datasets = [given_dataset(flags, role) for role in ("raw", "target") if flags[role]]
     if not datasets:
         raise UserError("--raw or --target is required")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.datasets import listed_once
-from pipelines.launching import check_datasets, lay_out
+from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
 from pipelines.running import run_main
@@ -14,14 +14,15 @@ from pipelines.running import run_main
 
 def fit(options: PipelineOptions) -> None:
     """Checks everything, computes what is missing, and prints where it is."""
-    with listed_once():
-        config = select_config(options.view_as(SelectOptions), needs=("raw", "target"))
-        check_datasets(config)
-        stages = plan_stages(config)
-        launch = lay_out(options, config, stages, stages.models)
-    if launch.run():
-        for stage in stages.models:
-            print(stage.folder)
+    config = select_config(options.view_as(SelectOptions), needs=("raw", "target"))
+    with in_use(config.work_dir):
+        with listed_once():
+            check_datasets(config)
+            stages = plan_stages(config)
+            launch = lay_out(options, config, stages, stages.models)
+        if launch.run():
+            for stage in stages.models:
+                print(stage.folder)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -1,16 +1,19 @@
 """What every command does: check its inputs, make the stages ready, run the graph, and tell what was done."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
+from hir_transforms.locking import locked
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import most_pieces, plan_tasks
 from hir_transforms.reading import DocumentReader
@@ -20,6 +23,16 @@ from pipelines.graph import ScoreGraph
 from pipelines.plan import Stages
 from pipelines.portable import run_to_end
 from pipelines.running import choose_runner
+
+
+@contextlib.contextmanager
+def in_use(*folders: str | None) -> Iterator[None]:
+    """Keeps other runs off the work folder and the output, and clears what a killed run has left in them."""
+    given = [folder for folder in folders if folder]
+    with locked(*given):
+        for folder in given:
+            storage.remove_temporary_files(folder)
+        yield
 
 
 def check_datasets(config: SelectConfig) -> None:

@@ -20,7 +20,7 @@ from hir_transforms.datasets import listed_once
 from hir_transforms.errors import UserError
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import Stage, missing_stages
-from pipelines.launching import Launch
+from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
 from pipelines.portable import run_to_end
@@ -43,14 +43,15 @@ def resample(options: PipelineOptions) -> None:
 
 
 def _resample_planned(options: PipelineOptions) -> None:
-    with listed_once():
-        launch, config = _lay_out_planned(options)
-    if launch.run():
-        print_counts(config)
-
-
-def _lay_out_planned(options: PipelineOptions) -> tuple[Launch, SelectConfig]:
     config = select_config(options.view_as(SelectOptions))
+    with in_use(config.work_dir, config.output):
+        with listed_once():
+            launch = _lay_out_planned(options, config)
+        if launch.run():
+            print_counts(config)
+
+
+def _lay_out_planned(options: PipelineOptions, config: SelectConfig) -> Launch:
     check_output(config)
     stages = plan_stages(config)
     if lacking := [stage.name for stage in missing_stages([stages.scores]) if stage is not stages.scores]:
@@ -58,12 +59,19 @@ def _lay_out_planned(options: PipelineOptions) -> tuple[Launch, SelectConfig]:
             f"--work_dir: {config.work_dir} has no scores of these settings and files ({', '.join(lacking)} missing "
             "or of others); run 'hir score' or 'hir select' with them first"
         )
-    return lay_out_selection(options, config, stages), config
+    return lay_out_selection(options, config, stages)
 
 
 def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> None:
     _refuse_other_flags(flags)
     config = SelectionConfig(**selection_flags(flags, needs=("work_dir", "output")))
+    with in_use(config.work_dir, config.output):
+        pipeline = _lay_out_as_they_stand(options, config)
+        if run_to_end(pipeline):
+            print_counts(config)
+
+
+def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) -> beam.Pipeline:
     check_output(config)
     scores, behind, source_bytes = find_scores(config.work_dir)
     shards = list(load_score_shards(scores))
@@ -86,8 +94,7 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
         stages=behind,
         settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
     )
-    if run_to_end(pipeline):
-        print_counts(config)
+    return pipeline
 
 
 def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:

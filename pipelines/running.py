@@ -7,13 +7,11 @@ import traceback
 from collections.abc import Callable
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
-from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from hir_transforms.errors import find_user_error
+from pipelines.local_workers import MultiProcessRunner, WorkerDiedError
 from pipelines.portable import named_runner
 
 
@@ -39,11 +37,7 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
         return FnApiRunner()
     # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.
     direct.direct_running_mode = "in_memory"
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    return FnApiRunner(
-        default_environment=SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m pipelines.worker"),
-        provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)),
-    )
+    return MultiProcessRunner(options)
 
 
 def run_main(command: str, main: Callable[[], None]) -> int:
@@ -52,6 +46,9 @@ def run_main(command: str, main: Callable[[], None]) -> int:
         main()
     except KeyboardInterrupt:
         print(f"{command}: interrupted; the same command goes on with what is finished", file=sys.stderr)
+        return 1
+    except WorkerDiedError as error:
+        print(f"{command}: failed: {error}", file=sys.stderr)
         return 1
     except Exception as error:
         message = find_user_error(error)

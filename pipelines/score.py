@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.datasets import listed_once
-from pipelines.launching import check_datasets, lay_out
+from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
 from pipelines.running import run_main
@@ -14,16 +14,16 @@ from pipelines.running import run_main
 
 def score(options: PipelineOptions) -> None:
     """Checks everything, computes what is missing, and prints what there is."""
-    with listed_once():
-        config = select_config(options.view_as(SelectOptions), needs=("raw",))
-        check_datasets(config)
-        stages = plan_stages(config)
-        launch = lay_out(options, config, stages, [stages.scores])
-    if not launch.run():
-        return
-    counts = stages.scores.counts()
-    print(f"{counts['read']} read, {counts['rejected']} rejected")
-    print(stages.scores.folder)
+    config = select_config(options.view_as(SelectOptions), needs=("raw",))
+    with in_use(config.work_dir):
+        with listed_once():
+            check_datasets(config)
+            stages = plan_stages(config)
+            launch = lay_out(options, config, stages, [stages.scores])
+        if launch.run():
+            counts = stages.scores.counts()
+            print(f"{counts['read']} read, {counts['rejected']} rejected")
+            print(stages.scores.folder)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

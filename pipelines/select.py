@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import listed_once
 from pipelines.graph import ScoreGraph
-from pipelines.launching import Launch, check_datasets, lay_out
+from pipelines.launching import Launch, check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import Stages, plan_stages
 from pipelines.running import run_main
@@ -17,13 +17,14 @@ from pipelines.selection import add_selection, check_output, print_counts
 
 def select(options: PipelineOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
-    with listed_once():
-        config = select_config(options.view_as(SelectOptions))
-        check_datasets(config)
-        check_output(config)
-        launch = lay_out_selection(options, config, plan_stages(config))
-    if launch.run():
-        print_counts(config)
+    config = select_config(options.view_as(SelectOptions))
+    with in_use(config.work_dir, config.output):
+        with listed_once():
+            check_datasets(config)
+            check_output(config)
+            launch = lay_out_selection(options, config, plan_stages(config))
+        if launch.run():
+            print_counts(config)
 
 
 def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: Stages) -> Launch:

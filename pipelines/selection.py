@@ -32,7 +32,7 @@ def check_output(config: SelectionConfig) -> None:
     """Raises `UserError` for an output that is in the way or would hold the work folder."""
     output, work_dir = config.output, config.work_dir
     assert output
-    storage.discard_half_published(unpublished(temporary_folder(output)), output, last=MANIFEST)
+    storage.discard_half_published(unpublished(storage.temporary_folder(output)), output, last=MANIFEST)
     if f"{work_dir}/".startswith(f"{output}/"):
         raise UserError(f"--work_dir: {work_dir} must not be in --output {output}, which is replaced whole")
     if storage.exists(output):
@@ -42,11 +42,6 @@ def check_output(config: SelectionConfig) -> None:
             raise UserError(f"--output: {output} is a file, not a folder")
         if not storage.exists(storage.join(output, MANIFEST)):
             raise UserError(f"--output: {output} holds other files than a selection; --overwrite keeps off them")
-
-
-def temporary_folder(output: str) -> str:
-    """Where an output is put together: beside its final place, so that one rename moves it."""
-    return f"{output}.incomplete"
 
 
 def duplicates_stage(scores: Stage) -> Stage:
@@ -101,8 +96,7 @@ def add_selection(
         config.min_example_length,
         duplicates.folder if duplicates else None,
     )
-    temporary = temporary_folder(config.output)
-    storage.remove_folder(temporary)
+    temporary = storage.start_publishing(config.output)
     rejected = rejected_lines(config.work_dir, stages)
     output = OutputSettings(config.output, temporary, config.num_shards, config.compression, settings, rejected)
     picked = shards | "Select" >> SelectDocuments(

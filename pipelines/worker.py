@@ -1,8 +1,10 @@
 """A local worker process: Beam's SDK worker, with one thread for numerics and without chatter."""
 
+import ctypes
 import gc
 import logging
 import os
+import signal
 import sys
 
 # Before anything numerical is imported: each core has a worker of its own.
@@ -11,8 +13,22 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(launcher: int) -> None:
+    """Lets the kernel kill this process when the one that started it (its process id) ends, however it ends.
+
+    A worker left behind would go on writing into a work folder that a new run may already use.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != launcher:
+        sys.exit("the process that started this worker is gone")
+
+
 def main() -> None:
-    """Runs until the runner closes the connection."""
+    """Runs until the runner closes the connection; the argument is the runner's process id."""
+    die_with(int(sys.argv[1]))
     logging.disable(logging.ERROR)
     # Beam prints every error here beside sending it to the runner, which shows it once. A crash of the interpreter
     # itself is still seen: it does not go through Python's stream.

@@ -213,3 +213,29 @@ def test_is_local(tmp_path):
 
 def test_sha256_of():
     assert storage.sha256_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_publishing_starts_without_what_killed_runs_left(root):
+    final = storage.join(root, "final")
+    fill(f"{final}.incomplete", part=b"half")
+    fill(f"{final}.replaced", part=b"old")
+    fill(final, part=b"kept")
+    assert storage.start_publishing(final) == f"{final}.incomplete"
+    assert contents(root) == {"final/part": b"kept"}
+
+
+def test_a_publication_that_was_killed_half_way_is_done_again(tmp_path):
+    final = str(tmp_path / "final")
+    fill(f"{final}.replaced", part=b"older")
+    fill(final, part=b"old")
+    fill(f"{final}.incomplete", part=b"new")
+    storage.publish_folder(f"{final}.incomplete", final, last="part")
+    assert contents(str(tmp_path)) == {"final/part": b"new"}
+
+
+def test_only_temporary_files_of_this_project_are_removed(tmp_path):
+    fill(
+        str(tmp_path), deep__a=b"", **{"mine.tmp-1": b"", f"deep__a.tmp-{'0' * 32}": b"", f"b.tmp-{'0' * 32}.txt": b""}
+    )
+    storage.remove_temporary_files(str(tmp_path))
+    assert set(contents(str(tmp_path))) == {"deep/a", "mine.tmp-1", f"b.tmp-{'0' * 32}.txt"}

@@ -1,0 +1,73 @@
+"""Locks of folders, so that two runs do not use one at the same time."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from hir_transforms import storage
+from hir_transforms.errors import UserError
+
+# Between the making of a lock's folder and of the file in it, a run that ends may remove the folder.
+_ATTEMPTS = 10
+
+
+@contextlib.contextmanager
+def locked(*folders: str) -> Iterator[None]:
+    """Keeps other runs off these folders; those in object stores, which have no locks, are left out.
+
+    The lock is one of the operating system, so it goes with the process, however that ends. Its file lies in a folder
+    of its own beside the locked one: there it makes no output look used and matches no pattern of the user's.
+
+    Raises:
+        UserError: if another run, of this or another process, uses one of the folders.
+    """
+    with contextlib.ExitStack() as stack:
+        for folder in dict.fromkeys(folders):
+            if storage.is_local(folder):
+                stack.enter_context(_locked(folder))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    path = os.path.join(f"{folder}.lock", "lock")
+    lock = _acquire(folder, path)
+    try:
+        with open(path, "w") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        # Still held: a run that has opened the file meanwhile sees that it is gone and tries again.
+        with contextlib.suppress(OSError):
+            os.remove(path)
+            os.rmdir(os.path.dirname(path))
+        lock.release()
+
+
+def _acquire(folder: str, path: str) -> FileLock:
+    lock = FileLock(path)
+    for attempt in range(_ATTEMPTS):
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            lock.acquire(blocking=False)
+        except FileNotFoundError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise UserError(f"cannot lock {folder}: {error}") from None
+        except Timeout:
+            raise UserError(
+                f"{folder} is in use by another run ({_holder(path)}); wait for its end, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot lock {folder}: {error}") from None
+        else:
+            break
+    return lock
+
+
+def _holder(path: str) -> str:
+    with contextlib.suppress(OSError), open(path) as file:
+        return file.read() or "process not known"
+    return "process not known"

@@ -1,0 +1,93 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hir_transforms.errors import UserError
+from hir_transforms.locking import locked
+
+HOLD = """
+import sys
+from hir_transforms.locking import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path/folder`."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "folder")]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_another_process_is_refused_with_the_holder_named(tmp_path, holder):
+    folder = str(tmp_path / "folder")
+    message = f"{folder} is in use by another run (process {holder.pid} on {socket.gethostname()})"
+    with pytest.raises(UserError, match=re.escape(message)), locked(folder):
+        pass
+
+
+def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with locked(str(tmp_path / "folder")):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_runs_of_one_process_keep_apart(tmp_path):
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    with locked(one, other):
+        for folder in (one, other):
+            with (
+                pytest.raises(UserError, match=f"{folder} is in use by another run .process {os.getpid()} "),
+                locked(folder),
+            ):
+                pass
+    with locked(one), locked(other):
+        pass
+
+
+def test_a_lock_leaves_nothing_and_nothing_stays_locked_after_an_error(tmp_path):
+    folder = str(tmp_path / "deep" / "folder")
+    with suppress(KeyError), locked(folder):
+        assert not os.path.exists(folder)
+        raise KeyError
+    assert os.listdir(tmp_path / "deep") == []
+    with locked(folder, folder):
+        pass
+
+
+def test_the_second_lock_fails_without_holding_the_first(tmp_path):
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    with locked(other):
+        with pytest.raises(UserError, match=f"{other} is in use"), locked(one, other):
+            pass
+        with locked(one):
+            pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(UserError, match=f"cannot lock {tmp_path}/file/folder: "),
+        locked(str(tmp_path / "file" / "folder")),
+    ):
+        pass
+
+
+def test_object_stores_have_no_locks(memory_store):
+    with locked("mem://bucket/folder"), locked("mem://bucket/folder"):
+        assert memory_store.objects == {}
