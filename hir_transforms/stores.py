@@ -86,7 +86,7 @@ def _look_at_bucket(options: PipelineOptions, scheme: str, bucket: str, where: s
         hint = {
             403: " (may these credentials list it?)",
             404: " (there is no such bucket)",
-            None: " (credentials come from the environment; see docs/running-cloud.md)",
+            None: " (credentials come from the environment; see docs/running.md)",
         }.get(_status(error), "")
         raise UserError(f"{where} cannot be reached: {one_line(error)}{hint}") from None
 

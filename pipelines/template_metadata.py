@@ -29,10 +29,15 @@ TEMPLATES = {
     "select": Template(
         "Selects raw documents distributed like the target, end to end.",
         SelectOptions,
-        ("raw", "target", "output", "num_to_sample"),
+        ("raw", "output"),
     ),
+    "fit": Template("Fits the n-gram estimator and the mixtures.", SelectOptions, ("raw", "target", "work_dir")),
     "embed": Template(
         "Embeds raw or target documents once, for any number of selections.", SelectOptions, ("work_dir",)
+    ),
+    "score": Template("Scores raw documents.", SelectOptions, ("raw", "work_dir")),
+    "resample": Template(
+        "Selects again from the scores of an earlier selection.", SelectOptions, ("work_dir", "output")
     ),
 }
 
@@ -53,7 +58,7 @@ _BY_METAVAR = {
 }
 _NUMBER = "[1-9][0-9]*"
 _BY_TYPE = {int: "[0-9]+", float: r"[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?"}
-_BY_NAME = {"seed": "-?[0-9]+"}
+_BY_NAME = dict.fromkeys(("seed", "fit_seed"), "-?[0-9]+")
 
 
 def metadata(name: str) -> dict[str, Any]:
