@@ -11,6 +11,7 @@ import numpy as np
 
 from hir_transforms.combining import MergeCombineFn
 from hir_transforms.embedding_shards import EmbeddingShard
+from hir_transforms.errors import UserError
 from hir_transforms.gmm_checkpoints import Checkpoints, save_mixture
 from hir_transforms.gmm_sampling import FindSample, RowSample, ShardRows, find_sample
 from hir_transforms.numerics import gmm
@@ -130,7 +131,7 @@ class FitGaussianMixture(beam.PTransform):
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[GaussianMixture]:
         """See the class."""
         # One key: all references to shards meet, so that shards can be put together in corpus order.
-        tasks = shards | "Gather" >> beam.combiners.ToList() | "Arrange" >> beam.Map(arrange_shards)
+        tasks = shards | "Gather" >> beam.combiners.ToList() | "Arrange" >> beam.Map(_arrange, self._stage)
         fit = self._fit_unrolled if self._unrolled else self._fit_on_one_worker
         state = (
             fit(tasks)
@@ -185,6 +186,13 @@ def arrange_shards(shards: Sequence[EmbeddingShard]) -> list[ShardRows]:
             pending = []
         pending.append(shard)
     return [*tasks, tuple(pending)] if pending else tasks
+
+
+def _arrange(shards: list[EmbeddingShard], stage: Stage) -> list[ShardRows]:
+    tasks = arrange_shards(shards)
+    if not tasks:
+        raise UserError(f"{stage.name}: no document has a finite embedding to fit the mixture to")
+    return tasks
 
 
 def _project(rows: np.ndarray, projection: Projection | None) -> np.ndarray:

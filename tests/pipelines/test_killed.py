@@ -18,7 +18,21 @@ from tests.helpers.corpora import jsonl
 
 ROOT = Path(__file__).parents[2]
 # In the order in which the command names them.
-STAGES = ("ngram", "embeddings/raw", "gmm/raw", "embeddings/target", "gmm/target-0", "scores")
+STAGES = (
+    "documents",
+    "counts/raw",
+    "counts/target",
+    "ngram",
+    "ngram_weights",
+    "embeddings/raw",
+    "gmm/raw",
+    "embeddings/target",
+    "gmm/target-0",
+    "gmm_weights",
+    "scores",
+)
+# Those that are written by the same steps as another.
+TWINS = ("documents", "counts/target")
 TEMPORARY = re.compile(r"\.tmp-\w+$")
 # No run of this corpus takes that long, however busy the machine is.
 PATIENCE = 120
@@ -151,7 +165,7 @@ def complete_stages(run):
 
 def points(order):
     """(beginnings of the paths to wait for, whom to kill): in each stage, and while the output is put together."""
-    for place, stage in enumerate(order):
+    for place, stage in enumerate(stage for stage in order if stage not in TWINS):
         yield (f"out.work/{stage}/", f"out.work/{stage}.npz"), "worker" if place % 3 == 1 else "run"
     yield ("out.incomplete/",), "run"
     yield ("out.incomplete/selection", "out/"), "worker"
@@ -162,7 +176,8 @@ def kill(run, victim):
     """Kills the run's first process alone, or one of its workers; returns its exit status and what it printed."""
     workers = run.workers()
     for process in [run.process.pid] if victim == "run" else workers[:1]:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it was quicker
+            os.kill(process, signal.SIGKILL)
     status, printed = run.end()
     end = time.monotonic() + 5
     while any(map(is_alive, workers)):

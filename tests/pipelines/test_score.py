@@ -260,3 +260,12 @@ def test_given_weights_that_do_not_fit_are_an_error(corpus, tmp_path, capsys):
         assert error.startswith("hir select: error: --ngram_weights:")
         assert message in error
         assert not (tmp_path / "out").exists()
+
+
+def test_a_target_without_a_finite_embedding_is_named(targets, tmp_path, capsys):
+    rows = np.load(targets[2][1].partition("=")[2])
+    rows[5:] = np.nan
+    np.save(tmp_path / "target.npy", rows)
+    broken = (*targets[:2], [*targets[2], f"--target_embeddings={tmp_path / 'target.npy'}"])
+    assert call(fit, broken, tmp_path / "work") == 2
+    assert "gmm/target-1: no document has a finite embedding" in capsys.readouterr().err
