@@ -2,12 +2,13 @@
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hir_transforms import storage
-from hir_transforms.numerics.gmm import GaussianMixture
+from hir_transforms.numerics.gmm import GaussianMixture, converged_after
 from hir_transforms.stages import Stage
 
+_STOPPING = ("max_iter", "tol")
 _NAME = re.compile(r"iteration-(\d+)\.npz")
 
 
@@ -27,7 +28,8 @@ class Checkpoints:
     """The mixtures of one fit in a folder of their own: `iteration-0001.npz` and so on.
 
     Attributes:
-        folder: its name holds the fingerprint of the fit, so that a fit of other settings or data finds nothing in it.
+        folder: its name holds a fingerprint of the data and of the settings that decide an iteration's result, so that
+            a fit of others finds nothing in it. When to stop is not among them.
     """
 
     folder: str
@@ -35,17 +37,29 @@ class Checkpoints:
     @classmethod
     def of_stage(cls, directory: str, stage: Stage) -> "Checkpoints":
         """The checkpoints of a mixture's stage: `directory/raw/FINGERPRINT` for the stage `gmm/raw`."""
-        return cls(storage.join(directory, stage.name.rpartition("/")[2], stage.fingerprint[:16]))
+        settings = {name: value for name, value in stage.settings.items() if name not in _STOPPING}
+        fingerprint = Stage.create(stage.name, stage.work_dir, settings, stage.datasets, stage.upstream).fingerprint
+        return cls(storage.join(directory, stage.name.rpartition("/")[2], fingerprint[:16]))
 
     def save(self, mixture: GaussianMixture) -> None:
         """Keeps the mixture of an iteration: one iteration adds one entry to `log_likelihood`."""
         save_mixture(storage.join(self.folder, f"iteration-{len(mixture.log_likelihood):04d}.npz"), mixture)
 
-    def newest(self) -> GaussianMixture | None:
-        """The mixture of the last iteration that is kept, None if there is none."""
+    def newest(self, max_iter: int, tol: float) -> GaussianMixture | None:
+        """Where a fit of `max_iter` iterations to the tolerance `tol` goes on, None if nothing is kept.
+
+        The mixtures may be those of a fit that was to stop earlier or later: the last one that this fit would reach
+        comes back, marked converged if this fit would stop there.
+        """
         found = {
             int(match[1]): path
             for path in storage.list_folder(self.folder)
             if (match := _NAME.fullmatch(path.rpartition("/")[2]))
         }
-        return load_mixture(found[max(found)]) if found else None
+        while reached := [iteration for iteration in found if iteration <= max_iter]:
+            mixture = load_mixture(found[max(reached)])
+            last = converged_after(mixture.log_likelihood, tol)
+            if last is None or last == len(mixture.log_likelihood):
+                return replace(mixture, converged=last is not None)
+            max_iter = last
+        return None

@@ -152,7 +152,7 @@ class FitGaussianMixture(beam.PTransform):
         settings, projection = self._settings, self._projection
         spread = tasks | "Each" >> beam.FlatMap(lambda tasks: tasks) | "Spread" >> beam.Reshuffle()
         sample = beam.pvalue.AsSingleton(spread | "Sample" >> FindSample(settings.seed, settings.max_samples))
-        checkpoint = self._checkpoints.newest() if self._checkpoints else None
+        checkpoint = self._checkpoints.newest(settings.max_iter, settings.tol) if self._checkpoints else None
         state = (
             spread
             | "Summarise" >> beam.Map(RowSummary.of, sample, settings, projection)
@@ -242,7 +242,9 @@ def _fit_on_one_worker(
     """All iterations in one place, over rows in memory while they are few, else read again each time."""
     sample = find_sample(tasks, settings.seed, settings.max_samples)
     summary = functools.reduce(RowSummary.merge, (RowSummary.of(task, sample, settings, projection) for task in tasks))
-    state = _start(summary, sample, settings, checkpoints.newest() if checkpoints else None)
+    state = _start(
+        summary, sample, settings, checkpoints.newest(settings.max_iter, settings.tol) if checkpoints else None
+    )
     batches = functools.partial(map, functools.partial(_read_rows, sample=sample, projection=projection), tasks)
     if summary.bounds.num_rows * state.mixture.num_features * 4 <= _CACHED_BYTES:
         cached = list(batches())

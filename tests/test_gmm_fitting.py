@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -193,7 +194,7 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bits(blobs, tmp_path, un
     full = tmp_path / "full"
     whole, stage = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=str(full))
     assert_same(whole, plain)
-    folder = full / "raw" / stage.fingerprint[:16]
+    folder = Path(Checkpoints.of_stage(str(full), stage).folder)
     names = [f"iteration-{number:04d}.npz" for number in range(1, 7)]
     assert sorted(path.name for path in full.rglob("*.npz")) == names
     assert_same(load_mixture(str(folder / names[-1])), whole)
@@ -216,7 +217,7 @@ def test_a_fit_starts_from_the_checkpoint_and_from_no_other_fits(blobs, tmp_path
     bounds = RowBounds.from_rows(blobs)
     elsewhere = gmm.fit(lambda: [blobs], initial_mixture(blobs[:50], 2, 9), bounds, max_iter=3, tol=0.0)
     fits = {}
-    for name, of in {"own": settings, "other": dataclasses.replace(settings, tol=1e-9)}.items():
+    for name, of in {"own": settings, "other": dataclasses.replace(settings, seed=1)}.items():
         Checkpoints.of_stage(str(tmp_path / name), stage_of(tmp_path / "work", of)).save(elsewhere)
         fits[name], _ = fit(
             tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=str(tmp_path / name)
@@ -234,6 +235,18 @@ def test_a_converged_checkpoint_is_the_result(blobs, tmp_path, unrolled):
     assert whole.converged
     again, _ = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=directory)
     assert_same(again, whole)
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_a_fit_goes_on_from_one_that_was_to_stop_earlier_or_later(blobs, tmp_path, unrolled):
+    shards = write_shards(tmp_path / "e", blobs, 1000)
+    for max_iter, tol in ((2, 1e-3), (5, 0.0), (3, 0.0), (30, 0.05)):
+        settings = MixtureSettings(5, max_iter, tol, 0)
+        whole, _ = fit(tmp_path / "plain", shards, settings, unrolled=False)
+        kept = str(tmp_path / "kept")
+        again, _ = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=kept)
+        assert_same(again, whole)
+    assert whole.converged
 
 
 def generate(kind):

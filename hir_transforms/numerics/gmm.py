@@ -221,8 +221,9 @@ def expectation(
 ) -> SufficientStatistics:
     """E-step: sufficient statistics of `rows`, float32 or float64 [N, D] (projected already), under `mixture`.
 
-    Added to `statistics` where given (which is then returned): the sums are the same however rows are cut into
-    batches. ValueError for NaN, infinity, or rows outside `bounds`, which must be those of all rows to be summed.
+    Added to `statistics` where given (which is then returned): batches are summed to the same bits in any order and
+    grouping. Where many components matter to most rows, the cut into batches shows in the last bits of float32 sums.
+    ValueError for NaN, infinity, or rows outside `bounds`, which must be those of all rows to be summed.
     """
     if statistics is None:
         statistics = SufficientStatistics.zeros(mixture.num_components, mixture.num_features)
@@ -275,6 +276,12 @@ def maximization(
         np.append(mixture.log_likelihood, log_likelihood),
         bool(abs(log_likelihood - previous) < tol),
     )
+
+
+def converged_after(log_likelihood: FloatArray, tol: float) -> int | None:
+    """The iteration (from 1) after which `maximization` with this tolerance stops; None while it goes on."""
+    stops = np.flatnonzero(np.abs(np.diff(log_likelihood)) < tol)
+    return int(stops[0]) + 2 if stops.size else None
 
 
 def fit(

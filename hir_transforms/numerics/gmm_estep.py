@@ -4,13 +4,18 @@ Two passes over each block of rows. *Screening*: one float32 matrix product give
 proven error bound, which leaves the few components that can matter to a row. *Evaluation*: for these alone, the log
 density in float64 without cancellation, ((x - mean) / std)^2, and their responsibilities. Of all-MiniLM-L6-v2
 embeddings, 2 to 3 of 50 or 200 components remain, so the cost is that of the float32 product and the precision that of
-float64; where all components overlap, all remain, and only time is lost.
+float64.
 
 A component matters to a row if its responsibility is at least 2**-52 of the largest one: below that it is lost among
 the rounding errors of float64. Evaluation applies this cut exactly, screening only with its error bound on the safe
-side. So the result depends on neither the BLAS library nor its threads nor the blocks: each row contributes the same
-integers whatever rows are around it. It may differ between processor families, whose vectors are of different width,
-as the sum of squares over dimensions is vectorised.
+side. So each row contributes the same integers whatever rows are around it.
+
+Where components overlap, many matter to every row. The sums over a block of such rows are computed in float32 instead,
+from the screened log densities (`gmm_dense`), unless these are too uncertain. Log densities alone, which score
+documents, are always evaluated.
+
+Which rows make a block depends on the rows handed over in one call, so the same calls give the same bits; they may
+differ between processor families, whose vectors are of different width.
 """
 
 import math
@@ -23,6 +28,8 @@ from numba import types
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from hir_transforms.numerics import gmm_dense
+
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -31,6 +38,10 @@ Rows = NDArray[np.floating]
 
 _BLOCK_ROWS = 256  # the panel of a block (256 x 2 x 384 float32) stays in the second-level cache
 _CUT = 52 * math.log(2)
+# Components a row from which on the float64 evaluation would cost more than the screening.
+_DENSE_PAIRS = 16
+# Largest probable error of a log density in float32, in nats; the usual one is a small part of it.
+_DENSE_ERROR = 1 / 16
 _BLAS = ThreadpoolController()
 
 # Rows may be views of a file's bytes, hence read-only.
@@ -80,8 +91,8 @@ class MixtureDensity:
     def log_densities(self, rows: Rows, max_abs: FloatArray) -> FloatArray:
         """The log density of each row, float64 [N]; ValueError for a row not finite or over `max_abs` [D]."""
         out = np.empty(len(rows))
-        for block, _, _, _, log_densities in self._evaluate_blocks(rows, max_abs):
-            out[block] = log_densities
+        for block, _, screened in self._screen_blocks(rows, max_abs):
+            out[block] = self._evaluate(rows[block], screened)[-1]
         return out
 
     def accumulate(
@@ -95,42 +106,51 @@ class MixtureDensity:
     ) -> FloatArray:
         """Add the sums of r [K], r x and r x^2 [K, D] in fixed point with `scales`; return the log densities [N]."""
         out = np.empty(len(rows))
-        for block, components, places, responsibilities, log_densities in self._evaluate_blocks(rows, max_abs):
-            out[block] = log_densities
-            _accumulate(rows[block], components, places, responsibilities, *scales, counts, sum_x, sum_xx)
+        sums = (counts, sum_x, sum_xx)
+        for block, panel, screened in self._screen_blocks(rows, max_abs):
+            largest = np.empty(len(panel))
+            if self._is_dense(screened, largest):
+                inverse_totals = np.empty(len(panel), np.float32)
+                gmm_dense.normalize(screened, self._intercepts, largest, inverse_totals, out[block])
+                gmm_dense.add_block(panel, screened, inverse_totals, self._center, self._spread, *scales, *sums)
+            else:
+                *pairs, out[block] = self._evaluate(rows[block], screened)
+                _accumulate(rows[block], *pairs, *scales, *sums)
         return out
 
-    def _evaluate_blocks(
-        self, rows: Rows, max_abs: FloatArray
-    ) -> Iterator[tuple[slice, PlaceArray, PlaceArray, FloatArray, FloatArray]]:
-        """Of each block: its slice; component, place in the block and responsibility of each pair; log densities."""
-        num_components, num_features = self._means.shape
+    def _is_dense(self, screened: Float32Array, largest: FloatArray) -> bool:
+        """Whether many components matter to a block's rows, and float32 tells them apart; fills `largest` [B].
+
+        Rounding errors partly cancel: over n of them, the error exceeds the proven bound / sqrt(n) with a probability
+        that vanishes (N. J. Higham and T. Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019).
+        """
+        num_pairs, bound = gmm_dense.count_pairs(screened, self._intercepts, self._margins, self._slope, _CUT, largest)
+        return num_pairs >= _DENSE_PAIRS * len(largest) and bound <= _DENSE_ERROR * math.sqrt(2 * self._means.shape[1])
+
+    def _screen_blocks(self, rows: Rows, max_abs: FloatArray) -> Iterator[tuple[slice, Float32Array, Float32Array]]:
+        """Of each block: its slice, [z^2, z] of its rows [B, 2 D], log densities without intercepts [K, B]."""
+        num_features = self._means.shape[1]
         inverse_spread = 1.0 / self._spread
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
-            size = block.stop - start
-            panel = np.empty((size, 2 * num_features), np.float32)
-            if _standardize(rows[block], max_abs, self._center, inverse_spread, panel):
-                raise ValueError(f"rows {start} to {block.stop - 1} hold NaN, infinity or a value out of bounds")
-            # Workers share the cores as processes; more BLAS threads would fight over them.
-            with _BLAS.limit(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
-                screened = self._projection @ panel.T
-            components = np.empty(num_components * size, np.int32)
-            places = np.empty(num_components * size, np.int32)
-            num_pairs = _select(screened, self._intercepts, self._margins, self._slope, components, places)
-            components, places = components[:num_pairs], places[:num_pairs]
-            responsibilities, log_densities = np.empty(num_pairs), np.empty(size)
-            _evaluate(
-                rows[block],
-                components,
-                places,
-                self._means,
-                self._inverse_stds,
-                self._peaks,
-                responsibilities,
-                log_densities,
-            )
-            yield block, components, places, responsibilities, log_densities
+        # Workers share the cores as processes; more BLAS threads would fight over them.
+        with _BLAS.limit(limits=1, user_api="blas"):
+            for start in range(0, len(rows), _BLOCK_ROWS):
+                block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
+                panel = np.empty((block.stop - start, 2 * num_features), np.float32)
+                if _standardize(rows[block], max_abs, self._center, inverse_spread, panel):
+                    raise ValueError(f"rows {start} to {block.stop - 1} hold NaN, infinity or a value out of bounds")
+                with np.errstate(over="ignore", invalid="ignore"):
+                    screened = self._projection @ panel.T
+                yield block, panel, screened
+
+    def _evaluate(self, rows: Rows, screened: Float32Array) -> tuple[PlaceArray, PlaceArray, FloatArray, FloatArray]:
+        """Component, place in the block and responsibility of each pair that matters; log densities of the rows."""
+        components, places = np.empty(screened.size, np.int32), np.empty(screened.size, np.int32)
+        num_pairs = _select(screened, self._intercepts, self._margins, self._slope, components, places)
+        components, places = components[:num_pairs], places[:num_pairs]
+        responsibilities, log_densities = np.empty(num_pairs), np.empty(len(rows))
+        constants = (self._means, self._inverse_stds, self._peaks)
+        _evaluate(rows, components, places, *constants, responsibilities, log_densities)
+        return components, places, responsibilities, log_densities
 
 
 def _compile(returns: types.Type, *arguments: types.Type | None, fastmath: set[str] | bool = False) -> Any:

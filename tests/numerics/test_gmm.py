@@ -471,3 +471,61 @@ def test_pickle_leaves_out_what_can_be_computed() -> None:
     mixture.score_samples(np.zeros((1, 20)))
 
     assert len(pickle.dumps(mixture)) == size
+
+
+def dense_mixture(num_features: int, offset: float) -> tuple[np.ndarray, GaussianMixture]:
+    """Rows and 40 components that overlap so much that most matter to every row."""
+    rng = np.random.default_rng(3)
+    rows = (offset + rng.normal(size=(1500, num_features)) * rng.uniform(0.1, 10, num_features)).astype(np.float32)
+    return rows, initial_mixture(rows, 40, seed=0)
+
+
+def matters_to_many(mixture: GaussianMixture, rows: np.ndarray) -> bool:
+    joint = joint_log_densities(mixture, rows)
+    return bool(((joint > joint.max(axis=1, keepdims=True) - 36).sum(axis=1) > 20).mean() > 0.9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_where_components_overlap_parameters_agree_with_sklearn(dtype: type, offset: float) -> None:
+    rows, start = dense_mixture(24, offset)
+    assert matters_to_many(start, rows)
+    rows = rows.astype(dtype)
+    bounds = RowBounds.from_rows(rows)
+    ours = fit(lambda: [rows], start, bounds, max_iter=4, tol=0.0)
+    # float64, and centred: the variances of scikit-learn lose digits where a mean is large
+    model = sklearn_from(
+        GaussianMixture(start.weights, start.means - offset, start.covariances), rows.astype(np.float64) - offset,
+        max_iter=4, tol=0.0,
+    )  # fmt: skip
+    assert ours.log_likelihood[-1] == pytest.approx(model.lower_bound_, rel=1e-6)
+    np.testing.assert_allclose(ours.weights, model.weights_, rtol=1e-4)
+    stds = np.sqrt(model.covariances_)
+    assert np.abs((ours.means - offset - model.means_) / stds).max() < 1e-4
+    np.testing.assert_allclose(ours.covariances, model.covariances_, rtol=1e-4)
+
+
+def test_where_components_overlap_statistics_do_not_depend_on_the_order_of_batches() -> None:
+    rows, mixture = dense_mixture(24, 0.0)
+    bounds = RowBounds.from_rows(rows)
+    batches = [rows[begin : begin + 300] for begin in range(0, len(rows), 300)]
+    forward, backward = (SufficientStatistics.zeros(40, 24) for _ in range(2))
+    for batch in batches:
+        expectation(batch, mixture, bounds, forward)
+    for batch in reversed(batches):
+        backward.add(expectation(batch, mixture, bounds))
+    for name in ("counts", "sum_x", "sum_xx", "log_likelihood", "num_rows"):
+        np.testing.assert_array_equal(getattr(forward, name), getattr(backward, name))
+
+
+def test_rows_too_far_for_float32_are_summed_exactly_though_all_components_matter() -> None:
+    """At 1e6 standard deviations float32 cannot tell overlapping components apart; scikit-learn's float64 can."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(40, 2)) * 1e-6
+    mixture = GaussianMixture(np.full(40, 1 / 40), means, np.ones((40, 2)))
+    rows = rng.normal(size=(300, 2)) + 1e6
+    joint = joint_log_densities(mixture, rows)
+    responsibilities = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+    bounds = RowBounds.from_rows(rows)
+    statistics = expectation(rows, mixture, bounds)
+    np.testing.assert_allclose(statistics.counts / bounds.scales[0], responsibilities.sum(axis=0), rtol=1e-3)
