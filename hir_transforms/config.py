@@ -37,6 +37,10 @@ class SelectionConfig:
     overwrite: bool
 
     def __post_init__(self) -> None:
+        if self.output is not None and f"{self.work_dir}/".startswith(f"{self.output}/"):
+            raise UserError(
+                f"--work_dir: {self.work_dir} must not be in --output {self.output}, which is replaced whole"
+            )
         for name in ("num_to_sample", "num_tokens_to_sample"):
             budget = getattr(self, name)
             _check(name, budget, budget is None or budget >= 1, "at least 1")

@@ -135,8 +135,10 @@ def write_columns(path: str, schema: pa.Schema) -> Iterator[ColumnWriter]:
     """A file of one part; it appears when the block ends without an error."""
     with storage.atomic_write(path) as file:
         writer = ColumnWriter(file, schema)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+        finally:  # also after an error: the file must be open while its writer closes
+            writer.close()
 
 
 def write_weights(path: str, num_targets: int) -> contextlib.AbstractContextManager[ColumnWriter]:
@@ -180,8 +182,10 @@ def write_documents(path: str) -> Iterator[DocumentWriter]:
     """A file of documents; it appears when the block ends without an error."""
     with storage.atomic_write(path) as file:
         writer = DocumentWriter(file)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+        finally:
+            writer.close()
 
 
 class PartReader:

@@ -191,7 +191,8 @@ def arrange_shards(shards: Sequence[EmbeddingShard]) -> list[ShardRows]:
 def _arrange(shards: list[EmbeddingShard], stage: Stage) -> list[ShardRows]:
     tasks = arrange_shards(shards)
     if not tasks:
-        raise UserError(f"{stage.name}: no document has a finite embedding to fit the mixture to")
+        role = stage.name.rpartition("/")[2].partition("-")[0]
+        raise UserError(f"--{role}: no document has a finite embedding to fit {stage.name} to")
     return tasks
 
 

@@ -24,17 +24,16 @@ _REJECTED = (
     ("ngram_weights", "raw-ngram_weights-"),
     ("gmm_weights", "raw-gmm_weights-"),
     ("embeddings/target", "target-"),
+    ("embeddings/target", "target-embedding-"),
     ("counts/target", "target-"),
 )
 
 
 def check_output(config: SelectionConfig) -> None:
-    """Raises `UserError` for an output that is in the way or would hold the work folder."""
-    output, work_dir = config.output, config.work_dir
+    """Raises `UserError` for an output that is in the way."""
+    output = config.output
     assert output
     storage.discard_half_published(unpublished(storage.temporary_folder(output)), output, last=MANIFEST)
-    if f"{work_dir}/".startswith(f"{output}/"):
-        raise UserError(f"--work_dir: {work_dir} must not be in --output {output}, which is replaced whole")
     if storage.exists(output):
         if not config.overwrite:
             raise UserError(f"--output: {output} exists and is not empty; add --overwrite to replace it")

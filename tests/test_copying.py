@@ -37,7 +37,7 @@ def opened(monkeypatch):
     return files
 
 
-def rows(path, offsets, lengths, stat=(None, None)):
+def rows(path, offsets, lengths, stat=None):
     table = pa.table(
         {
             "file": pa.array([str(path)] * len(offsets)).dictionary_encode(),
@@ -45,7 +45,7 @@ def rows(path, offsets, lengths, stat=(None, None)):
             "length": np.array(lengths, np.int64),
         }
     )
-    return table, {str(path): ScoredFile(0, str(path), "a", *stat)}
+    return table, {str(path): ScoredFile(0, str(path), "a", *(stat or storage.size_and_time(str(path))))}
 
 
 def write_lines(path, lengths):

@@ -17,7 +17,7 @@ REJECTS = [Reject("/data/ü.jsonl", 7, "not JSON", 'half "a\n\0\ufffd😀'), Rej
 
 def test_each_rejected_line_is_a_line_of_json(folder):
     write_rejects(folder, "raw", 12, REJECTS)
-    (path,) = list_rejects(folder, "raw")
+    (path,) = list_rejects(folder, "raw-")
     assert path == f"{folder}/rejected/raw-00012.jsonl"
     *lines, rest = storage.read_bytes(path).split(b"\n")
     assert rest == b""
@@ -30,19 +30,19 @@ def test_each_rejected_line_is_a_line_of_json(folder):
 def test_no_rejects_are_no_file(folder):
     write_rejects(folder, "raw", 0, [])
     assert not storage.exists(folder)
-    assert list_rejects(folder, "raw") == []
+    assert list_rejects(folder, "raw-") == []
 
 
 def test_files_are_listed_in_corpus_order_for_one_dataset(folder):
-    for role, index in (("raw", 10), ("target", 3), ("raw", 9), ("raw", 99_999)):
+    for role, index in (("raw", 10), ("raw-embedding", 1), ("target", 3), ("raw", 9), ("raw", 99_999)):
         write_rejects(folder, role, index, REJECTS)
-    names = [path.rpartition("/")[2] for path in list_rejects(folder, "raw")]
+    names = [path.rpartition("/")[2] for path in list_rejects(folder, "raw-")]
     assert names == ["raw-00009.jsonl", "raw-00010.jsonl", "raw-99999.jsonl"]
-    assert [path.rpartition("/")[2] for path in list_rejects(folder, "target")] == ["target-00003.jsonl"]
+    assert [path.rpartition("/")[2] for path in list_rejects(folder, "target-")] == ["target-00003.jsonl"]
 
 
 def test_a_retry_writes_the_same_file(folder):
     for _ in range(2):
         write_rejects(folder, "raw", 0, REJECTS)
-    (path,) = list_rejects(folder, "raw")
+    (path,) = list_rejects(folder, "raw-")
     assert storage.read_bytes(path).count(b"\n") == len(REJECTS)

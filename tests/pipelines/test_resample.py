@@ -130,7 +130,7 @@ def test_scores_that_do_not_fit_are_an_error(scored, tmp_path, capsys, change, m
         (["--num_to_sample=3", "--min_example_length=-1"], "--min_example_length: must be at least 0"),
         (["--num_to_sample=3", "--compression=zip"], "--compression: must be one of"),
         (["--num_to_sample=3", "--alpha=0.2"], "--alpha: without --raw the scores are taken as they are"),
-        (["--num_to_sample=3", "--raw=x.jsonl"], "--raw: no file matches"),
+        (["--num_to_sample=3", "--raw=x.jsonl"], "--target is required"),
         (["--num_to_sample=3000"], "--num_to_sample: 3000 documents asked for, but only"),
         (["--num_tokens_to_sample=100000000"], "tokens asked for, but eligible documents have only"),
         (["--num_tokens_to_sample=1"], "--num_tokens_to_sample: already the first document to select has more tokens"),

@@ -268,4 +268,4 @@ def test_a_target_without_a_finite_embedding_is_named(targets, tmp_path, capsys)
     np.save(tmp_path / "target.npy", rows)
     broken = (*targets[:2], [*targets[2], f"--target_embeddings={tmp_path / 'target.npy'}"])
     assert call(fit, broken, tmp_path / "work") == 2
-    assert "gmm/target-1: no document has a finite embedding" in capsys.readouterr().err
+    assert "--target: no document has a finite embedding to fit gmm/target-1 to" in capsys.readouterr().err
