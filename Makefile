@@ -17,7 +17,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m pipelines.demo
 
 test: lint types
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 venv: $(STAMP)
 
