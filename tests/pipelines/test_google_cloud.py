@@ -88,7 +88,7 @@ def test_another_run_skips_what_is_finished_and_overwrites_if_told(cloud, select
     assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
     before = cloud.contents("data", "out")["part-00000-of-00001.jsonl"]
     assert select.run([*command, "--overwrite", "--num_shards=12"]) == 0
-    assert "not computed again: ngram, embeddings/raw" in capsys.readouterr().err
+    assert "ngram_weights, embeddings/raw, gmm/raw" in capsys.readouterr().err
     after = cloud.contents("data", "out")
     assert b"".join(after[f"part-{shard:05d}-of-00012.jsonl"] for shard in range(12)) == before
     assert "part-00000-of-00001.jsonl" not in after
@@ -176,7 +176,7 @@ def test_the_job_that_dataflow_gets(cloud, no_work, capsys, monkeypatch, how):
     assert "pipelines/select.py" in names
     pipeline = submitted_pipeline(cloud)
     steps = {step.unique_name.partition("/")[0] for step in pipeline.components.transforms.values()}
-    assert {"Score", "Select", "Write", "RawEmbeddings", "TargetEmbeddings", "RawMixture", "TargetMixture"} <= steps
+    assert {"Score", "Select", "Write", "RawEmbeddings", "TargetEmbeddings", "RawMixture", "TargetMixture0"} <= steps
     (docker,) = [
         beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
         for environment in pipeline.components.environments.values()

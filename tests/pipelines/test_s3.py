@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms import storage, stores
 from hir_transforms.datasets import list_files
-from pipelines import embed, select
+from pipelines import embed, resample, select
 from pipelines.docstring_corpus import write_corpus
 from tests.helpers.object_stores import S3, free_port, local_contents, s3_server, without_credentials
 
@@ -110,8 +110,9 @@ def test_another_run_skips_what_is_finished_and_overwrites_if_told(store, select
     assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
     before = store.contents("out")
     assert select.run(arguments(store.root, "out", *store.flags, "--overwrite", "--num_shards=12")) == 0
-    stages = "ngram, embeddings/raw, gmm/raw, embeddings/target, gmm/target-0, scores"
-    assert f"unchanged in {store.root}/out.work, not computed again: {stages}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"unchanged in {store.root}/out.work, not computed again: documents, counts/raw" in told
+    assert told.endswith("gmm_weights, scores\n")
     after = store.contents("out")
     shards = [after[f"part-{shard:05d}-of-00012.jsonl"] for shard in range(12)]
     assert b"" in shards
@@ -124,7 +125,7 @@ def test_a_run_that_died_while_it_published_is_repaired_by_the_same_command(stor
     assert select.run(arguments(store.root, "whole", *flags)) == 0
     complete = store.contents("whole")
     for name, content in complete.items():
-        store.put(f"again.incomplete/{name}", content)
+        store.put(f"again.incomplete/output/{name}", content)
     store.put("again/part-00000-of-00003.jsonl", b"half")
     store.put("again/left-over", b"")
     assert select.run(arguments(store.root, "again", *flags)) == 0
@@ -154,12 +155,16 @@ def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
     assert select.run([*flags, *more, f"--output={store.root}/more"]) == 0
     made = store.contents("more.work")
     stages = [
+        "counts/raw",
+        "counts/target",
+        "documents",
         "embeddings/raw",
         "embeddings/target",
         "gmm/raw",
         "gmm/target-0",
+        "gmm_weights",
         "ngram",
-        "parts",
+        "ngram_weights",
         "projection",
         "scores",
     ]
@@ -171,6 +176,11 @@ def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
     given = [f"--raw_gmm={store.root}/more.work/gmm/raw.npz", f"--target_gmm={store.root}/more.work/gmm/target-0.npz"]
     assert select.run([*flags, *given, f"--output={store.root}/given", "--weight_scaling=standardize"]) == 0
     assert json.loads(store.contents("given")["manifest.json"])["counts"]["selected"] == 3
+    work = [f"--work_dir={store.root}/given.work", "--direct_num_workers=1", "--min_example_length=0", *store.flags]
+    flags = [f"--output={store.root}/again", "--num_to_sample=2", "--skip_duplicates"]
+    assert resample.run([*work, *flags]) == 0
+    assert json.loads(store.contents("again")["manifest.json"])["counts"]["selected"] == 2
+    assert "duplicates/manifest.json" in store.contents("given.work")
 
 
 def message_of(capsys, *argv):
