@@ -2,9 +2,8 @@
 
 It goes on from the float32 log densities that `gmm_estep` screens with, and sums over a block's rows in float32, of
 standardised values z = (x - center) / spread, which are near 1 whatever the data. Responsibilities below 2**-24 of a
-row's largest are dropped: they are lost among the rounding errors of float32. The sums of a block are added to those
-of others as integers, in fixed point, so they do not depend on the order of blocks; they do depend on which rows make
-a block, and on the BLAS library's kernel for the processor.
+row's largest are dropped: they are lost among the rounding errors of float32. The sums of blocks are added in float64;
+they depend on which rows make a block, and on the BLAS library's kernel for the processor.
 """
 
 import math
@@ -22,10 +21,9 @@ IntArray = NDArray[np.int64]
 _CUT = 24 * math.log(2)
 
 _vector = types.Array(types.float64, 1, "C")
+_matrix = types.Array(types.float64, 2, "C")
 _float32_vector = types.Array(types.float32, 1, "C")
 _float32_matrix = types.Array(types.float32, 2, "C")
-_int_vector = types.Array(types.int64, 1, "C")
-_int_matrix = types.Array(types.int64, 2, "C")
 _places = types.Array(types.intp, 1, "C")
 
 
@@ -130,54 +128,23 @@ def _sum_rows(
         done += 1
 
 
-@_compile(
-    types.void(
-        _float32_matrix,
-        _float32_matrix,
-        _float32_vector,
-        _vector,
-        _vector,
-        types.float64,
-        _vector,
-        _vector,
-        _int_vector,
-        _int_matrix,
-        _int_matrix,
-    )
-)
+@_compile(types.void(_float32_matrix, _float32_matrix, _float32_vector, _vector, _matrix))
 def add_block(
-    panel: Float32Array,
-    shares: Float32Array,
-    inverse_totals: Float32Array,
-    center: FloatArray,
-    spread: FloatArray,
-    count_scale: float,
-    x_scales: FloatArray,
-    xx_scales: FloatArray,
-    counts: IntArray,
-    sum_x: IntArray,
-    sum_xx: IntArray,
+    panel: Float32Array, shares: Float32Array, inverse_totals: Float32Array, counts: FloatArray, sums: FloatArray
 ) -> None:
-    """Add the block's sums of r, r x and r x^2 to the integer sums, each rounded to fixed point.
+    """Add the block's sums of r, r z^2 and r z for r = shares * inverse_totals.
 
     Args:
-      panel: float32 [B, 2 D], z^2 and z of each row, z = (x - center) / spread.
-      shares: float32 [K, B], as of `normalize`; r = shares * inverse_totals.
+      panel: float32 [B, 2 D], z^2 and z of each row.
+      shares: float32 [K, B], as of `normalize`.
       inverse_totals: float32 [B], as of `normalize`.
-      center: float64 [D].
-      spread: float64 [D].
-      count_scale: fixed-point scale of r.
-      x_scales: fixed-point scales of r x, float64 [D].
-      xx_scales: fixed-point scales of r x^2, float64 [D].
-      counts: int64 [K], added to in place.
-      sum_x: int64 [K, D], added to in place.
-      sum_xx: int64 [K, D], added to in place.
+      counts: float64 [K], added to in place.
+      sums: float64 [K, 2 D], added to in place.
     """
     num_components, num_rows = shares.shape
-    num_features = center.size
     places = np.empty(num_rows, np.intp)
     responsibilities = np.empty(num_rows, np.float32)
-    sums = np.empty(2 * num_features, np.float32)
+    block_sums = np.empty(panel.shape[1], np.float32)
     for k in range(num_components):
         count = 0
         total = 0.0
@@ -187,14 +154,9 @@ def add_block(
             responsibilities[count] = responsibility
             count += responsibility > 0
             total += responsibility
-        if count == 0:
-            continue
-        _sum_rows(panel, places, responsibilities, count, sums)
-        counts[k] += np.int64(np.rint(total * count_scale))
-        sum_x_k, sum_xx_k = sum_x[k], sum_xx[k]
-        for d in range(num_features):
-            z = spread[d] * sums[num_features + d]
-            x = z + center[d] * total
-            sum_x_k[d] += np.int64(np.rint(x * x_scales[d]))
-            square = spread[d] * spread[d] * sums[d] + center[d] * (z + x)
-            sum_xx_k[d] += np.int64(np.rint(square * xx_scales[d]))
+        if count > 0:
+            _sum_rows(panel, places, responsibilities, count, block_sums)
+            counts[k] += total
+            sums_k = sums[k]
+            for j in range(block_sums.size):
+                sums_k[j] += block_sums[j]

@@ -40,6 +40,7 @@ _BLOCK_ROWS = 256  # the panel of a block (256 x 2 x 384 float32) stays in the s
 _CUT = 52 * math.log(2)
 # Components a row from which on the float64 evaluation would cost more than the screening.
 _DENSE_PAIRS = 16
+_PROBE_ROWS = 16
 # Largest probable error of a log density in float32, in nats; the usual one is a small part of it.
 _DENSE_ERROR = 1 / 16
 _BLAS = ThreadpoolController()
@@ -106,16 +107,23 @@ class MixtureDensity:
     ) -> FloatArray:
         """Add the sums of r [K], r x and r x^2 [K, D] in fixed point with `scales`; return the log densities [N]."""
         out = np.empty(len(rows))
-        sums = (counts, sum_x, sum_xx)
+        dense_counts, dense_sums = np.zeros(len(counts)), np.zeros((len(counts), 2 * rows.shape[1]))
         for block, panel, screened in self._screen_blocks(rows, max_abs):
             largest = np.empty(len(panel))
             if self._is_dense(screened, largest):
                 inverse_totals = np.empty(len(panel), np.float32)
                 gmm_dense.normalize(screened, self._intercepts, largest, inverse_totals, out[block])
-                gmm_dense.add_block(panel, screened, inverse_totals, self._center, self._spread, *scales, *sums)
+                gmm_dense.add_block(panel, screened, inverse_totals, dense_counts, dense_sums)
             else:
                 *pairs, out[block] = self._evaluate(rows[block], screened)
-                _accumulate(rows[block], *pairs, *scales, *sums)
+                _accumulate(rows[block], *pairs, *scales, counts, sum_x, sum_xx)
+        if dense_counts.any():
+            sums_zz, sums_z = np.split(dense_sums, 2, axis=1)
+            scaled = self._spread * sums_z
+            sums_x = scaled + self._center * dense_counts[:, None]
+            sums = (dense_counts, sums_x, self._spread**2 * sums_zz + self._center * (scaled + sums_x))
+            for total, scale, values in zip((counts, sum_x, sum_xx), scales, sums, strict=True):
+                total += np.rint(values * scale).astype(np.int64)
         return out
 
     def _is_dense(self, screened: Float32Array, largest: FloatArray) -> bool:
@@ -124,22 +132,36 @@ class MixtureDensity:
         Rounding errors partly cancel: over n of them, the error exceeds the proven bound / sqrt(n) with a probability
         that vanishes (N. J. Higham and T. Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019).
         """
-        num_pairs, bound = gmm_dense.count_pairs(screened, self._intercepts, self._margins, self._slope, _CUT, largest)
+        constants = (self._intercepts, self._margins, self._slope, _CUT)
+        # A few rows tell of most blocks that they are not.
+        few, largest_of_few = np.ascontiguousarray(screened[:, :_PROBE_ROWS]), largest[:_PROBE_ROWS]
+        if gmm_dense.count_pairs(few, *constants, largest_of_few)[0] < _DENSE_PAIRS * len(largest_of_few):
+            return False
+        num_pairs, bound = gmm_dense.count_pairs(screened, *constants, largest)
         return num_pairs >= _DENSE_PAIRS * len(largest) and bound <= _DENSE_ERROR * math.sqrt(2 * self._means.shape[1])
 
     def _screen_blocks(self, rows: Rows, max_abs: FloatArray) -> Iterator[tuple[slice, Float32Array, Float32Array]]:
-        """Of each block: its slice, [z^2, z] of its rows [B, 2 D], log densities without intercepts [K, B]."""
-        num_features = self._means.shape[1]
+        """Of each block: its slice, [z^2, z] of its rows [B, 2 D], log densities without intercepts [K, B].
+
+        The next block takes the place of its arrays: new ones would cost as much as a tenth of the work.
+        """
+        num_components, num_features = self._means.shape
+        buffers = (
+            np.empty((_BLOCK_ROWS, 2 * num_features), np.float32),
+            np.empty(num_components * _BLOCK_ROWS, np.float32),
+        )
         inverse_spread = 1.0 / self._spread
         # Workers share the cores as processes; more BLAS threads would fight over them.
         with _BLAS.limit(limits=1, user_api="blas"):
             for start in range(0, len(rows), _BLOCK_ROWS):
                 block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
-                panel = np.empty((block.stop - start, 2 * num_features), np.float32)
+                size = block.stop - start
+                panel = buffers[0][:size]
+                screened = buffers[1][: num_components * size].reshape(num_components, size)
                 if _standardize(rows[block], max_abs, self._center, inverse_spread, panel):
                     raise ValueError(f"rows {start} to {block.stop - 1} hold NaN, infinity or a value out of bounds")
                 with np.errstate(over="ignore", invalid="ignore"):
-                    screened = self._projection @ panel.T
+                    np.matmul(self._projection, panel.T, out=screened)
                 yield block, panel, screened
 
     def _evaluate(self, rows: Rows, screened: Float32Array) -> tuple[PlaceArray, PlaceArray, FloatArray, FloatArray]:
