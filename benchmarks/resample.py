@@ -7,6 +7,7 @@ Sources and scores are made up: what a selection costs does not depend on what t
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def make_scores(folder: Path, line_bytes: int) -> Stage:
             else ScoreShard(task.index, None, 0, 0)
         )
     stage.write_manifest({**count_shards(shards), "num_targets": 1, "target_proportions": [1.0]})
+    os.sync()  # what follows is not to wait for the disk
     return stage
 
 
