@@ -26,12 +26,10 @@ from pipelines.running import choose_runner
 
 
 @contextlib.contextmanager
-def in_use(*folders: str | None) -> Iterator[None]:
-    """Keeps other runs off the work folder and the output, and clears what a killed run has left in them."""
-    given = [folder for folder in folders if folder]
-    with locked(*given):
-        for folder in given:
-            storage.remove_temporary_files(folder)
+def in_use(work_dir: str, output: str | None = None) -> Iterator[None]:
+    """Keeps other runs off both folders, and clears the work folder of temporary files that a killed run has left."""
+    with locked(work_dir, *([output] if output else [])):
+        storage.remove_temporary_files(work_dir)
         yield
 
 
