@@ -8,16 +8,16 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from hir_transforms import storage
 from hir_transforms.combining import MergeCombineFn
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
+from hir_transforms.featurizers import shared_featurizer
 from hir_transforms.ngram_sampling import NgramSample, ReadSampledTasks
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
-from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
+from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import ReadTask
 from hir_transforms.rejecting import write_rejects
@@ -85,14 +85,11 @@ class FitNgramEstimator(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[NgramEstimator]:
         """See the class."""
-        shared = Shared()
         read_raw: beam.PTransform = ReadTasks(self._raw)
         if self._sample is not None:
             read_raw = ReadSampledTasks(self._raw, self._settings, self._sample)
-        raw = pipeline | "ReadRaw" >> read_raw | "CountRaw" >> self._count(self._raw, shared)
-        target = (
-            pipeline | "ReadTarget" >> ReadTasks(self._target) | "CountTarget" >> self._count(self._target, shared)
-        )
+        raw = pipeline | "ReadRaw" >> read_raw | "CountRaw" >> self._count(self._raw)
+        target = pipeline | "ReadTarget" >> ReadTasks(self._target) | "CountTarget" >> self._count(self._target)
         fitted = raw | "Fit" >> beam.Map(
             _fit,
             beam.pvalue.AsSingleton(target),
@@ -103,8 +100,8 @@ class FitNgramEstimator(beam.PTransform):
         fitted | "Counts" >> beam.Map(lambda pair: pair[1]) | "Manifest" >> WriteStageManifest(self._stage)
         return fitted | "Estimator" >> beam.Map(lambda pair: pair[0])
 
-    def _count(self, dataset: Dataset, shared: Shared) -> "CountNgrams":
-        return CountNgrams(dataset, self._settings, self._stage.folder, shared)
+    def _count(self, dataset: Dataset) -> "CountNgrams":
+        return CountNgrams(dataset, self._settings, self._stage.folder)
 
 
 def _fit(
@@ -131,9 +128,9 @@ def load_estimator(stage: Stage) -> NgramEstimator:
 class CountNgrams(beam.PTransform):
     """`ReadTask`s -> their `NgramCounts`, a single element."""
 
-    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str, shared: Shared) -> None:
+    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str) -> None:
         super().__init__()
-        self._do_fn = _CountNgramsDoFn(dataset, settings, folder, shared)
+        self._do_fn = _CountNgramsDoFn(dataset, settings, folder)
         self._nothing = NgramCounts(np.zeros(settings.num_buckets, np.int64))
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[NgramCounts]:
@@ -149,15 +146,14 @@ class CountNgrams(beam.PTransform):
 class _CountNgramsDoFn(beam.DoFn):
     """Sums a bundle's counts before it emits them: a bundle costs one array of buckets."""
 
-    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str, shared: Shared) -> None:
+    def __init__(self, dataset: Dataset, settings: NgramSettings, folder: str) -> None:
         self._dataset = dataset
         self._settings = settings
         self._folder = folder
-        self._shared = shared
 
     def setup(self) -> None:
         self._reader = DocumentReader(self._dataset)
-        self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
+        self._featurizer = shared_featurizer(self._settings)
 
     def start_bundle(self) -> None:
         self._counts: NgramCounts | None = None

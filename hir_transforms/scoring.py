@@ -8,16 +8,16 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import xxhash
-from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import read_embedded
 from hir_transforms.errors import UserError
+from hir_transforms.featurizers import shared_featurizer
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.hybrid import hybrid_weight
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
-from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
+from hir_transforms.numerics.ngrams import NgramSettings, num_tokens
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentGroup, ReadTask, SourceFile
 from hir_transforms.rejecting import write_rejects
@@ -97,11 +97,10 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         self._settings = settings
         self._alpha = alpha
         self._folder = folder
-        self._shared = Shared()
 
     def setup(self) -> None:
         self._reader = DocumentReader(self._raw)
-        self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
+        self._featurizer = shared_featurizer(self._settings)
 
     def process(
         self, task: ReadTask, estimator: NgramEstimator | None, mixtures: MixturePair | None
