@@ -1,5 +1,6 @@
 """Running a pipeline: on all local cores unless the user names a runner, with errors a user can read."""
 
+import gc
 import logging
 import multiprocessing
 import sys
@@ -42,6 +43,7 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
 
 def run_main(command: str, main: Callable[[], None]) -> int:
     """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
+    gc.freeze()  # what the imports made is no garbage, and long to look through
     try:
         main()
     except KeyboardInterrupt:
