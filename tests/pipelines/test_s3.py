@@ -177,9 +177,9 @@ def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
     assert select.run([*flags, *given, f"--output={store.root}/given", "--weight_scaling=standardize"]) == 0
     assert json.loads(store.contents("given")["manifest.json"])["counts"]["selected"] == 3
     work = [f"--work_dir={store.root}/given.work", "--direct_num_workers=1", "--min_example_length=0", *store.flags]
-    flags = [f"--output={store.root}/again", "--num_to_sample=2", "--skip_duplicates"]
+    flags = [f"--output={store.root}/resampled", "--num_to_sample=2", "--skip_duplicates"]
     assert resample.run([*work, *flags]) == 0
-    assert json.loads(store.contents("again")["manifest.json"])["counts"]["selected"] == 2
+    assert json.loads(store.contents("resampled")["manifest.json"])["counts"]["selected"] == 2
     assert "duplicates/manifest.json" in store.contents("given.work")
 
 
