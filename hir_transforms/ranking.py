@@ -1,12 +1,13 @@
 """What may be selected and in which order: the eligible rows of a score shard and their keys."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from hir_transforms.duplicates import duplicate_rows
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, identity_noise
+from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise, identity_hash
 from hir_transforms.numerics.threshold import Threshold, order_bits, pack_positions
 from hir_transforms.score_shards import ScoreRows, ScoreShard, read_scores
 
@@ -118,10 +119,13 @@ class EligibleRows:
         # Each target draws anew.
         purpose = f"target-{target}" if target else ""
         row_files, offsets = self._file[rows], self._offset[rows]
-        for place, file in enumerate(self.rows.files):
-            of_file = slice(None) if len(self.rows.files) == 1 else np.flatnonzero(row_files == place)
-            keys[of_file] += identity_noise(self._settings.seed, file.name, offsets[of_file], purpose=purpose)
-        return keys
+        hashes = np.empty(len(rows), np.uint64)
+        # A shard is in corpus order, so the rows of a file follow each other; any order would be right.
+        starts = np.flatnonzero(np.diff(row_files, prepend=-1))
+        for begin, end in itertools.pairwise([*starts.tolist(), len(rows)]):
+            name = self.rows.files[row_files[begin]].name
+            hashes[begin:end] = identity_hash(self._settings.seed, name, offsets[begin:end], purpose=purpose)
+        return keys + gumbel_noise(hashes)
 
     def taken(self, target: int, threshold: Threshold) -> tuple[np.ndarray, np.ndarray]:
         """The rows that come before the threshold by their keys for the target, int64 [N], and these keys."""

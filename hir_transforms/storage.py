@@ -38,6 +38,8 @@ def is_local(path: str) -> bool:
 def open_raw(path: str) -> BinaryIO:
     """Opens a file for reading its stored bytes; raises `UserError` if it cannot be opened."""
     with stores.user_errors("read", path):
+        if is_local(path):  # what Beam does, after a search among its file systems
+            return open(path, "rb")
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 

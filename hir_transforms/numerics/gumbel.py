@@ -49,19 +49,14 @@ def gumbel_noise(hashes: np.ndarray) -> np.ndarray:
     Returns:
         float64 [N], bit-identical on every processor.
     """
-    # 52 bits and a half step: neither 0 nor 1 can come out, and every value is exact in float64.
-    uniform = ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    return -portable_log(-portable_log(uniform))
+    noise = np.empty(len(hashes))
+    for begin in range(0, len(hashes), _CHUNK):
+        part = hashes[begin : begin + _CHUNK]
+        # 52 bits and a half step: neither 0 nor 1 can come out, and every value is exact in float64.
+        uniform = ((part >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+        noise[begin : begin + _CHUNK] = -portable_log(-portable_log(uniform))
+    return noise
 
 
 # The noise of the extreme hashes.
 MIN_NOISE, MAX_NOISE = gumbel_noise(np.array([0, 2**64 - 1], np.uint64)).tolist()
-
-
-def identity_noise(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
-    """The `gumbel_noise` of the `identity_hash` of (seed, file name, line offset), float64 [N]."""
-    noise = np.empty(len(offsets))
-    for begin in range(0, len(offsets), _CHUNK):
-        hashes = identity_hash(seed, name, offsets[begin : begin + _CHUNK], purpose=purpose)
-        noise[begin : begin + _CHUNK] = gumbel_noise(hashes)
-    return noise
