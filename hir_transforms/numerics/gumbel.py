@@ -49,7 +49,7 @@ def gumbel_noise(hashes: np.ndarray) -> np.ndarray:
     Returns:
         float64 [N], bit-identical on every processor.
     """
-    noise = np.empty(len(hashes))
+    noise = np.empty(hashes.shape)
     for begin in range(0, len(hashes), _CHUNK):
         part = hashes[begin : begin + _CHUNK]
         # 52 bits and a half step: neither 0 nor 1 can come out, and every value is exact in float64.
