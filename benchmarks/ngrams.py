@@ -127,7 +127,7 @@ def profile_pass(dataset: Dataset, settings: NgramSettings) -> dict[str, float]:
         start = time.perf_counter()
         for group in reader.read(task):
             read = time.perf_counter()
-            featurizer.score(group.texts, log_ratio)
+            featurizer.score(group.encoded, log_ratio)
             scored = time.perf_counter()
             reading += read - start
             scoring += scored - read

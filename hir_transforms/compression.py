@@ -29,17 +29,18 @@ _WRITERS: dict[str, tuple[str, Callable[[BinaryIO], AbstractContextManager[Binar
     ),
 }
 COMPRESSIONS = tuple(_WRITERS)
+_SUFFIXES = tuple(_READERS)
 DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
 def is_compressed(path: str) -> bool:
     """Whether the path's suffix names a compression that `decompressed` knows."""
-    return path.lower().endswith(tuple(_READERS))
+    return path.lower().endswith(_SUFFIXES)
 
 
 def decompressed(path: str, raw: BinaryIO) -> BinaryIO:
     """A stream of the uncompressed bytes (concatenated members and frames included); not seekable in general."""
-    suffix = next(suffix for suffix in _READERS if path.lower().endswith(suffix))
+    suffix = next(suffix for suffix in _SUFFIXES if path.lower().endswith(suffix))
     return cast(BinaryIO, _READERS[suffix](raw))
 
 

@@ -139,15 +139,17 @@ def _match_local(pattern: str, wildcard: int) -> Iterator[FoundFile]:
     """
     matches = re.compile(FileSystem.translate_pattern(pattern)).match
     reaches_below = _REACHES_BELOW.search(pattern, wildcard)
-    for parent, folders, names in os.walk(os.path.dirname(pattern[:wildcard])):
-        if not reaches_below:
-            folders.clear()
-        for name in names:
-            path = os.path.join(parent, name)
-            if matches(path):
-                with contextlib.suppress(OSError):  # gone in the meantime, or a link to nothing
-                    status = os.stat(path)
-                    yield path, status.st_size, status.st_mtime
+    folders = [os.path.dirname(pattern[:wildcard])]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if reaches_below and not entry.is_symlink():
+                        folders.append(entry.path)
+                elif matches(entry.path):
+                    with contextlib.suppress(OSError):  # gone in the meantime, or a link to nothing
+                        status = entry.stat()
+                        yield entry.path, status.st_size, status.st_mtime
 
 
 def _is_folder(pattern: str) -> bool:

@@ -160,7 +160,7 @@ class DocumentWriter:
         self._files |= {batch.file.path: batch.file for batch in batches}
         self._groups.append((group.key, len(num_tokens)))
         places = np.repeat(np.arange(len(batches), dtype=np.int32), [len(batch.texts) for batch in batches])
-        hashes = [xxhash.xxh3_64_intdigest(text.encode()) for text in group.texts]
+        hashes = [xxhash.xxh3_64_intdigest(text) for text in group.encoded]
         self._columns.add(
             {
                 "file": pa.DictionaryArray.from_arrays(places, [batch.file.path for batch in batches]),

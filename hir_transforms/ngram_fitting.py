@@ -15,10 +15,9 @@ from hir_transforms import storage
 from hir_transforms.combining import MergeCombineFn
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
-from hir_transforms.ngram_sampling import NgramSample, ReadSampledTasks
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
-from hir_transforms.reading import DocumentReader, ReadTasks
+from hir_transforms.reading import DocumentReader
 from hir_transforms.records import ReadTask
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.stages import Stage, WriteStageManifest
@@ -61,14 +60,13 @@ class NgramCounts:
 
 
 class CountNgrams(beam.PTransform):
-    """PBegin -> the n-gram counts of a dataset, int64 [T, B], also written to the stage's folder.
+    """`ReadTask`s of a dataset -> its n-gram counts, int64 [T, B], also written to the stage's folder.
 
     Args:
         stage: where the counts are written.
         dataset: what is counted.
         settings: how n-grams are made.
         num_targets: T; the files of pattern i of the dataset belong to target i, unless there is only one.
-        sample: which part of the dataset to count; None for all.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
     Raises (when run):
@@ -82,7 +80,6 @@ class CountNgrams(beam.PTransform):
         settings: NgramSettings,
         *,
         num_targets: int = 1,
-        sample: NgramSample | None = None,
         shared: Shared,
     ) -> None:
         super().__init__()
@@ -90,15 +87,11 @@ class CountNgrams(beam.PTransform):
         self._dataset = dataset
         self._do_fn = _CountNgramsDoFn(dataset, settings, num_targets, stage.folder, shared)
         self._shape = (num_targets, settings.num_buckets)
-        self._read: beam.PTransform = (
-            ReadTasks(dataset) if sample is None else ReadSampledTasks(dataset, settings, sample)
-        )
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[np.ndarray]:
+    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[np.ndarray]:
         """See the class."""
         counts = (
-            pipeline
-            | "Read" >> self._read
+            tasks
             | "Count" >> beam.ParDo(self._do_fn)
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
             | "Save" >> beam.Map(_save_counts, self._shape, self._dataset, self._stage.path(_COUNTS))
@@ -150,11 +143,11 @@ class _CountNgramsDoFn(beam.DoFn):
         rejects = []
         for group in self._reader.read(task):
             target = group.target if self._num_targets > 1 else 0
-            self._featurizer.count(group.texts, self._counts.buckets[target])
+            self._featurizer.count(group.encoded, self._counts.buckets[target])
             rejects += group.rejects
             self._counts = replace(
                 self._counts,
-                documents=self._counts.documents + len(group.texts),
+                documents=self._counts.documents + len(group.encoded),
                 rejected=self._counts.rejected + len(group.rejects),
                 bytes=self._counts.bytes + sum(int(batch.lengths.sum()) for batch in group.batches),
             )

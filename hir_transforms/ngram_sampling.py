@@ -87,7 +87,7 @@ def _ngrams_per_byte(dataset: Dataset, tasks: list[ReadTask], settings: NgramSet
     read_bytes = 0
     for task in sorted(single, key=rank)[:_PILOT_GROUPS]:
         for group in islice(reader.read(task), 1):
-            featurizer.count(group.texts, counts)
+            featurizer.count(group.encoded, counts)
             read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
     return float(counts.sum()) / max(1, read_bytes)
 

@@ -1,8 +1,9 @@
 """JSON lines to texts: a compiled parser for good lines, Python's own for the verdict on the others."""
 
+import itertools
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentBatch, Reject, SourceFile
 
 EXCERPT_CHARACTERS = 200
+_NEWLINE, _OPEN, _CLOSE = b"\n{}"
 
 
 class BadLineError(ValueError):
@@ -27,12 +29,26 @@ class TextParser:
     def __init__(self, text_field: str) -> None:
         self._field = text_field
         try:
-            line_type = msgspec.defstruct("Line", [("text", str)], rename={"text": text_field})
+            line_type = msgspec.defstruct("Line", [("text", str)], rename={"text": text_field}, gc=False)
         except ValueError:
             raise UserError(
                 f"--text_field: {text_field!r} holds a quote, a backslash or a control character"
             ) from None
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line_type).decode
+        decoder = msgspec.json.Decoder(line_type)
+        self._decode: Callable[[bytes], Any] = decoder.decode
+        self._decode_lines: Callable[[bytes], list[Any]] = decoder.decode_lines
+
+    def parse_all(self, lines: bytes, num_lines: int) -> list[str] | None:
+        """Texts of valid UTF-8 of that many lines, each from its `{` to its `}`; None where one of them may be bad.
+
+        No JSON value goes on from a line that ends in `}` to one that begins with `{`, so as many values as lines
+        are one a line.
+        """
+        try:
+            texts = [line.text for line in self._decode_lines(lines)]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return texts if len(texts) == num_lines else None
 
     def parse(self, line: bytes) -> str:
         """Text of one line of valid UTF-8; raises `BadLineError` with the reason."""
@@ -74,32 +90,82 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def parse_block(
-    parser: TextParser, file: SourceFile, block: int, data: bytes, base: int, *, max_document_bytes: int
-) -> tuple[DocumentBatch, list[Reject]]:
-    """Documents and rejects of the complete lines in `data`, which starts at byte `base` of the uncompressed file.
+class BlockLines(NamedTuple):
+    """The lines that start in a block of a file, and the place of the first in the uncompressed file."""
 
-    Blank lines are skipped. A line of more than `max_document_bytes` is rejected unread.
+    file: SourceFile
+    number: int
+    base: int
+    data: bytes
+
+
+def parse_blocks(
+    parser: TextParser, blocks: Sequence[BlockLines], *, max_document_bytes: int
+) -> tuple[list[DocumentBatch], list[Reject]]:
+    """The documents of each block, and the rejected lines of all.
+
+    Many small blocks take as long as a large one. Blank lines are skipped. A line of more than `max_document_bytes`
+    is rejected unread.
     """
-    all_valid = is_utf8(data)
-    kept: list[tuple[int, int]] = []
-    texts: list[str] = []
+    data = b"\n".join([block.data for block in blocks])
+    starts, lengths = _find_lines(data)
+    begins = np.cumsum([0, *(len(block.data) + 1 for block in blocks)])
+    owners = np.searchsorted(begins, starts, side="right") - 1
+    offsets = starts + (np.array([block.base for block in blocks]) - begins[:-1])[owners]
     rejects: list[Reject] = []
-    end = base - 1
-    for line in data.split(b"\n"):
-        start = end + 1
-        end = start + len(line)
-        if not line or line.isspace():
+    texts = _parse_at_once(parser, data, starts, lengths, max_document_bytes)
+    if texts is None:
+        kept, texts, reasons = _parse_one_by_one(parser, data, starts, lengths, max_document_bytes)
+        for place, reason in reasons:
+            line = data[starts[place] : starts[place] + min(lengths[place], 4 * EXCERPT_CHARACTERS)]
+            excerpt = line.decode(errors="replace")[:EXCERPT_CHARACTERS]
+            rejects.append(Reject(blocks[owners[place]].file.path, int(offsets[place]), reason, excerpt))
+        owners, offsets, lengths = owners[kept], offsets[kept], lengths[kept]
+    edges = np.searchsorted(owners, np.arange(len(blocks) + 1)).tolist()
+    return [
+        DocumentBatch(block.file, block.number, offsets[begin:end], lengths[begin:end], texts[begin:end])
+        for block, (begin, end) in zip(blocks, itertools.pairwise(edges), strict=True)
+    ], rejects
+
+
+def _find_lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Start and length of each line that is not empty, int64 [N] each."""
+    ends = np.append(np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE), len(data))
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends - starts
+    return starts[lengths > 0], lengths[lengths > 0]
+
+
+def _parse_at_once(
+    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
+) -> list[str] | None:
+    """The texts of lines as nearly all corpora have them; None where there is any other among them."""
+    view = np.frombuffer(data, np.uint8)
+    usual = (view[starts] == _OPEN) & (view[starts + lengths - 1] == _CLOSE) & (lengths <= max_document_bytes)
+    if not (usual.all() and is_utf8(data)):
+        return None
+    return parser.parse_all(data, len(starts))
+
+
+def _parse_one_by_one(
+    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
+) -> tuple[list[int], list[str], list[tuple[int, str]]]:
+    """Which lines are documents, their texts, and why which others are not."""
+    all_valid = is_utf8(data)
+    kept: list[int] = []
+    texts: list[str] = []
+    reasons: list[tuple[int, str]] = []
+    for place, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+        line = data[start : start + length]
+        if line.isspace():
             continue
         try:
-            if len(line) > max_document_bytes:
+            if length > max_document_bytes:
                 raise BadLineError(f"longer than {max_document_bytes} bytes")
             if not all_valid and not is_utf8(line):
                 raise BadLineError("invalid UTF-8")
             texts.append(parser.parse(line))
-            kept.append((start, len(line)))
+            kept.append(place)
         except BadLineError as error:
-            excerpt = line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]
-            rejects.append(Reject(file.path, start, str(error), excerpt))
-    places = np.array(kept, dtype=np.int64).reshape(-1, 2)
-    return DocumentBatch(file, block, places[:, 0], places[:, 1], texts), rejects
+            reasons.append((place, str(error)))
+    return kept, texts, reasons

@@ -1,5 +1,6 @@
 """Read tasks from a list of files: how a corpus is cut up, from its file sizes alone."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from hir_transforms.compression import is_compressed
@@ -27,16 +28,15 @@ def most_pieces(files: Iterable[SourceFile]) -> int:
     return -(-estimated_bytes(files) // MIN_BLOCK_SIZE)
 
 
-def choose_block_size(files: Sequence[SourceFile]) -> int:
+def choose_block_size(corpus_bytes: int) -> int:
     """Block size in bytes: a power of two, smaller for a small corpus so that it still makes many blocks."""
     size = MIN_BLOCK_SIZE
-    corpus_bytes = estimated_bytes(files)
     while size < MAX_BLOCK_SIZE and size * _PIECES < corpus_bytes:
         size *= 2
     return size
 
 
-def _groups(files: Sequence[SourceFile], block_size: int) -> Iterator[tuple[Block, ...]]:
+def _groups(files: Iterable[SourceFile], block_size: int) -> Iterator[tuple[Block, ...]]:
     """Groups of blocks in corpus order: each block of a large file by itself, small files of one target together."""
     pending: list[Block] = []
     pending_bytes = 0
@@ -54,18 +54,6 @@ def _groups(files: Sequence[SourceFile], block_size: int) -> Iterator[tuple[Bloc
         yield tuple(pending)
 
 
-def _runs(files: Sequence[SourceFile]) -> Iterator[tuple[bool, list[SourceFile]]]:
-    """Maximal runs of compressed or of plain files, in order."""
-    run: list[SourceFile] = []
-    for file in files:
-        if run and is_compressed(run[0].path) != is_compressed(file.path):
-            yield is_compressed(run[0].path), run
-            run = []
-        run.append(file)
-    if run:
-        yield is_compressed(run[0].path), run
-
-
 def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> list[ReadTask]:
     """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
 
@@ -73,16 +61,21 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
         files: the corpus, in order.
         max_task_blocks: groups a task may hold; 1 gives the finest grain. Groups are the same whatever it is.
     """
-    block_size = choose_block_size(files)
-    task_groups = max(1, min(max_task_blocks, estimated_bytes(files) // (block_size * _PIECES)))
-    parts = max(1, _STREAM_PARTS // max(1, sum(is_compressed(file.path) for file in files)))
+    corpus_bytes = estimated_bytes(files)
+    block_size = choose_block_size(corpus_bytes)
+    task_groups = max(1, min(max_task_blocks, corpus_bytes // (block_size * _PIECES)))
+    by_kind = itertools.groupby(files, lambda file: is_compressed(file.path))
+    runs = [(compressed, list(run)) for compressed, run in by_kind]
+    num_streams = sum(len(run) for compressed, run in runs if compressed)
+    parts = max(1, _STREAM_PARTS // max(1, num_streams))
     tasks: list[ReadTask] = []
-    for compressed, run in _runs(files):
+    for compressed, run in runs:
         if compressed:
             for file in run:
-                for part in range(parts if file.size * _COMPRESSION_RATIO > block_size else 1):
-                    step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
-                    tasks.append(ReadTask(len(tasks), block_size, stream=Stream(file, part, step)))
+                step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
+                tasks += [
+                    ReadTask(len(tasks) + part, block_size, stream=Stream(file, part, step)) for part in range(step)
+                ]
         else:
             groups = list(_groups(run, block_size))
             for first in range(0, len(groups), task_groups):

@@ -2,14 +2,14 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
 from hir_transforms import storage
 from hir_transforms.blocks import RandomAccess, read_lines
 from hir_transforms.datasets import Dataset
-from hir_transforms.parsing import TextParser, parse_block
+from hir_transforms.parsing import BlockLines, TextParser, parse_blocks
 from hir_transforms.planning import MAX_TASK_BLOCKS, plan_tasks
 from hir_transforms.records import Block, DocumentGroup, ReadTask, SourceFile
 
@@ -54,41 +54,39 @@ class DocumentReader:
         with contextlib.ExitStack() as opened:
             file: SourceFile | None = None
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
-                group = DocumentGroup((blocks[0].file.index, blocks[0].number), [])
+                found = []
                 for block in blocks:
                     if block.file != file:
                         opened.close()
                         source = opened.enter_context(storage.open_blocks(block.file.path))
                         file = block.file
-                    self._read_block(source, block.file, block.number, task.block_size, group)
-                yield group
+                    found.append(self._read_block(source, block, task.block_size))
+                yield self._parse(blocks[0], filter(None, found))
 
     def _read_stream(self, task: ReadTask) -> Iterator[DocumentGroup]:
         stream = task.stream
         assert stream is not None
         with storage.open_blocks(stream.file.path) as source:
             for number in itertools.count(stream.first, stream.step):
-                if task.keeps(Block(stream.file, number)):
-                    group = DocumentGroup((stream.file.index, number), [])
-                    if not self._read_block(source, stream.file, number, task.block_size, group):
+                block = Block(stream.file, number)
+                if task.keeps(block):
+                    lines = self._read_block(source, block, task.block_size)
+                    if lines is None:
                         return
-                    yield group
+                    yield self._parse(block, [lines])
                 else:
                     start = number * task.block_size
                     source.release(start)
                     if not source.read_at(start, 1):
                         return
 
-    def _read_block(
-        self, source: RandomAccess, file: SourceFile, number: int, block_size: int, group: DocumentGroup
-    ) -> bool:
-        """Adds a block's documents and rejects to the group; False past the end of the file."""
-        limit = self._dataset.max_document_bytes
-        lines = read_lines(source, number, block_size, limit)
-        if lines is None:
-            return False
-        base, data = lines
-        batch, rejects = parse_block(self._parser, file, number, data, base, max_document_bytes=limit)
-        group.batches.append(batch)
-        group.rejects.extend(rejects)
-        return True
+    def _read_block(self, source: RandomAccess, block: Block, block_size: int) -> BlockLines | None:
+        """A block's lines; None past the end of the file."""
+        lines = read_lines(source, block.number, block_size, self._dataset.max_document_bytes)
+        return lines and BlockLines(block.file, block.number, *lines)
+
+    def _parse(self, first: Block, blocks: Iterable[BlockLines]) -> DocumentGroup:
+        batches, rejects = parse_blocks(
+            self._parser, list(blocks), max_document_bytes=self._dataset.max_document_bytes
+        )
+        return DocumentGroup((first.file.index, first.number), batches, rejects)

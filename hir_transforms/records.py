@@ -1,6 +1,7 @@
 """The records that pipelines pass on: references to text, never the corpus itself."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -124,6 +125,11 @@ class DocumentGroup:
     def texts(self) -> list[str]:
         """All texts of the group, in corpus order."""
         return [text for batch in self.batches for text in batch.texts]
+
+    @cached_property
+    def encoded(self) -> list[bytes]:
+        """All texts of the group in UTF-8."""
+        return [text.encode() for text in self.texts]
 
     @property
     def target(self) -> int:

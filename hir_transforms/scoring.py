@@ -22,14 +22,14 @@ from hir_transforms.document_parts import (
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
-from hir_transforms.reading import DocumentReader, ReadTasks
+from hir_transforms.reading import DocumentReader
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.stages import Stage, WriteStageManifest
 
 
 class ScoreDocuments(beam.PTransform):
-    """PBegin -> `DocumentPart`s of raw, written to the stages' folders.
+    """`ReadTask`s of raw -> its `DocumentPart`s, written to the stages' folders.
 
     Args:
         documents: where the documents are listed; None where they are listed already.
@@ -52,14 +52,13 @@ class ScoreDocuments(beam.PTransform):
     ) -> None:
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
-        self._raw = raw
         listed, weights = (stage.folder if stage else None for stage in (documents, ngram_weights))
         self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared)
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[DocumentPart]:
+    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
         """See the class."""
-        parts = pipeline | "Tasks" >> ReadTasks(self._raw) | "Score" >> beam.ParDo(self._do_fn, self._estimator)
+        parts = tasks | "Score" >> beam.ParDo(self._do_fn, self._estimator)
         counts = parts | "Gather" >> beam.combiners.ToList() | "Counts" >> beam.Map(count_parts)
         for stage in self._stages:
             counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
@@ -97,7 +96,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         if first is not None:
             with self._open(task, len(log_ratio)) as (documents, ngram_weights):
                 for group in itertools.chain([first], groups):
-                    weights, num_ngrams = self._featurizer.score(group.texts, log_ratio)
+                    weights, num_ngrams = self._featurizer.score(group.encoded, log_ratio)
                     if documents:
                         documents.add(group, num_tokens(num_ngrams, self._settings.ngrams))
                     if ngram_weights:

@@ -50,16 +50,15 @@ def open_blocks(path: str) -> Iterator[RandomAccess]:
     Raises:
         UserError: also within the `with` block, if the file cannot be read or decompressed.
     """
-    action = "decompress" if is_compressed(path) else "read"
+    if not is_compressed(path):
+        with stores.user_errors("read", path), open_raw(path) as raw:
+            yield SeekableFile(raw)
+        return
     try:
-        with stores.user_errors(action, path), open_raw(path) as raw:
-            if is_compressed(path):
-                with decompressed(path, raw) as stream:
-                    yield ForwardStream(stream)
-            else:
-                yield SeekableFile(raw)
+        with stores.user_errors("decompress", path), open_raw(path) as raw, decompressed(path, raw) as stream:
+            yield ForwardStream(stream)
     except DECOMPRESSION_ERRORS as error:
-        raise UserError(f"cannot {action} {path}: {error}") from None
+        raise UserError(f"cannot decompress {path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -132,6 +131,9 @@ def size_and_time(path: str) -> tuple[int, float]:
         UserError: if there is no such file.
     """
     try:
+        if is_local(path):
+            status = os.stat(path)
+            return status.st_size, status.st_mtime
         found = FileSystems.get_filesystem(path).metadata(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error}") from None

@@ -12,6 +12,8 @@ from hir_transforms.given_weights import GiveWeights
 from hir_transforms.mixing import MixingSettings, MixWeights
 from hir_transforms.mixture_scoring import ScoreMixtures
 from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
+from hir_transforms.ngram_sampling import ReadSampledTasks
+from hir_transforms.reading import ReadTasks
 from hir_transforms.score_shards import default_proportions, load_score_shards
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import Stage
@@ -92,7 +94,7 @@ class ScoreGraph:
         if not list_documents and not score_ngrams:
             complete = self._pipeline | "Documents" >> beam.Create(load_parts(documents))
             return complete | "Spread" >> beam.Reshuffle()
-        return self._pipeline | "Score" >> ScoreDocuments(
+        return self._raw_tasks | "Score" >> ScoreDocuments(
             documents if list_documents else None,
             ngram_weights if score_ngrams else None,
             self._config.raw,
@@ -141,20 +143,33 @@ class ScoreGraph:
         """N-gram counts of raw and of the targets."""
         config = self._config
         assert config.target
-        of_raw, of_target = (
-            CountNgrams(
-                stage, dataset, config.ngram_settings, num_targets=num_targets, sample=sample, shared=self._shared
+        raw = self._load_counts("Raw", stages.raw_counts)
+        if raw is None:
+            tasks = self._raw_tasks
+            if stages.sample:
+                tasks = self._pipeline | "Sample" >> ReadSampledTasks(config.raw, config.ngram_settings, stages.sample)
+            count = CountNgrams(stages.raw_counts, config.raw, config.ngram_settings, shared=self._shared)
+            raw = tasks | "CountRaw" >> count
+        target = self._load_counts("Target", stages.target_counts)
+        if target is None:
+            count = CountNgrams(
+                stages.target_counts,
+                config.target,
+                config.ngram_settings,
+                num_targets=config.num_targets,
+                shared=self._shared,
             )
-            for stage, dataset, num_targets, sample in (
-                (stages.raw_counts, config.raw, 1, stages.sample),
-                (stages.target_counts, config.target, config.num_targets, None),
-            )
-        )
-        return self._count("Raw", stages.raw_counts, of_raw), self._count("Target", stages.target_counts, of_target)
+            target = self._pipeline | "Target" >> ReadTasks(config.target) | "CountTarget" >> count
+        return raw, target
 
-    def _count(self, label: str, stage: Stage, count: CountNgrams) -> beam.PCollection[np.ndarray]:
+    def _load_counts(self, label: str, stage: Stage) -> beam.PCollection[np.ndarray] | None:
+        """The counts of a complete stage; None for one that is missing."""
         if stage.name in self._missing:
-            return self._pipeline | f"Count{label}" >> count
-        return (
-            self._pipeline | f"{label}Counts" >> beam.Create([stage]) | f"Load{label}Counts" >> beam.Map(load_counts)
-        )
+            return None
+        stages = self._pipeline | f"{label}Counts" >> beam.Create([stage])
+        return stages | f"Load{label}Counts" >> beam.Map(load_counts)
+
+    @cached_property
+    def _raw_tasks(self) -> beam.PCollection:
+        """The `ReadTask`s of raw; one list of its files for all who read it."""
+        return self._pipeline | "Raw" >> ReadTasks(self._config.raw)

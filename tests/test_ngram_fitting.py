@@ -14,7 +14,7 @@ from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_co
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling, sampled_tasks
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramSettings
-from hir_transforms.reading import DocumentReader
+from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.stages import Stage
 
 WORDS = ["alice", "went", "down", "the", "Rabbit", "hole", "Ünïcode", "兔子", "42", "İstanbul", ",", ".", "!", "?"]
@@ -60,7 +60,9 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         of_raw, of_target = (
-            pipeline | one.role >> CountNgrams(counts, one, settings, shared=Shared())
+            pipeline
+            | f"Read {one.role}" >> ReadTasks(one)
+            | f"Count {one.role}" >> CountNgrams(counts, one, settings, shared=Shared())
             for counts, one in zip(stages, datasets, strict=True)
         )
         fitted = of_raw | FitNgramEstimator(
@@ -84,7 +86,8 @@ def count_targets(tmp_path, *documents):
     target = Dataset("target", tuple(names))
     stage = Stage.create("counts/target", str(tmp_path / "work"), {}, [target])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | CountNgrams(stage, target, NgramSettings(2, 997), num_targets=len(documents), shared=Shared())
+        count = CountNgrams(stage, target, NgramSettings(2, 997), num_targets=len(documents), shared=Shared())
+        pipeline | ReadTasks(target) | count
     return load_counts(stage)
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hir_transforms.errors import UserError
-from hir_transforms.parsing import BadLineError, TextParser, is_utf8, parse_block
+from hir_transforms.parsing import BadLineError, BlockLines, TextParser, is_utf8, parse_blocks
 from hir_transforms.records import SourceFile
 
 FILE = SourceFile(3, "/data/a.jsonl", "a.jsonl", 1, 0.0)
@@ -69,7 +69,8 @@ def text_by_parser(line, field):
 
 
 def parse(data, base=0, max_document_bytes=10_000):
-    return parse_block(PARSER, FILE, 5, data, base, max_document_bytes=max_document_bytes)
+    (batch,), rejects = parse_blocks(PARSER, [BlockLines(FILE, 5, base, data)], max_document_bytes=max_document_bytes)
+    return batch, rejects
 
 
 def reason(line):
@@ -177,6 +178,47 @@ def test_every_line_that_is_not_blank_is_a_document_or_a_reject(lines, base):
     rejected = {offset for offset, _ in places} - {offset for offset, _, _ in documents}
     assert [reject.offset for reject in rejects] == sorted(rejected)
     assert {reject.file for reject in rejects} <= {FILE.path}
+
+
+GOOD_LINES = st.text().map(lambda text: json.dumps({"text": text}).encode())
+# Lines that may look good together, but not each by itself.
+PARTS_OF_LINES = st.sampled_from(
+    [
+        b'{"text":"a"}{"text":"b"}',
+        b'{"text":',
+        b'"a"}',
+        b'{"x":[{}',
+        b'{}],"text":"a"}',
+        b'{"text":"a"} {}',
+        b"{",
+        b"}",
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(GOOD_LINES | GOOD_LINES | PARTS_OF_LINES | st.sampled_from([b"", b" ", b"{\xff}"]))))
+def test_several_blocks_are_parsed_as_each_by_itself(contents):
+    files = [SourceFile(index, f"/data/{index}", str(index), 1, 0.0) for index in range(len(contents))]
+    blocks = [
+        BlockLines(file, 7 * file.index, 1000 * file.index, b"\n".join(lines))
+        for file, lines in zip(files, contents, strict=True)
+    ]
+    batches, rejects = parse_blocks(PARSER, blocks, max_document_bytes=30)
+    alone = [parse_blocks(PARSER, [block], max_document_bytes=30) for block in blocks]
+    assert rejects == [reject for _, rejected in alone for reject in rejected]
+    for batch, block, ((expected,), _) in zip(batches, blocks, alone, strict=True):
+        assert (batch.file, batch.block) == (expected.file, expected.block) == (block.file, block.number)
+        assert batch.texts == expected.texts
+        np.testing.assert_array_equal([batch.offsets, batch.lengths], [expected.offsets, expected.lengths])
+
+
+@settings(max_examples=300)
+@given(st.lists(PARTS_OF_LINES | GOOD_LINES | GOOD_LINES, max_size=6))
+def test_lines_are_documents_by_themselves(lines):
+    batch, rejects = parse(b"\n".join(lines))
+    assert batch.texts == [text for line in lines if (text := text_by_json(line, "text")) is not None]
+    assert len(batch.texts) + len(rejects) == len(lines)
 
 
 def test_a_line_of_the_largest_length_is_kept():

@@ -37,7 +37,7 @@ def groups_of(tasks):
 def test_groups_hold_every_block_of_every_file_once_and_in_order(files, max_task_blocks):
     tasks = plan_tasks(files, max_task_blocks=max_task_blocks)
     blocks = [(block.file, block.number) for group in groups_of(tasks) for block in group]
-    size = choose_block_size(files)
+    size = choose_block_size(estimated_bytes(files))
     assert blocks == [(file, number) for file in files for number in range(max(1, -(-file.size // size)))]
 
 
@@ -54,7 +54,7 @@ def test_groups_and_streams_do_not_depend_on_the_grain(files, max_task_blocks):
 def test_tasks_are_numbered_in_corpus_order(files, max_task_blocks):
     tasks = plan_tasks(files, max_task_blocks=max_task_blocks)
     assert [task.index for task in tasks] == list(range(len(tasks)))
-    assert {task.block_size for task in tasks} <= {choose_block_size(files)}
+    assert {task.block_size for task in tasks} <= {choose_block_size(estimated_bytes(files))}
     assert all(bool(task.groups) != bool(task.stream) for task in tasks)
     first = [task.stream.file.index if task.stream else task.groups[0][0].file.index for task in tasks]
     assert first == sorted(first)
@@ -71,7 +71,7 @@ def test_the_parts_of_a_compressed_file_cover_each_block_once(files):
 
 @given(PLAIN)
 def test_small_files_are_packed(files):
-    size = choose_block_size(files)
+    size = choose_block_size(estimated_bytes(files))
     packed = [[block.file.size for block in group] for group in groups_of(plan_tasks(files)) if len(group) > 1]
     assert all(sum(sizes) <= size for sizes in packed)
     small = [sum(block.file.size for block in group) for group in groups_of(plan_tasks(files))]
@@ -86,7 +86,7 @@ def test_a_thousand_tiny_files_are_one_group():
 
 @given(FILES)
 def test_block_size_is_a_power_of_two_that_makes_many_blocks(files):
-    size = choose_block_size(files)
+    size = choose_block_size(estimated_bytes(files))
     assert size.bit_count() == 1
     assert MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE
     assert size == MAX_BLOCK_SIZE or estimated_bytes(files) <= 64 * size

@@ -11,6 +11,7 @@ from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, 
 from hir_transforms.errors import find_user_error
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
+from hir_transforms.reading import ReadTasks
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import Stage
 
@@ -32,7 +33,8 @@ def score(raw, folder, fitted, settings, num_targets=1):
     estimator = NgramEstimator.fit(fitted, counts, np.stack([np.roll(counts[::-1], by) for by in range(num_targets)]))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         estimators = pipeline | beam.Create([estimator])
-        pipeline | ScoreDocuments(documents, weights, raw, settings, estimator=estimators, shared=Shared())
+        tasks = pipeline | ReadTasks(raw)
+        tasks | ScoreDocuments(documents, weights, raw, settings, estimator=estimators, shared=Shared())
     return documents, weights, estimator
 
 
@@ -42,7 +44,7 @@ def test_scores_are_those_of_the_featurizer(raw, tmp_path, num_targets):
     documents, weights, estimator = score(raw, tmp_path / "work", settings, settings, num_targets)
     assert load_parts(documents) == load_parts(weights) == [DocumentPart(0, 4, 0)]
     table = pq.read_table(part_path(documents.folder, 0)).to_pydict()
-    expected, num_ngrams = NgramFeaturizer(settings).score(TEXTS, estimator.log_ratio)
+    expected, num_ngrams = NgramFeaturizer(settings).score([text.encode() for text in TEXTS], estimator.log_ratio)
     with PartReader(part_path(documents.folder, 0), part_path(weights.folder, 0)) as reader:
         ((_, (found,)),) = reader.row_groups()
     np.testing.assert_array_equal(found, expected, strict=True)
@@ -57,7 +59,8 @@ def test_scores_are_those_of_the_featurizer(raw, tmp_path, num_targets):
 def test_without_an_estimator_documents_are_only_listed(raw, tmp_path):
     documents = Stage.create("documents", str(tmp_path / "work"), {}, [raw])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | ScoreDocuments(documents, None, raw, NgramSettings(), estimator=None, shared=Shared())
+        tasks = pipeline | ReadTasks(raw)
+        tasks | ScoreDocuments(documents, None, raw, NgramSettings(), estimator=None, shared=Shared())
     assert load_parts(documents) == [DocumentPart(0, 4, 0)]
     assert pq.read_table(part_path(documents.folder, 0))["num_tokens"].to_pylist()[0] == 3
 

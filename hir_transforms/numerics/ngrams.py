@@ -68,11 +68,11 @@ class NgramFeaturizer:
     def __reduce__(self) -> tuple[Any, ...]:
         return NgramFeaturizer, (self.settings,)
 
-    def count(self, texts: Sequence[str], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def count(self, texts: Sequence[bytes], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Adds the n-grams of all texts to the buckets' counts.
 
         Args:
-            texts: N strings without lone surrogates.
+            texts: N texts in UTF-8.
             counts: int64 [B], added to in place.
 
         Returns:
@@ -84,12 +84,12 @@ class NgramFeaturizer:
         return num_ngrams
 
     def score(
-        self, texts: Sequence[str], log_ratio: npt.NDArray[np.float64]
+        self, texts: Sequence[bytes], log_ratio: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Sums the log ratios of each text's n-grams, by their last tokens and then by their lengths.
 
         Args:
-            texts: N strings without lone surrogates.
+            texts: N texts in UTF-8.
             log_ratio: float64 [T, B], a row for each target.
 
         Returns:
@@ -101,12 +101,12 @@ class NgramFeaturizer:
         return self._featurize(texts, np.empty(0, np.int64), np.ascontiguousarray(log_ratio, np.float64))
 
     def _featurize(
-        self, texts: Sequence[str], counts: npt.NDArray[np.int64], log_ratio: npt.NDArray[np.float64]
+        self, texts: Sequence[bytes], counts: npt.NDArray[np.int64], log_ratio: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         from hir_transforms.numerics.ngram_kernel import Hashing, Texts, long_message_size
 
         settings = self.settings
-        buffer, offsets = self._encode(texts)
+        buffer, offsets = self._join(texts)
         long_message = np.empty(long_message_size(offsets, settings.ngrams), np.uint8)
         weights = np.zeros((len(texts), len(log_ratio)))
         num_ngrams = np.zeros(len(texts), np.int64)
@@ -120,21 +120,21 @@ class NgramFeaturizer:
         )
         return weights, num_ngrams
 
-    def _encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
-        """The texts in UTF-8, lower-cased but for ASCII, which the kernel does itself, and where each begins."""
+    def _join(self, texts: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
+        """The texts one after the other, lower-cased but for ASCII, which the kernel does itself, and their bounds."""
         from hir_transforms.numerics.tokenizing import join_encoded
 
         if self._split is not None:
-            return join_encoded([" ".join(self._split(text.lower())).encode() for text in texts])
-        encoded = [text.encode() for text in texts]
-        buffer, offsets = join_encoded(encoded)
+            return join_encoded([" ".join(self._split(text.decode().lower())).encode() for text in texts])
+        buffer, offsets = join_encoded(texts)
         cased = np.zeros(len(texts), np.bool_)
         self._machine_code.find_cased(buffer, offsets, self._classes, cased)
         if not cased.any():
             return buffer, offsets
+        lowered = list(texts)
         for i in np.flatnonzero(cased).tolist():
-            encoded[i] = texts[i].lower().encode()
-        return join_encoded(encoded)
+            lowered[i] = texts[i].decode().lower().encode()
+        return join_encoded(lowered)
 
 
 def num_tokens(num_ngrams: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
