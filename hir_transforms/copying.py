@@ -10,7 +10,7 @@ import pyarrow as pa
 from hir_transforms import storage
 from hir_transforms.blocks import RandomAccess
 from hir_transforms.errors import UserError
-from hir_transforms.score_shards import ScoredFile
+from hir_transforms.records import SourceFile
 
 # Neighbouring lines come in one read: skipping so little takes longer than reading it.
 _MAX_GAP = 1 << 15
@@ -18,7 +18,7 @@ _MAX_READ = 1 << 22
 _NEWLINE = ord("\n")
 
 
-def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, ScoredFile]]]) -> Iterator[bytes]:
+def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, SourceFile]]]) -> Iterator[bytes]:
     """The lines of selected rows, each with a newline, many at a time.
 
     Args:
@@ -44,7 +44,7 @@ def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, ScoredFile]]]) -> Iterat
                 yield from _copy(this, source, offsets[begin:end], lengths[begin:end])
 
 
-def _check_unchanged(file: ScoredFile) -> None:
+def _check_unchanged(file: SourceFile) -> None:
     if (file.size, file.modified) != storage.size_and_time(file.path):
         raise UserError(f"{file.path} changed after it was scored (its size or time is another); score it again")
 

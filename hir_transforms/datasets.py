@@ -147,9 +147,11 @@ def _match_local(pattern: str, wildcard: int) -> Iterator[FoundFile]:
                     if reaches_below and not entry.is_symlink():
                         folders.append(entry.path)
                 elif matches(entry.path):
-                    with contextlib.suppress(OSError):  # gone in the meantime, or a link to nothing
+                    try:
                         status = entry.stat()
-                        yield entry.path, status.st_size, status.st_mtime
+                    except OSError:  # gone in the meantime, or a link to nothing
+                        continue
+                    yield entry.path, status.st_size, status.st_mtime
 
 
 def _is_folder(pattern: str) -> bool:
@@ -159,7 +161,7 @@ def _is_folder(pattern: str) -> bool:
 
 def _is_unicode(name: str) -> bool:
     """Whether a file name can be written as UTF-8; Python stands in lone surrogates for bytes that are not."""
-    return name.encode(errors="replace").decode() == name
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def _common_folder(patterns: Sequence[str]) -> str:

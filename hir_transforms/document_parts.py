@@ -6,10 +6,11 @@ A row group holds whole groups of documents.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ DOCUMENT_FIELDS = (
     pa.field("num_tokens", pa.int32()),
     pa.field("text_hash", pa.uint64()),
 )
-FILES_KEY = "hir.files"
+_FILES_KEY = "hir.files"
 _GROUPS_KEY = "hir.groups"
 
 
@@ -61,6 +62,16 @@ def count_parts(parts: Sequence[DocumentPart]) -> dict[str, Any]:
 def load_parts(stage: Stage) -> list[DocumentPart]:
     """The parts of a complete stage, as its manifest lists them."""
     return [DocumentPart(*part) for part in stage.counts()["parts"]]
+
+
+def files_metadata(files: Iterable[SourceFile]) -> dict[str, str]:
+    """Metadata of a Parquet file that tell the source files of its rows."""
+    return {_FILES_KEY: msgspec.json.encode(list(files)).decode()}
+
+
+def files_of(metadata: Mapping[bytes, bytes]) -> list[SourceFile]:
+    """The source files that the metadata of a Parquet file tell."""
+    return msgspec.json.decode(metadata[_FILES_KEY.encode()], type=list[SourceFile])
 
 
 def weight_type(num_targets: int) -> pa.DataType:
@@ -114,13 +125,11 @@ class ColumnWriter:
             self._writer.write_table(table, row_group_size=self._pending_rows)
             self._pending, self._pending_rows = [], 0
 
-    def close(self, metadata: Mapping[str, Any] | None = None) -> None:
-        """Ends the file; `metadata` are JSON values kept with it."""
+    def close(self, metadata: Mapping[str, str] | None = None) -> None:
+        """Ends the file; `metadata` is kept with it."""
         self._flush()
         if metadata:
-            self._writer.add_key_value_metadata(
-                {key: json.dumps(content, ensure_ascii=False) for key, content in metadata.items()}
-            )
+            self._writer.add_key_value_metadata(metadata)
         self._writer.close()
 
 
@@ -173,8 +182,7 @@ class DocumentWriter:
 
     def close(self) -> None:
         """Ends the file."""
-        files = [[file.index, file.path, file.name, file.size, file.modified] for file in self._files.values()]
-        self._columns.close({FILES_KEY: files, _GROUPS_KEY: self._groups})
+        self._columns.close({**files_metadata(self._files.values()), _GROUPS_KEY: json.dumps(self._groups)})
 
 
 @contextlib.contextmanager
@@ -198,7 +206,7 @@ class PartReader:
         opened = [pq.ParquetFile(self._opened.enter_context(storage.open_raw(path))) for path in paths]
         self._documents, *self._weights = opened
         metadata = self._documents.metadata.metadata
-        self.files: list[list[Any]] = json.loads(metadata[FILES_KEY.encode()])
+        self.files = files_of(metadata)
         self.groups: list[tuple[Key, int]] = [
             ((file, block), rows) for (file, block), rows in json.loads(metadata[_GROUPS_KEY.encode()])
         ]

@@ -1,16 +1,16 @@
 """Picked files: the selected rows of a score shard, and reading those of several shards in corpus order."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hir_transforms import storage
+from hir_transforms.document_parts import files_metadata, files_of
 from hir_transforms.ranking import EligibleRows
-from hir_transforms.score_shards import ScoredFile
+from hir_transforms.records import SourceFile
 
 _BATCH_ROWS = 1 << 16
 _SCHEMA = pa.schema(
@@ -24,7 +24,6 @@ _SCHEMA = pa.schema(
         ("target", pa.int32()),
     ]
 )
-_FILES_KEY = b"hir.files"
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +85,7 @@ def write_picked(
         keys,
         targets,
     ]
-    schema = _SCHEMA.with_metadata({_FILES_KEY: json.dumps([astuple(file) for file in files])})
+    schema = _SCHEMA.with_metadata(files_metadata(files))
     path = storage.join(folder, f"part-{index:05d}.parquet")
     with storage.atomic_write(path) as file:
         pq.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema), file)
@@ -114,7 +113,7 @@ def group_overlapping(files: Iterable[PickedFile]) -> Iterator[list[PickedFile]]
         yield group
 
 
-def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[str, ScoredFile]]]:
+def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
     """Rows of overlapping picked files in corpus order, some 64 Ki at a time, with the source files by path."""
     readers = [_batches(file.path) for file in group]
     held = [(next(reader), reader) for reader in readers]
@@ -122,7 +121,7 @@ def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[st
         # Up to here no reader has anything that is not held.
         limit = min(table["position"][-1].as_py() for (table, _), _ in held)
         parts, rest = [], []
-        files: dict[str, ScoredFile] = {}
+        files: dict[str, SourceFile] = {}
         for (table, of_table), reader in held:
             cut = int(np.searchsorted(table["position"].to_numpy(), np.uint64(limit), side="right"))
             parts.append(table.slice(0, cut))
@@ -138,9 +137,8 @@ def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[st
         yield table, files
 
 
-def _batches(path: str) -> Iterator[tuple[pa.Table, dict[str, ScoredFile]]]:
+def _batches(path: str) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
     with storage.open_raw(path) as raw, pq.ParquetFile(raw, read_dictionary=["file"]) as parquet:
-        listing = json.loads(parquet.schema_arrow.metadata[_FILES_KEY])
-        files = {entry[1]: ScoredFile(*entry) for entry in listing}
+        files = {file.path: file for file in files_of(parquet.schema_arrow.metadata)}
         for batch in parquet.iter_batches(_BATCH_ROWS):
             yield pa.Table.from_batches([batch.replace_schema_metadata()]), files

@@ -1,13 +1,12 @@
 """What may be selected and in which order: the eligible rows of a score shard and their keys."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from hir_transforms.duplicates import duplicate_rows
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise, identity_hash
+from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, file_state, gumbel_noise, offset_hash
 from hir_transforms.numerics.threshold import Threshold, order_bits, pack_positions
 from hir_transforms.score_shards import ScoreRows, ScoreShard, read_scores
 
@@ -118,13 +117,10 @@ class EligibleRows:
             return keys
         # Each target draws anew.
         purpose = f"target-{target}" if target else ""
-        row_files, offsets = self._file[rows], self._offset[rows]
-        hashes = np.empty(len(rows), np.uint64)
-        # A shard is in corpus order, so the rows of a file follow each other; any order would be right.
-        starts = np.flatnonzero(np.diff(row_files, prepend=-1))
-        for begin, end in itertools.pairwise([*starts.tolist(), len(rows)]):
-            name = self.rows.files[row_files[begin]].name
-            hashes[begin:end] = identity_hash(self._settings.seed, name, offsets[begin:end], purpose=purpose)
+        states = np.array(
+            [file_state(self._settings.seed, file.name, purpose=purpose) for file in self.rows.files], np.uint64
+        )
+        hashes = offset_hash(states[self._file[rows]], self._offset[rows])
         return keys + gumbel_noise(hashes)
 
     def taken(self, target: int, threshold: Threshold) -> tuple[np.ndarray, np.ndarray]:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
 from hir_transforms.numerics.gumbel import identity_hash
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(msgspec.Struct, frozen=True, array_like=True):
     """One file of a dataset.
 
     Attributes:
@@ -29,8 +29,7 @@ class SourceFile:
     target: int = 0
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """The lines of one file that start in bytes [number * block_size, (number + 1) * block_size), uncompressed."""
 
     file: SourceFile

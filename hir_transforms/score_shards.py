@@ -1,6 +1,5 @@
 """Score shards: Parquet files with one row a raw document that may be selected."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ import pyarrow.parquet as pq
 from hir_transforms import storage
 from hir_transforms.document_parts import (
     DOCUMENT_FIELDS,
-    FILES_KEY,
     ColumnWriter,
+    files_metadata,
+    files_of,
     part_path,
     weight_array,
     weight_type,
     write_columns,
 )
+from hir_transforms.records import SourceFile
 from hir_transforms.stages import Stage
 
 
@@ -34,17 +35,6 @@ class ScoreShard:
 
 
 @dataclass(frozen=True)
-class ScoredFile:
-    """A source file as it was scored: its place in the corpus, path, name, stored bytes and modification time."""
-
-    index: int
-    path: str
-    name: str
-    size: int
-    modified: float
-
-
-@dataclass(frozen=True)
 class ScoreRows:
     """Rows of a shard as columns; `file` holds indices into `files`.
 
@@ -56,7 +46,7 @@ class ScoreRows:
         weight: float64 [N, T], a column for each target.
     """
 
-    files: Sequence[ScoredFile]
+    files: Sequence[SourceFile]
     file: np.ndarray
     offset: np.ndarray
     length: np.ndarray
@@ -64,14 +54,13 @@ class ScoreRows:
     weight: np.ndarray
 
 
-def write_scores(path: str, files: list[list[Any]], num_targets: int) -> AbstractContextManager[ColumnWriter]:
-    """A shard of documents of these files (as `PartReader.files`); it appears when the block ends without an error.
+def write_scores(path: str, files: Sequence[SourceFile], num_targets: int) -> AbstractContextManager[ColumnWriter]:
+    """A shard of documents of these files; it appears when the block ends without an error.
 
     The columns `ngram`, `gmm` and `weight` are lists of one number a target where there are several.
     """
     weights = [(name, weight_type(num_targets)) for name in ("ngram", "gmm", "weight")]
-    metadata = {FILES_KEY: json.dumps(files, ensure_ascii=False)}
-    return write_columns(path, pa.schema([*DOCUMENT_FIELDS, *weights], metadata))
+    return write_columns(path, pa.schema([*DOCUMENT_FIELDS, *weights], files_metadata(files)))
 
 
 def read_scores(path: str) -> ScoreRows:
@@ -95,9 +84,9 @@ def _read(path: str, columns: list[str]) -> pa.Table:
         return file.read(columns).combine_chunks()
 
 
-def _files(table: pa.Table) -> tuple[list[ScoredFile], np.ndarray]:
+def _files(table: pa.Table) -> tuple[list[SourceFile], np.ndarray]:
     """The source files, and the place in this list of each row's file, int64 [N]."""
-    files = [ScoredFile(*entry) for entry in json.loads(table.schema.metadata[FILES_KEY.encode()])]
+    files = files_of(table.schema.metadata)
     place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)
     places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)

@@ -20,9 +20,7 @@ _STARTED = "started"
 
 def to_json(content: Any) -> bytes:
     """Readable JSON, the same bytes for the same content."""
-    # `json` itself indents in Python, which takes long for the thousands of files that a manifest may list.
-    compact = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
-    return msgspec.json.format(compact, indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hir_transforms.copying import copy_lines
 from hir_transforms.errors import UserError
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
 from hir_transforms.ranking import ScoreCounts
-from hir_transforms.score_shards import ScoredFile
+from hir_transforms.records import SourceFile
 from hir_transforms.selecting import SelectionState
 from hir_transforms.stages import MANIFEST, to_json
 
@@ -153,7 +153,7 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
         yield WriteTask(name, groups[first:last], begin - ends[first], end - begin)
 
 
-def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, ScoredFile]]]:
+def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
     """The rows of a task in corpus order."""
     skip, left = task.skip, task.documents
     for group in task.groups:

@@ -8,7 +8,7 @@ import pytest
 from hir_transforms import copying, storage
 from hir_transforms.copying import copy_lines
 from hir_transforms.errors import UserError
-from hir_transforms.score_shards import ScoredFile
+from hir_transforms.records import SourceFile
 
 
 class CountingFile(io.FileIO):
@@ -45,7 +45,7 @@ def rows(path, offsets, lengths, stat=None):
             "length": np.array(lengths, np.int64),
         }
     )
-    return table, {str(path): ScoredFile(0, str(path), "a", *(stat or storage.size_and_time(str(path))))}
+    return table, {str(path): SourceFile(0, str(path), "a", *(stat or storage.size_and_time(str(path))))}
 
 
 def write_lines(path, lengths):

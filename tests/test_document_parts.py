@@ -22,7 +22,7 @@ def part(request, tmp_path, monkeypatch):
 def test_documents_and_weights_come_back_together(part):
     documents, weights, expected = part
     with PartReader(documents, weights, weights) as reader:
-        assert reader.files == [[0, FILE.path, FILE.name, 1, 0.0]]
+        assert reader.files == [FILE]
         groups = list(reader.row_groups())
     assert [value for table, _ in groups for value in table["num_tokens"].to_pylist()] == NUM_TOKENS.tolist()
     for column in range(2):

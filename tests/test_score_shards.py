@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,9 +7,10 @@ from hypothesis import strategies as st
 
 from hir_transforms import document_parts
 from hir_transforms.document_parts import weight_column
+from hir_transforms.records import SourceFile
 from hir_transforms.score_shards import read_scores, write_scores
 
-FILES = [[index, f"/dätä/{index}.jsonl", f"{index}.jsonl", 1, 0.0] for index in (3, 4, 9)]
+FILES = [SourceFile(index, f"/dätä/{index}.jsonl", f"{index}.jsonl", 1, 0.0) for index in (3, 4, 9)]
 
 
 def columns_of(places, seed=0, num_targets=1):
@@ -19,7 +18,7 @@ def columns_of(places, seed=0, num_targets=1):
     generator = np.random.default_rng(seed)
     size = len(places)
     return {
-        "file": pa.array([FILES[place][1] for place in places], pa.string()),
+        "file": pa.array([FILES[place].path for place in places], pa.string()),
         "offset": generator.integers(0, 2**50, size),
         "length": generator.integers(0, 2**30, size),
         "num_tokens": generator.integers(0, 2**31, size).astype(np.int32),
@@ -42,7 +41,7 @@ def test_rows_come_back_as_written(tmp_path_factory, num_targets, places, seed):
     columns = columns_of(places, seed, num_targets)
     write(path, columns, num_targets=num_targets)
     rows = read_scores(path)
-    assert [list(dataclasses.astuple(file)) for file in rows.files] == FILES
+    assert rows.files == FILES
     assert rows.file.tolist() == places
     for name in ("offset", "length", "num_tokens"):
         np.testing.assert_array_equal(getattr(rows, name), columns[name], strict=True)

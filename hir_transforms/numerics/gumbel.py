@@ -28,10 +28,19 @@ def identity_hash(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "
     Returns:
         uint64 [N].
     """
+    return offset_hash(file_state(seed, name, purpose=purpose), offsets)
+
+
+def file_state(seed: int, name: str, *, purpose: str = "") -> np.uint64:
+    """The state of a file, with which `offset_hash` gives the hashes of `identity_hash`."""
     digest = hashlib.sha256(f"{seed}\0{name}{purpose and chr(0)}{purpose}".encode("utf-8", "surrogateescape")).digest()
-    state = np.uint64(int.from_bytes(digest[:8], "little"))
+    return np.uint64(int.from_bytes(digest[:8], "little"))
+
+
+def offset_hash(states: np.ndarray | np.uint64, offsets: np.ndarray) -> np.ndarray:
+    """Hashes of lines, uint64 [N]: the state of the file of each, uint64 [N] or one for all, and its offset."""
     with np.errstate(over="ignore"):
-        mixed = state + (offsets.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+        mixed = states + (offsets.astype(np.uint64) + np.uint64(1)) * _GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
     return mixed ^ (mixed >> np.uint64(31))

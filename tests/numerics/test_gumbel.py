@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise, identity_hash
+from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, file_state, gumbel_noise, identity_hash, offset_hash
 
 MASK = 2**64 - 1
 PINNED_HASHES = [13844112958448146846, 17771241092549414891, 15683354645203045809, 13154692465542292240]
@@ -39,6 +39,17 @@ def test_hash_is_splitmix64_seeded_by_sha256(seed: int, name: str, offsets: list
     assert identity_hash(seed, name, np.array(offsets, np.int64)).tolist() == [
         splitmix64(state, offset) for offset in offsets
     ]
+
+
+def test_lines_of_several_files_are_hashed_at_once() -> None:
+    names = ["a", "b", "c"]
+    files, offsets = np.array([2, 0, 0, 1, 2]), np.array([5, 0, 5, 0, 2**40])
+    states = np.array([file_state(3, name, purpose="p") for name in names], np.uint64)
+    expected = [
+        identity_hash(3, names[file], np.array([offset]), purpose="p")[0]
+        for file, offset in zip(files, offsets, strict=True)
+    ]
+    assert offset_hash(states[files], offsets).tolist() == expected
 
 
 def test_hashes_and_noise_are_pinned() -> None:
