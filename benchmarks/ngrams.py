@@ -7,6 +7,7 @@ measured on a slice. Every run is a process of its own and starts from nothing b
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -31,6 +32,8 @@ from hir_transforms.records import ReadTask
 
 MB = 1_000_000
 PARTS = 10
+TINY_BYTES = 60_000
+HASHES = ("sha256", "fast")
 PEER = """
 import sys
 from data_selection import HashedNgramDSIR
@@ -135,6 +138,58 @@ def profile_pass(dataset: Dataset, settings: NgramSettings) -> dict[str, float]:
     return {"read, cut and decode lines": reading, "tokens, hashes, weights": scoring}
 
 
+def growth_table(part: Path, target: Path, folder: Path, sizes: Sequence[float], runs: int) -> Table:
+    """Time per MB between sizes, each the same file under other names: nothing but the size differs."""
+    table = Table("hash", "files", "MB", "median s", "all s", "ms a MB more", "peak MB", title="growth")
+    corpora = []
+    for size in sizes:
+        corpus = folder / f"growth-{size}"
+        corpora.append((corpus, make_size([part], corpus, size * MB)))
+    for hash_name in HASHES:
+        found: list[list[Run]] = [[] for _ in corpora]
+        for _ in range(runs):
+            for (corpus, _), measured in zip(corpora, found, strict=True):
+                measured.append(select(f"{corpus}/*.jsonl", target, folder / "work", f"--hash={hash_name}"))
+        before: tuple[float, float] | None = None
+        for (corpus, size), measured in zip(corpora, found, strict=True):
+            seconds = float(np.median([run.seconds for run in measured]))
+            more = "" if before is None else f"{(seconds - before[1]) / (size - before[0]) * MB * 1000:.2f}"
+            before = size, seconds
+            table.add_row(
+                hash_name,
+                str(len(list(corpus.iterdir()))),
+                f"{size / MB:.0f}",
+                f"{seconds:.2f}",
+                " ".join(f"{run.seconds:.2f}" for run in measured),
+                more,
+                f"{max(run.peak for run in measured):.0f}",
+            )
+    return table
+
+
+def files_table(raw: Path, parts: list[Path], target: Path, folder: Path, runs: int) -> Table:
+    """The same corpus as one file, as ten, and as thousands, in turns."""
+    tiny = folder / "tiny"
+    tiny.mkdir()
+    with raw.open("rb") as source:
+        for number in itertools.count():
+            lines = source.readlines(TINY_BYTES)
+            if not lines:
+                break
+            (tiny / f"{number:06d}.jsonl").write_bytes(b"".join(lines))
+    corpora = {1: str(raw), len(parts): f"{parts[0].parent}/*.jsonl", len(list(tiny.iterdir())): f"{tiny}/*.jsonl"}
+    table = Table("hash", "files", "median s", "all s", title="one corpus in few files and in many")
+    for hash_name in HASHES:
+        found: dict[int, list[float]] = {number: [] for number in corpora}
+        for _ in range(runs):
+            for number, pattern in corpora.items():
+                found[number].append(select(pattern, target, folder / "work", f"--hash={hash_name}").seconds)
+        for number, seconds in found.items():
+            times = " ".join(f"{one:.2f}" for one in seconds)
+            table.add_row(hash_name, str(number), f"{float(np.median(seconds)):.2f}", times)
+    return table
+
+
 def main() -> None:
     """Runs everything and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -143,17 +198,21 @@ def main() -> None:
     parser.add_argument("--sizes", default="30,300,3000", help="MB to measure at [30,300,3000]")
     parser.add_argument("--peer_mb", type=int, default=30, help="MB that data-selection gets [30]")
     parser.add_argument("--runs", type=int, default=1, help="runs of each, of which the median counts [1]")
+    parser.add_argument(
+        "--growth_runs", type=int, default=0, help="runs of the comparisons of sizes and of numbers of files [0]"
+    )
     arguments = parser.parse_args()
+    sizes = [float(size) for size in arguments.sizes.split(",")]
     console = Console(width=120)
     processes = multiprocessing.cpu_count()
-    for name in ("sha256", "fast"):
+    for name in HASHES:
         warm_up(NgramSettings(hash=name))
     with tempfile.TemporaryDirectory(dir=arguments.raw.parent) as temporary:
         folder = Path(temporary)
         parts = split_corpus(arguments.raw, folder / "parts")
         corpora = {"all, unrepeated": (folder / "parts", sum(part.stat().st_size for part in parts))}
-        for size in map(int, arguments.sizes.split(",")):
-            corpora[f"{size} MB"] = (folder / f"size-{size}", make_size(parts, folder / f"size-{size}", size * MB))
+        for size in sizes:
+            corpora[f"{size:g} MB"] = (folder / f"size-{size}", make_size(parts, folder / f"size-{size}", size * MB))
 
         slice_path = folder / "slice.jsonl"
         with arguments.raw.open("rb") as raw:
@@ -167,7 +226,7 @@ def main() -> None:
         )
         table.add_row("data-selection", "slice", f"{slice_path.stat().st_size / MB:.0f}", f"{peer.seconds:.1f}",
                       f"{peer_rate:.2f}", "1.0", f"{peer.peak:.0f}")  # fmt: skip
-        for hash_name in ("sha256", "fast"):
+        for hash_name in HASHES:
             for name, (corpus, size) in corpora.items():
                 runs = [
                     select(f"{corpus}/*.jsonl", arguments.target, folder / "work", f"--hash={hash_name}")
@@ -184,12 +243,15 @@ def main() -> None:
         floor = size / floor_seconds(dataset, processes)
         console.print(f"floor: read and decode the unrepeated corpus on {processes} cores: {floor:.0f} MB/s")
         table = Table("one scoring pass on one core", "hash", "s", "share", "MB/s")
-        for hash_name in ("sha256", "fast"):
+        for hash_name in HASHES:
             profile = profile_pass(dataset, NgramSettings(hash=hash_name))
             total = sum(profile.values())
             for part, seconds in (*profile.items(), ("together", total)):
                 table.add_row(part, hash_name, f"{seconds:.2f}", f"{seconds / total:.0%}", f"{size / seconds:.0f}")
         console.print(table)
+        if arguments.growth_runs:
+            console.print(growth_table(parts[0], arguments.target, folder, sizes, arguments.growth_runs))
+            console.print(files_table(arguments.raw, parts, arguments.target, folder, arguments.growth_runs))
 
 
 if __name__ == "__main__":
