@@ -1,5 +1,6 @@
 """`EmbedDocuments`: the embeddings of a dataset, computed or brought along, written as shards."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentGroup, ReadTask
 from hir_transforms.rejecting import write_embedding_rejects, write_rejects
-from hir_transforms.stages import Stage, WriteStageManifest
+from hir_transforms.stages import Stage, WriteManifestOfAll
 
 _FINISHED = "finished"
 
@@ -53,12 +54,8 @@ class EmbedDocuments(beam.PTransform):
         )
         written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage, self._dataset)
         shards = (written, read[_FINISHED]) | "All" >> beam.Flatten()
-        (
-            shards
-            | "Gather" >> beam.combiners.ToList()
-            | "Counts" >> beam.Map(_counts, self._dataset.role)
-            | "Manifest" >> WriteStageManifest(self._stage)
-        )
+        count = functools.partial(_counts, role=self._dataset.role)
+        shards | "Manifest" >> WriteManifestOfAll(count, self._stage)
         return shards
 
 

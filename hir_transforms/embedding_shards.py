@@ -150,37 +150,27 @@ def find_shard(folder: str, key: tuple[int, int]) -> EmbeddingShard | None:
     return EmbeddingShard(key, path, num_rows, batches[0].rows.shape[1], all(batch.normalized for batch in batches))
 
 
-def read_embedded(folder: str, group: DocumentGroup) -> tuple[DocumentGroup, np.ndarray | None]:
-    """The documents of a group that have an embedding, and their rows.
+def read_rows(path: str, files: Sequence[str], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a group's documents, and which of them have one; the others' were not finite.
+
+    Args:
+        path: of the group's shard.
+        files: path of the file of each of the N documents, in corpus order.
+        offsets: int64 [N].
 
     Returns:
-        (group, rows): the group, whose rejects now include the documents whose row was not finite, and float32
-        [N, D], or None where no document is left.
+        (rows, has_row): float32 [M, D] and bool [N], of which M are set.
 
     Raises:
-        UserError: if the shard holds other documents than the group.
+        UserError: if the shard holds other documents.
     """
-    batches = [batch for batch in group.batches if batch.texts]
-    if not batches:
-        return group, None
-    path = shard_path(folder, group.key)
-    embedded = read_shard(path)
-    if not _same_documents(batches, embedded):
-        raise UserError(f"{path}: its documents are not those of {batches[0].file.path}; embed the dataset again")
-    finite = [np.isin(batch.offsets, record.offsets) for batch, record in zip(batches, embedded, strict=True)]
-    if all(map(np.all, finite)):
-        return group, np.concatenate([record.rows for record in embedded])
-    kept, rejects = split_documents(replace(group, batches=batches), np.concatenate(finite))
-    kept.rejects += rejects
-    return kept, np.concatenate([record.rows for record in embedded]) if kept.texts else None
-
-
-def _same_documents(batches: Sequence[DocumentBatch], embedded: Sequence[EmbeddingBatch]) -> bool:
-    return len(batches) == len(embedded) and all(
-        batch.file.path == record.file
-        and np.array_equal(batch.offsets, np.sort(np.concatenate([record.offsets, record.rejected])))
-        for batch, record in zip(batches, embedded, strict=True)
-    )
+    batches = read_shard(path)
+    embedded = [np.sort(np.concatenate([batch.offsets, batch.rejected])) for batch in batches]
+    names = [batch.file for batch, found in zip(batches, embedded, strict=True) for _ in found]
+    if list(files) != names or not np.array_equal(offsets, np.concatenate(embedded)):
+        raise UserError(f"{path}: its documents are not those of {files[0]}; embed the dataset again")
+    has_row = [np.isin(found, batch.offsets) for batch, found in zip(batches, embedded, strict=True)]
+    return np.concatenate([batch.rows for batch in batches]), np.concatenate(has_row)
 
 
 def split_documents(group: DocumentGroup, finite: np.ndarray) -> tuple[DocumentGroup, list[Reject]]:

@@ -26,7 +26,7 @@ from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.row_files import RowKind
 from hir_transforms.row_tables import TableReader, row_table
-from hir_transforms.stages import Stage, WriteStageManifest
+from hir_transforms.stages import Stage, WriteManifestOfAll
 
 _FORMATS = (".npy", ".parquet")
 
@@ -77,12 +77,7 @@ class GiveWeights(beam.PTransform):
         given = parts | "Give" >> beam.Map(
             _give, beam.pvalue.AsSingleton(starts), self._documents, self._stage.folder, self._files.role
         )
-        (
-            given
-            | "Gather" >> beam.combiners.ToList()
-            | "Counts" >> beam.Map(count_parts)
-            | "Manifest" >> WriteStageManifest(self._stage)
-        )
+        given | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
         return given
 
 

@@ -14,11 +14,11 @@ from hir_transforms.document_parts import (
     weight_column,
     write_weights,
 )
-from hir_transforms.embedding_shards import read_shard, shard_path
+from hir_transforms.embedding_shards import read_rows, shard_path
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.threads import use_one_thread
-from hir_transforms.stages import Stage, WriteStageManifest
+from hir_transforms.stages import Stage, WriteManifestOfAll
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,7 @@ class ScoreMixtures(beam.PTransform):
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
         scored = parts | "Score" >> beam.Map(_score, self._mixtures, self._documents, self._stage.folder)
-        (
-            scored
-            | "Gather" >> beam.combiners.ToList()
-            | "Counts" >> beam.Map(count_parts)
-            | "Manifest" >> WriteStageManifest(self._stage)
-        )
+        scored | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
         return scored
 
 
@@ -89,15 +84,8 @@ def _score(part: DocumentPart, mixtures: MixtureRatio, documents: str, folder: s
 
 def _group_weights(path: str, group: pa.Table, mixtures: MixtureRatio) -> np.ndarray:
     """Weights of a group's documents, float64 [N, T]; raises `UserError` if the shard holds other documents."""
-    batches = read_shard(path)
-    embedded = [np.sort(np.concatenate([batch.offsets, batch.rejected])) for batch in batches]
-    files = [file for batch, offsets in zip(batches, embedded, strict=True) for file in [batch.file] * len(offsets)]
-    if group["file"].to_pylist() != files or not np.array_equal(group["offset"].to_numpy(), np.concatenate(embedded)):
-        raise UserError(f"{path}: its documents are not those of {group['file'][0]}; embed the dataset again")
-    has_row = np.concatenate(
-        [np.isin(offsets, batch.offsets) for batch, offsets in zip(batches, embedded, strict=True)]
-    )
+    rows, has_row = read_rows(path, group["file"].to_pylist(), group["offset"].to_numpy())
     weights = np.full((len(has_row), len(mixtures.targets)), np.nan)
     if has_row.any():
-        weights[has_row] = mixtures.log_ratio(np.concatenate([batch.rows for batch in batches]))
+        weights[has_row] = mixtures.log_ratio(rows)
     return weights

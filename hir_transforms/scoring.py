@@ -25,7 +25,7 @@ from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_t
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.rejecting import write_rejects
-from hir_transforms.stages import Stage, WriteStageManifest
+from hir_transforms.stages import Stage, WriteManifestOfAll
 
 
 class ScoreDocuments(beam.PTransform):
@@ -59,9 +59,7 @@ class ScoreDocuments(beam.PTransform):
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
         """See the class."""
         parts = tasks | "Score" >> beam.ParDo(self._do_fn, self._estimator)
-        counts = parts | "Gather" >> beam.combiners.ToList() | "Counts" >> beam.Map(count_parts)
-        for stage in self._stages:
-            counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
+        parts | "Manifest" >> WriteManifestOfAll(count_parts, *self._stages)
         return parts
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,27 @@ class WriteStageManifest(beam.PTransform):
     def expand(self, counts: beam.PCollection[dict[str, Any]]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
         return counts | "Write" >> beam.Map(_write_manifest, self._stage)
+
+
+class WriteManifestOfAll(beam.PTransform):
+    """The results of a stage -> their counts, a single element, once the manifests are written.
+
+    Args:
+        count: list of all results -> the counts.
+        stages: which get a manifest with these counts, each by itself.
+    """
+
+    def __init__(self, count: Callable[[list[Any]], dict[str, Any]], *stages: Stage) -> None:
+        super().__init__()
+        self._count = count
+        self._stages = stages
+
+    def expand(self, results: beam.PCollection[Any]) -> beam.PCollection[dict[str, Any]]:
+        """See the class."""
+        counts = results | "Gather" >> beam.combiners.ToList() | "Count" >> beam.Map(self._count)
+        for stage in self._stages:
+            counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
+        return counts
 
 
 def _write_manifest(counts: dict[str, Any], stage: Stage) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from hir_transforms import storage
 from hir_transforms.embedding_shards import (
     EmbeddingShard,
     find_shard,
-    read_embedded,
+    is_finite,
+    read_rows,
     read_shard,
     shard_path,
+    split_documents,
     write_shard,
 )
 from hir_transforms.errors import UserError
@@ -35,11 +37,10 @@ def rows_of(group, dim=3, seed=0):
     return np.random.default_rng(seed).normal(size=(len(group.texts), dim)).astype(np.float32)
 
 
-def read_rows(folder, group):
-    """The rows of a group whose rows are all finite."""
-    kept, rows = read_embedded(folder, group)
-    assert kept is group
-    return rows
+def read(folder, group):
+    """`read_rows` of a group's documents."""
+    files = [batch.file.path for batch in group.batches for _ in batch.texts]
+    return read_rows(shard_path(folder, group.key), files, np.concatenate([batch.offsets for batch in group.batches]))
 
 
 OFFSETS = st.lists(st.integers(0, 2**50), unique=True, max_size=5).map(sorted)
@@ -50,16 +51,16 @@ def test_rows_come_back_as_written(tmp_path_factory, offsets_of_files, dim):
     folder = str(tmp_path_factory.mktemp("embeddings"))
     group = group_of(offsets_of_files, key=(2, 7))
     rows = rows_of(group, dim)
+    assert find_shard(folder, group.key) is None
     if not len(rows):
-        assert read_rows(folder, group) is None
-        assert find_shard(folder, group.key) is None
         return
     shard = write_shard(folder, group, rows, "model", "revision")
     assert shard == EmbeddingShard((2, 7), shard_path(folder, (2, 7)), len(rows), dim, False)
     assert find_shard(folder, (2, 7)) == shard
-    found = read_rows(folder, group)
+    found, has_row = read(folder, group)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, rows)
+    assert has_row.tolist() == [True] * len(rows)
     records = read_shard(shard.path)
     filled = [batch for batch in group.batches if batch.texts]
     assert [(record.file, record.name) for record in records] == [(one.file.path, one.file.name) for one in filled]
@@ -71,7 +72,7 @@ def test_special_floats_keep_their_bits(tmp_path):
     group = group_of([[0]])
     rows = np.array([[-0.0, 3.4e38, 1e-45]], np.float32)
     write_shard(str(tmp_path), group, rows, "model", "revision")
-    assert read_rows(str(tmp_path), group).tobytes() == rows.tobytes()
+    assert read(str(tmp_path), group)[0].tobytes() == rows.tobytes()
 
 
 def test_equal_shards_are_equal_bytes(tmp_path):
@@ -136,14 +137,14 @@ def test_rows_of_other_documents_are_refused(tmp_path, offsets_of_files):
     group = group_of([[0, 5], [9]])
     write_shard(str(tmp_path), group, rows_of(group), "model", "revision")
     with pytest.raises(UserError, match=r"file-000000-block-000000\.avro: its documents are not those of /data/"):
-        read_rows(str(tmp_path), group_of(offsets_of_files))
+        read(str(tmp_path), group_of(offsets_of_files))
 
 
 BAD_ROWS = [[np.nan, 0, 0], [0, np.inf, 0], [0, 0, -np.inf]]
 
 
 @pytest.mark.parametrize("bad", [{0}, {1, 3}, {2, 3}, {0, 1, 2, 3}], ids=str)
-def test_documents_without_a_finite_row_become_rejects(tmp_path, bad):
+def test_documents_without_a_finite_row_are_told_apart(tmp_path, bad):
     group = group_of([[0, 5], [], [9, 12]])
     rows = rows_of(group)
     for place in bad:
@@ -151,18 +152,17 @@ def test_documents_without_a_finite_row_become_rejects(tmp_path, bad):
     shard = write_shard(str(tmp_path), group, rows, "model", "revision")
     assert shard.num_rows == 4 - len(bad)
     assert find_shard(str(tmp_path), group.key) == shard
-    kept, found = read_embedded(str(tmp_path), group)
     good = sorted({0, 1, 2, 3} - bad)
+    found, has_row = read(str(tmp_path), group)
+    np.testing.assert_array_equal(found, rows[good])
+    assert np.flatnonzero(has_row).tolist() == good
+    kept, rejects = split_documents(group, is_finite(rows))
     assert kept.texts == [group.texts[place] for place in good]
     assert all(len(batch.texts) == len(batch.offsets) == len(batch.lengths) for batch in kept.batches)
     places = [("/data/0.jsonl", 0), ("/data/0.jsonl", 5), ("/data/2.jsonl", 9), ("/data/2.jsonl", 12)]
-    assert [(reject.file, reject.offset) for reject in kept.rejects] == [places[place] for place in sorted(bad)]
-    assert {reject.reason for reject in kept.rejects} == {"embedding is not finite"}
-    assert [reject.excerpt for reject in kept.rejects] == [group.texts[place] for place in sorted(bad)]
-    if good:
-        np.testing.assert_array_equal(found, rows[good])
-    else:
-        assert found is None
+    assert [(reject.file, reject.offset) for reject in rejects] == [places[place] for place in sorted(bad)]
+    assert {reject.reason for reject in rejects} == {"embedding is not finite"}
+    assert [reject.excerpt for reject in rejects] == [group.texts[place] for place in sorted(bad)]
     assert group.rejects == []
 
 
@@ -189,16 +189,16 @@ def test_documents_without_text_do_not_matter(tmp_path):
     group = group_of([[0, 5], [9]])
     rows = rows_of(group)
     write_shard(str(tmp_path), group, rows, "model", "revision")
-    np.testing.assert_array_equal(read_rows(str(tmp_path), group_of([[0, 5], [9], []])), rows)
+    np.testing.assert_array_equal(read(str(tmp_path), group_of([[0, 5], [9], []]))[0], rows)
 
 
 def test_a_missing_shard_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*file-000003-block-000012\.avro"):
-        read_rows(str(tmp_path), group_of([[0]], key=(3, 12)))
+        read(str(tmp_path), group_of([[0]], key=(3, 12)))
 
 
 def test_shards_in_an_object_store(memory_store):
     group = group_of([[0, 5]])
     write_shard("mem://bucket/embeddings", group, rows_of(group), "model", "revision")
     assert list(memory_store.objects) == ["mem://bucket/embeddings/file-000000-block-000000.avro"]
-    np.testing.assert_array_equal(read_rows("mem://bucket/embeddings", group), rows_of(group))
+    np.testing.assert_array_equal(read("mem://bucket/embeddings", group)[0], rows_of(group))

@@ -1,13 +1,17 @@
 """Object stores as servers on this machine, filled and read with their own clients rather than Beam's."""
 
 import contextlib
+import gzip
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import numpy as np
 from moto.server import ThreadedMotoServer
+
+from pipelines.docstring_corpus import write_corpus
 
 
 class S3:
@@ -53,6 +57,33 @@ class S3:
         return {
             key[len(folder) + 1 :]: self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys
         }
+
+
+def write_inputs(folder: Path) -> None:
+    """raw.jsonl.gz, target.jsonl, raw.npy and target.npy: 100 and 20 documents with rows of eight numbers."""
+    raw, target = write_corpus(folder / "corpus", {"scipy": 30, "numpy": 30, "scikit-learn": 40}, 20)
+    (folder / "raw.jsonl.gz").write_bytes(gzip.compress(raw.read_bytes()))
+    (folder / "target.jsonl").write_bytes(target.read_bytes())
+    rng = np.random.default_rng(0)
+    np.save(folder / "raw.npy", rng.normal(size=(100, 8)).astype(np.float32))
+    np.save(folder / "target.npy", rng.normal(size=(20, 8)).astype(np.float32))
+
+
+def arguments(root: Path | str, output: str, *flags: str, workers: int = 1) -> list[str]:
+    """Flags of a selection from these inputs, in the folder or bucket that holds them."""
+    return [
+        f"--raw={root}/raw.jsonl.gz",
+        f"--target={root}/target.jsonl",
+        f"--raw_embeddings={root}/raw.npy",
+        f"--target_embeddings={root}/target.npy",
+        f"--output={root}/{output}",
+        f"--direct_num_workers={workers}",
+        "--num_to_sample=10",
+        "--raw_components=4",
+        "--target_components=2",
+        "--gmm_max_iter=3",
+        *flags,
+    ]
 
 
 def free_port() -> int:

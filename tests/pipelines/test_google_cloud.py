@@ -1,40 +1,30 @@
 """Files on gs:// and the job that `--runner=DataflowRunner` submits, over fake-gcs-server and a fake Dataflow API."""
 
-import gzip
 import json
 import os
 import tarfile
 from io import BytesIO
 
-import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from hir_transforms import storage
 from pipelines import embed, select
-from pipelines.docstring_corpus import write_corpus
 from tests.helpers.google_cloud import find_emulator, google_cloud
-from tests.helpers.object_stores import local_contents
+from tests.helpers.object_stores import arguments, local_contents, write_inputs
 
 pytestmark = pytest.mark.skipif(
     find_emulator() is None and not os.environ.get("HIR_REQUIRE_FAKE_GCS"),
     reason="no fake-gcs-server: 'make tools' installs it (Go is needed)",
 )
 
-SETTINGS = ["--num_to_sample=10", "--raw_components=4", "--target_components=2", "--gmm_max_iter=3"]
-
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """A folder with raw.jsonl.gz, target.jsonl, raw.npy and target.npy."""
     folder = tmp_path_factory.mktemp("gcs")
-    raw, target = write_corpus(folder / "corpus", {"scipy": 30, "scikit-learn": 40}, 20)
-    (folder / "raw.jsonl.gz").write_bytes(gzip.compress(raw.read_bytes()))
-    (folder / "target.jsonl").write_bytes(target.read_bytes())
-    rng = np.random.default_rng(0)
-    np.save(folder / "raw.npy", rng.normal(size=(70, 8)).astype(np.float32))
-    np.save(folder / "target.npy", rng.normal(size=(20, 8)).astype(np.float32))
+    write_inputs(folder)
     return folder
 
 
@@ -52,23 +42,11 @@ def cloud(inputs, tmp_path_factory):
         FileSystems.set_options(before)
 
 
-def arguments(root, output, *flags):
-    return [
-        f"--raw={root}/raw.jsonl.gz",
-        f"--target={root}/target.jsonl",
-        f"--raw_embeddings={root}/raw.npy",
-        f"--target_embeddings={root}/target.npy",
-        f"--output={root}/{output}",
-        *SETTINGS,
-        *flags,
-    ]
-
-
 @pytest.fixture(scope="module")
 def selected(cloud, inputs):
     """The same selection in `out` of the bucket, by two worker processes, and of the local folder."""
-    assert select.run(arguments(inputs, "out", "--direct_num_workers=1")) == 0
-    assert select.run(arguments("gs://data", "out", "--direct_num_workers=2")) == 0
+    assert select.run(arguments(inputs, "out")) == 0
+    assert select.run(arguments("gs://data", "out", workers=2)) == 0
 
 
 def test_the_selection_is_that_of_a_local_run_byte_for_byte(cloud, selected, inputs):
@@ -83,7 +61,7 @@ def test_the_selection_is_that_of_a_local_run_byte_for_byte(cloud, selected, inp
 
 
 def test_another_run_skips_what_is_finished_and_overwrites_if_told(cloud, selected, capsys):
-    command = arguments("gs://data", "out", "--direct_num_workers=1")
+    command = arguments("gs://data", "out")
     assert select.run(command) == 2
     assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
     before = cloud.contents("data", "out")["part-00000-of-00001.jsonl"]

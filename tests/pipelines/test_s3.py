@@ -4,7 +4,6 @@ import gzip
 import json
 import sys
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,23 +14,22 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage, stores
 from hir_transforms.datasets import list_files
 from pipelines import embed, resample, select
-from pipelines.docstring_corpus import write_corpus
-from tests.helpers.object_stores import S3, free_port, local_contents, s3_server, without_credentials
-
-SIZES = {"scipy": 30, "numpy": 30, "scikit-learn": 40}
-SETTINGS = ["--num_to_sample=10", "--raw_components=4", "--target_components=2", "--gmm_max_iter=3"]
+from tests.helpers.object_stores import (
+    S3,
+    arguments,
+    free_port,
+    local_contents,
+    s3_server,
+    without_credentials,
+    write_inputs,
+)
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """A folder with raw.jsonl.gz, target.jsonl, raw.npy and target.npy."""
     folder = tmp_path_factory.mktemp("s3")
-    raw, target = write_corpus(folder / "corpus", SIZES, 20)
-    (folder / "raw.jsonl.gz").write_bytes(gzip.compress(raw.read_bytes()))
-    (folder / "target.jsonl").write_bytes(target.read_bytes())
-    rng = np.random.default_rng(0)
-    np.save(folder / "raw.npy", rng.normal(size=(100, 8)).astype(np.float32))
-    np.save(folder / "target.npy", rng.normal(size=(20, 8)).astype(np.float32))
+    write_inputs(folder)
     return folder
 
 
@@ -58,19 +56,6 @@ def options(store):
     FileSystems.set_options(PipelineOptions(store.flags))
     yield
     FileSystems.set_options(before)
-
-
-def arguments(root, output, *flags, workers=1):
-    return [
-        f"--raw={root}/raw.jsonl.gz",
-        f"--target={root}/target.jsonl",
-        f"--raw_embeddings={root}/raw.npy",
-        f"--target_embeddings={root}/target.npy",
-        f"--output={root}/{output}",
-        f"--direct_num_workers={workers}",
-        *SETTINGS,
-        *flags,
-    ]
 
 
 def comparable(contents, root):

@@ -1,0 +1,93 @@
+import json
+
+import apache_beam as beam
+import numpy as np
+import pytest
+
+from hir_transforms import storage
+from hir_transforms.datasets import Dataset
+from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, part_path, write_documents
+from hir_transforms.errors import UserError
+from hir_transforms.given_weights import GiveWeights, find_weights
+from hir_transforms.reading import DocumentReader
+from hir_transforms.records import Block, ReadTask
+from hir_transforms.rejecting import list_rejects
+from hir_transforms.stages import Stage
+from tests.helpers.corpora import jsonl, source_file
+
+TEXTS = [f"text {number}" for number in range(20)]
+BLOCK_BYTES = 64
+
+
+def weights_files(folder, *parts):
+    for number, rows in enumerate(parts):
+        np.save(folder / f"weights-{number}.npy", rows)
+    return Dataset("ngram_weights", (f"{folder}/weights-*.npy",))
+
+
+def give(folder, files):
+    """Gives weights to `TEXTS`, in two parts of several groups; returns the stage."""
+    path = folder / "raw.jsonl"
+    path.write_bytes(jsonl(TEXTS))
+    raw, file = Dataset("raw", (str(path),)), source_file(path)
+    blocks = [Block(file, number) for number in range(-(-file.size // BLOCK_BYTES))]
+    parts = []
+    for index, of_part in enumerate((blocks[:2], blocks[2:])):
+        task = ReadTask(index, BLOCK_BYTES, tuple((block,) for block in of_part))
+        with write_documents(part_path(str(folder / "documents"), index)) as writer:
+            groups = [group for group in DocumentReader(raw).read(task) if group.texts]
+            for group in groups:
+                writer.add(group, np.zeros(len(group.texts), np.int64))
+        parts.append(DocumentPart(index, sum(len(group.texts) for group in groups), 0))
+    stage = Stage.create(files.role, str(folder), {})
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        given = pipeline | beam.Create([*parts, DocumentPart(2, 0, 3)])
+        given | GiveWeights(stage, str(folder / "documents"), files, raw)
+    assert load_parts(stage) == [*parts, DocumentPart(2, 0, 3)]
+    return stage
+
+
+def read_weights(folder, stage):
+    paths = ((part_path(str(folder / "documents"), index), part_path(stage.folder, index)) for index in (0, 1))
+    found = []
+    for documents, weights in paths:
+        with PartReader(documents, weights) as reader:
+            found += [rows for _, (rows,) in reader.row_groups()]
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_rows_belong_to_the_documents_in_corpus_order(tmp_path, num_targets):
+    weights = np.random.default_rng(0).normal(size=(len(TEXTS), num_targets))
+    files = find_weights(weights_files(tmp_path, weights[:3], weights[3:17], weights[17:]), num_targets)
+    np.testing.assert_array_equal(read_weights(tmp_path, give(tmp_path, files)), weights)
+
+
+def test_a_document_whose_weight_is_nan_is_rejected(tmp_path):
+    weights = np.arange(float(len(TEXTS)))
+    weights[[0, 19]] = np.nan
+    stage = give(tmp_path, weights_files(tmp_path, weights))
+    np.testing.assert_array_equal(read_weights(tmp_path, stage)[:, 0], weights)
+    first, last = (json.loads(storage.read_bytes(path)) for path in list_rejects(stage.folder, "raw-ngram_weights-"))
+    lines = jsonl(TEXTS).decode().splitlines()
+    assert [first["excerpt"], last["excerpt"]] == [lines[0], lines[19]]
+    assert first == {
+        "file": str(tmp_path / "raw.jsonl"),
+        "offset": 0,
+        "reason": "--ngram_weights is not a number",
+        "excerpt": lines[0],
+    }
+
+
+@pytest.mark.parametrize("num_rows", [19, 21])
+def test_there_must_be_a_row_for_each_document(tmp_path, num_rows):
+    with pytest.raises(Exception, match=f"--ngram_weights: {num_rows} rows in .*, but 20 documents in "):
+        give(tmp_path, weights_files(tmp_path, np.zeros(num_rows)))
+
+
+def test_a_row_must_have_a_number_for_each_target(tmp_path):
+    files = weights_files(tmp_path, np.zeros((20, 2)))
+    with pytest.raises(UserError, match=r"^--ngram_weights: 2 weights a document in .*weights-0.npy, but 1 target "):
+        find_weights(files, 1)
+    with pytest.raises(UserError, match=r", but 3 targets \(see --separate_targets\)$"):
+        find_weights(files, 3)
