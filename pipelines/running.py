@@ -14,6 +14,7 @@ from apache_beam.runners.runner import PipelineRunner
 from hir_transforms.errors import find_user_error
 from pipelines.local_workers import MultiProcessRunner, WorkerDiedError
 from pipelines.portable import named_runner
+from pipelines.state_sampling import sample_often
 
 
 def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
@@ -35,6 +36,7 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
     if direct.direct_num_workers == 0:
         direct.direct_num_workers = max(1, min(multiprocessing.cpu_count(), pieces))
     if direct.direct_num_workers == 1:
+        sample_often()
         return FnApiRunner()
     # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.
     direct.direct_running_mode = "in_memory"

@@ -37,6 +37,9 @@ def main() -> None:
     gc.disable()
     from apache_beam.runners.worker import sdk_worker_main
 
+    from pipelines.state_sampling import sample_often
+
+    sample_often()
     gc.freeze()
     gc.enable()
     sdk_worker_main.main(sys.argv)
