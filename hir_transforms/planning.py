@@ -63,7 +63,7 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
     """
     corpus_bytes = estimated_bytes(files)
     block_size = choose_block_size(corpus_bytes)
-    task_groups = max(1, min(max_task_blocks, corpus_bytes // (block_size * _PIECES)))
+    task_groups = max(1, min(max_task_blocks, -(-corpus_bytes // (block_size * _PIECES))))
     by_kind = itertools.groupby(files, lambda file: is_compressed(file.path))
     runs = [(compressed, list(run)) for compressed, run in by_kind]
     num_streams = sum(len(run) for compressed, run in runs if compressed)
