@@ -39,6 +39,21 @@ def _list_tasks(dataset: Dataset, *, max_task_blocks: int) -> list[ReadTask]:
     return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
 
 
+class _OneOpenFile(contextlib.ExitStack):
+    """Keeps the file open that was asked for last."""
+
+    _file: SourceFile | None = None
+    _source: RandomAccess
+
+    def source(self, file: SourceFile) -> RandomAccess:
+        """The content of a file."""
+        if file != self._file:
+            self.close()
+            self._source = self.enter_context(storage.open_blocks(file.path))
+            self._file = file
+        return self._source
+
+
 class DocumentReader:
     """Reads the documents of read tasks; a plain object that a DoFn makes in `setup`."""
 
@@ -51,17 +66,11 @@ class DocumentReader:
         if task.stream is not None:
             yield from self._read_stream(task)
             return
-        with contextlib.ExitStack() as opened:
-            file: SourceFile | None = None
+        with _OneOpenFile() as opened:
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
-                found = []
-                for block in blocks:
-                    if block.file != file:
-                        opened.close()
-                        source = opened.enter_context(storage.open_blocks(block.file.path))
-                        file = block.file
-                    found.append(self._read_block(source, block, task.block_size))
-                yield self._parse(blocks[0], filter(None, found))
+                # Not a list: its bytes would be held while the group is worked on.
+                lines = (self._read_block(opened.source(block.file), block, task.block_size) for block in blocks)
+                yield self._parse(blocks[0], filter(None, lines))
 
     def _read_stream(self, task: ReadTask) -> Iterator[DocumentGroup]:
         stream = task.stream
@@ -70,10 +79,10 @@ class DocumentReader:
             for number in itertools.count(stream.first, stream.step):
                 block = Block(stream.file, number)
                 if task.keeps(block):
-                    lines = self._read_block(source, block, task.block_size)
-                    if lines is None:
+                    group = self._parse(block, filter(None, [self._read_block(source, block, task.block_size)]))
+                    if not group.batches:
                         return
-                    yield self._parse(block, [lines])
+                    yield group
                 else:
                     start = number * task.block_size
                     source.release(start)
