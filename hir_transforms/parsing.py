@@ -113,9 +113,10 @@ def parse_blocks(
     owners = np.searchsorted(begins, starts, side="right") - 1
     offsets = starts + (np.array([block.base for block in blocks]) - begins[:-1])[owners]
     rejects: list[Reject] = []
-    texts = _parse_at_once(parser, data, starts, lengths, max_document_bytes)
+    all_valid = is_utf8(data)
+    texts = _parse_at_once(parser, data, starts, lengths, max_document_bytes) if all_valid else None
     if texts is None:
-        kept, texts, reasons = _parse_one_by_one(parser, data, starts, lengths, max_document_bytes)
+        kept, texts, reasons = _parse_one_by_one(parser, data, starts, lengths, max_document_bytes, all_valid)
         for place, reason in reasons:
             line = data[starts[place] : starts[place] + min(lengths[place], 4 * EXCERPT_CHARACTERS)]
             excerpt = line.decode(errors="replace")[:EXCERPT_CHARACTERS]
@@ -139,19 +140,16 @@ def _find_lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _parse_at_once(
     parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
 ) -> list[str] | None:
-    """The texts of lines as nearly all corpora have them; None where there is any other among them."""
+    """The texts of valid UTF-8 in lines as nearly all corpora have them; None where there is any other among them."""
     view = np.frombuffer(data, np.uint8)
     usual = (view[starts] == _OPEN) & (view[starts + lengths - 1] == _CLOSE) & (lengths <= max_document_bytes)
-    if not (usual.all() and is_utf8(data)):
-        return None
-    return parser.parse_all(data, len(starts))
+    return parser.parse_all(data, len(starts)) if usual.all() else None
 
 
 def _parse_one_by_one(
-    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
+    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int, all_valid: bool
 ) -> tuple[list[int], list[str], list[tuple[int, str]]]:
-    """Which lines are documents, their texts, and why which others are not."""
-    all_valid = is_utf8(data)
+    """Which lines are documents, their texts, and why which others are not; `all_valid` if all is valid UTF-8."""
     kept: list[int] = []
     texts: list[str] = []
     reasons: list[tuple[int, str]] = []
