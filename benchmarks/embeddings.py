@@ -7,52 +7,50 @@ one, so neither side pays for its start.
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hir_transforms.datasets import Dataset
-from hir_transforms.embedding_model import EmbeddingModel, find_model
+from hir_transforms.embedding_model import find_model
 from hir_transforms.embedding_shards import read_shard
-from pipelines.embeddings import embedding_shards, plan_embeddings
-from pipelines.options import SelectOptions, parse_options
-from pipelines.running import choose_runner
+from pipelines import embed
 
 
-def embed(lines: list[bytes], folder: Path, model: EmbeddingModel) -> tuple[float, np.ndarray]:
-    """Embeds with the pipeline; returns (seconds with start-up, rows [N, D])."""
+def embed_lines(lines: Sequence[bytes], folder: Path) -> tuple[float, np.ndarray]:
+    """Embeds with the pipeline; returns (seconds with start-up, rows [N, D]), exits with its status if it fails."""
     folder.mkdir()
     (folder / "raw.jsonl").write_bytes(b"".join(lines))
-    dataset = Dataset("raw", (str(folder / "raw.jsonl"),))
-    stage = plan_embeddings(str(folder / "work"), dataset, model)
-    options = parse_options([], SelectOptions, "benchmark")
     start = time.perf_counter()
-    with beam.Pipeline(runner=choose_runner(options, len(lines)), options=options) as pipeline:
-        embedding_shards(pipeline, stage, dataset, model)
+    with contextlib.redirect_stdout(sys.stderr):
+        status = embed.run([f"--raw={folder / 'raw.jsonl'}", f"--work_dir={folder / 'work'}"])
     seconds = time.perf_counter() - start
+    if status:
+        sys.exit(status)
     shards = sorted((folder / "work" / "embeddings" / "raw").glob("*.avro"))
     return seconds, np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Runs both and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--documents", type=int, default=400, help="documents to compare on [400]")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     model = find_model("all-MiniLM-L6-v2")
     with arguments.raw.open("rb") as raw:
         lines = [line for line, _ in zip(raw, range(2 * arguments.documents), strict=False)]
     more = lines[: arguments.documents]  # the documents that only the longer run has; the peer gets the same
     with tempfile.TemporaryDirectory() as folder:
-        short, _ = embed(lines[arguments.documents :], Path(folder) / "short", model)
-        long, rows = embed(lines, Path(folder) / "long", model)
+        short, _ = embed_lines(lines[arguments.documents :], Path(folder) / "short")
+        long, rows = embed_lines(lines, Path(folder) / "long")
     ours = len(more) / (long - short)
 
     from sentence_transformers import SentenceTransformer

@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def compare(kind: str, arguments: argparse.Namespace, executor: Executor, folder
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = ("embeddings", "separate", "overlapping")
     parser.add_argument("--data", choices=kinds, nargs="*", default=kinds)
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, default=200)
     parser.add_argument("--iterations", type=int, default=4, help="iterations that are timed")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     print(
         f"{arguments.rows} x {arguments.features} rows, {arguments.components} components, "
         f"{arguments.workers} workers or threads; seconds an iteration, mean log likelihood of the third one"

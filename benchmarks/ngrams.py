@@ -190,7 +190,7 @@ def files_table(raw: Path, parts: list[Path], target: Path, folder: Path, runs: 
     return table
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Runs everything and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--raw", type=Path, required=True, help="one uncompressed jsonl file, some 300 MB")
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument(
         "--growth_runs", type=int, default=0, help="runs of the comparisons of sizes and of numbers of files [0]"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     sizes = [float(size) for size in arguments.sizes.split(",")]
     console = Console(width=120)
     processes = multiprocessing.cpu_count()

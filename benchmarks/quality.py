@@ -12,6 +12,7 @@ import io
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +36,7 @@ def run_select(flags: list[str]) -> None:
         sys.exit(printed.getvalue())
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Runs everything and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0], allow_abbrev=False)
     parser.add_argument("--raw", required=True)
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--alphas", default="0,0.25,0.5,0.75,1")
     parser.add_argument("--dims", default="0,16,64")
     parser.add_argument("--scalings", default="none,standardize")
-    arguments, flags = parser.parse_known_args()
+    arguments, flags = parser.parse_known_args(argv)
     alphas = arguments.alphas.split(",")
     table = Table("--embedding_dim", "--weight_scaling", *(f"alpha {alpha}" for alpha in alphas))
     with tempfile.TemporaryDirectory() as temporary:

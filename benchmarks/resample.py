@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,7 @@ def make_scores(folder: Path, line_bytes: int) -> Stage:
                 "ngram": (weight := generator.normal(0, 100, len(offsets))),
                 "weight": weight,
             }
-            entry = [file.index, file.path, file.name, file.size, file.modified]
-            with write_scores(part_path(stage.folder, task.index), [entry], 1) as writer:
+            with write_scores(part_path(stage.folder, task.index), [file], 1) as writer:
                 writer.add(columns)
         shards.append(
             ScoreShard(task.index, part_path(stage.folder, task.index), len(rows[1]), 0)
@@ -140,7 +140,7 @@ def measure_peer(folder: Path, size_mb: int, k: int, table: Table, processes: in
     shutil.rmtree(folder)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Runs everything and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--folder", type=Path, help="where the inputs are made [the system's temporary folder]")
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--peer_mb", type=int, default=3000, help="MB of the corpus for data-selection; 0: no [3000]")
     parser.add_argument("--peer_k", type=int, default=10_000, help="documents selected of it [10000]")
     parser.add_argument("--processes", type=int, default=2, help="processes of data-selection [2]")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     columns = ("", "raw", "selected", "s", "peak MB of any process")
     growth, against = Table(*columns, title="resample from scores"), Table(*columns, title="against data-selection")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
