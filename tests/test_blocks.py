@@ -84,7 +84,7 @@ def test_any_bytes_are_cut_without_loss(content, block_size):
 @given(CONTENT, BLOCK_SIZES, READ_SIZES, st.integers(0, 3), st.integers(1, 4), st.integers(0, 20))
 def test_a_forward_stream_with_short_reads_gives_the_blocks_of_the_file(content, size, sizes, first, step, limit):
     numbers = range(first, 10_000, step)
-    stream = ForwardStream(ShortReads(content, sizes))
+    stream = ForwardStream(ShortReads(content, sizes))  # type: ignore[arg-type]
     assert read_blocks(stream, numbers, size, limit) == read_blocks(whole(content), numbers, size, limit)
 
 
@@ -119,7 +119,7 @@ class Zeros:
 
 
 def test_skipping_ahead_holds_nothing():
-    stream = ForwardStream(Zeros())
+    stream = ForwardStream(Zeros())  # type: ignore[arg-type]
     tracemalloc.start()
     try:
         stream.release(64 << 20)

@@ -5,6 +5,7 @@ import io
 import lzma
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -20,7 +21,7 @@ from hir_transforms.compression import (
     is_compressed,
 )
 
-ENCODERS = {
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,

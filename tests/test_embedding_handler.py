@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,9 @@ def test_rows_of_a_group_do_not_depend_on_other_groups():
     handler = SentenceTransformerHandler(find_model("all-MiniLM-L6-v2"))
     model = handler.load_model()
     groups = [group(["a short text", "a rather longer text about gardens " * 50], 0), group(["another"], 1)]
-    together = list(handler.run_inference(groups, model))
+    together: list[Any] = list(handler.run_inference(groups, model))
     for one, expected in zip(groups, together, strict=True):
+        alone: Any
         (alone,) = handler.run_inference([one], model)
         assert alone.example is one
         assert alone.inference.dtype == np.float32

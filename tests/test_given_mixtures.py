@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hir_transforms.gmm_checkpoints import save_mixture
 from hir_transforms.numerics.gmm import GaussianMixture
 from tests.test_config import changed
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "weights": np.array([0.25, 0.75]),
     "means": np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]),
     "covariances": np.full((2, 3), 0.5),

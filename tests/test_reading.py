@@ -5,6 +5,7 @@ import json
 import lzma
 import tempfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -22,7 +23,7 @@ from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import Block, BlockSample, ReadTask, Stream
 from tests.helpers.corpora import jsonl, source_file
 
-ENCODERS = {
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
     ".bz2": bz2.compress,

@@ -444,8 +444,7 @@ def test_inclusion_is_that_of_sequential_sampling_without_replacement(sampled):
     observed = [counts[subset] for subset in subsets]
     # Rare subsets are counted together.
     rare = np.array(expected) < 5
-    observed, expected = np.array(observed), np.array(expected)
-    pooled = [np.append(values[~rare], values[rare].sum()) for values in (observed, expected)]
+    pooled = [np.append(values[~rare], values[rare].sum()) for values in map(np.array, (observed, expected))]
     assert stats.chisquare(*pooled).pvalue > 0.001
     included = np.bincount(np.concatenate(samples), minlength=len(weights)) / len(samples)
     np.testing.assert_allclose(included, inclusion_probabilities(weights, 3), atol=0.03)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from hir_transforms import storage
+from hir_transforms import storage, stores
 from hir_transforms.errors import UserError
 
 
@@ -181,14 +181,14 @@ def test_publishing_that_breaks_off_shows_all_or_nothing_and_can_be_repaired(mem
 def test_two_that_publish_at_the_same_time_take_nothing_from_each_other(memory_store, monkeypatch):
     final, temporary = "mem://bucket/out", "mem://bucket/out.incomplete"
     fill(temporary, **NEW)
-    copy = storage.stores.copy
+    copy = stores.copy
 
     def overtaken(source, destination):
-        monkeypatch.setattr(storage.stores, "copy", copy)
+        monkeypatch.setattr(stores, "copy", copy)
         storage.publish_folder(temporary, final, last="manifest")  # the other one, from begin to end
         copy(source, destination)
 
-    monkeypatch.setattr(storage.stores, "copy", overtaken)
+    monkeypatch.setattr(stores, "copy", overtaken)
     with pytest.raises(UserError, match=f"cannot write {final}"):
         storage.publish_folder(temporary, final, last="manifest")
     assert contents(final) == NEW

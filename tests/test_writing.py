@@ -2,8 +2,10 @@ import gzip
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -27,6 +29,7 @@ from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
 from hir_transforms.writing import (
     OutputSettings,
+    OutputShard,
     RejectedLines,
     WriteSelection,
     _publish,
@@ -35,7 +38,7 @@ from hir_transforms.writing import (
     plan_output,
 )
 
-DECODERS = {
+DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.decompress,
     ".zst": lambda data: zstandard.ZstdDecompressor().stream_reader(data).read(),
@@ -110,7 +113,7 @@ def pick_all(lines, wanted, num_shards=1):
 
 
 def output_settings(folder, **changed):
-    defaults = {
+    defaults: dict[str, Any] = {
         "folder": f"{folder}/out",
         "temporary": f"{folder}/out.incomplete",
         "num_shards": 3,
@@ -332,7 +335,7 @@ def place(request, tmp_path, memory_store):
     return str(tmp_path / "place") if request.param == "local" else "mem://bucket/place"
 
 
-def written_shards(selected, wanted):
+def written_shards(selected, wanted) -> tuple[list[tuple[int, int]], list[OutputShard]]:
     """(documents and tokens selected, output shards)."""
     picked = pick_all(selected, wanted)
     return count_selected(picked), [shard for task in plan_output(picked, wanted) for shard in _write(task, wanted)]

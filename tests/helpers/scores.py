@@ -10,9 +10,8 @@ def write_scores(path, sources, columns):
     """Writes a shard with documents of these source files; `weight` is float64 [N] or [N, T]."""
     weights = columns.get("weight")
     num_targets = 1 if weights is None or weights.ndim == 1 else weights.shape[1]
-    files = [[file.index, file.path, file.name, file.size, file.modified] for file in sources]
     columns = {name: pa.array(column) if isinstance(column, list) else column for name, column in columns.items()}
     if weights is not None:
         columns["weight"] = weight_column(weights.reshape(-1, num_targets))
-    with score_shards.write_scores(str(path), files, num_targets) as writer:
+    with score_shards.write_scores(str(path), sources, num_targets) as writer:
         writer.add(columns)

@@ -3,6 +3,7 @@ import pickle
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,7 +178,8 @@ def test_a_pickled_featurizer_counts_the_same():
 
 def test_arrays_that_do_not_fit():
     featurizer = NgramFeaturizer(NgramSettings(num_buckets=10))
-    for counts in (np.zeros(9, np.int64), np.zeros(10), np.zeros((1, 10), np.int64)):
+    wrong: list[Any] = [np.zeros(9, np.int64), np.zeros(10), np.zeros((1, 10), np.int64)]
+    for counts in wrong:
         with pytest.raises(ValueError, match=r"^counts must be int64"):
             featurizer.count([b"a"], counts)
     for log_ratio in (np.zeros(10), np.zeros((1, 9))):

@@ -123,16 +123,11 @@ def test_large_inputs_take_few_passes(keys, share):
 
 def test_the_worst_input_takes_no_more_passes_than_promised():
     """A few lonely documents stretch the range at every step, and too many to be gathered lie at its end."""
-    bits, positions = [], []
-    for level in range(4):
-        bits.append(np.uint64(0xBFF0 << 48) + (np.uint64(1) << np.uint64(16 * (3 - level))) * np.uint64(level < 3))
-        positions.append(np.uint64(level))
+    lonely = [(0xBFF0 << 48) + (1 << 16 * (3 - level)) * (level < 3) for level in range(4)]
+    places = [0, 1, 2, 3, 1 << 44, 1 << 28]
     dense = np.arange(1 << 17, dtype=np.uint64)
-    for step in (1 << 44, 1 << 28):
-        bits.append(np.uint64(0xBFF0 << 48))
-        positions.append(np.uint64(step))
-    bits = np.concatenate([np.array(bits), np.full(len(dense), 0xBFF0 << 48, np.uint64)])
-    positions = np.concatenate([np.array(positions), dense + np.uint64(100)])
+    bits = np.concatenate([np.array(lonely, np.uint64), np.full(2 + len(dense), 0xBFF0 << 48, np.uint64)])
+    positions = np.concatenate([np.array(places, np.uint64), dense + np.uint64(100)])
     order = np.lexsort((positions, ~bits))
     for budget in (1, 3, 1000, len(bits) - 3, len(bits) - 1):
         state, passes = refine(bits, positions, None, budget, 2)

@@ -13,8 +13,9 @@ def test_sources_are_counted_over_all_files(tmp_path):
 
 
 def test_table_gives_counts_and_shares_of_every_raw_source_most_selected_first():
-    console = Console(file=io.StringIO(), width=80)
+    printed = io.StringIO()
+    console = Console(file=printed, width=80)
     console.print(demo.sources_table(Counter(a=6, b=2), Counter(b=3)))
-    rows = [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+    rows = [line.split() for line in printed.getvalue().splitlines() if line.strip()]
     assert rows[0] == ["source", "raw", "%", "selected", "%"]
     assert rows[2:] == [["b", "2", "25.0%", "3", "100.0%"], ["a", "6", "75.0%", "0", "0.0%"]]

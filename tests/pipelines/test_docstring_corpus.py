@@ -76,7 +76,7 @@ def test_sizes_and_labels(corpus):
     for document in raw + target:
         package = importlib.util.find_spec(docstring_corpus.IMPORT_NAMES.get(document.source, document.source))
         module = document.id.partition(":")[0].split(".")
-        path = Path(package.origin).parent.joinpath(*module[1:])
+        path = Path(str(package.origin)).parent.joinpath(*module[1:])
         assert module[0] == package.name
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 

@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from hir_transforms import storage
+from hir_transforms.errors import UserError
 from pipelines import embed, select
 from tests.helpers.google_cloud import find_emulator, google_cloud
 from tests.helpers.object_stores import arguments, local_contents, write_inputs
@@ -88,7 +89,7 @@ def test_what_is_missing_is_one_line(cloud, capsys, monkeypatch):
 def test_what_cannot_be_deleted_is_an_error(cloud, monkeypatch):
     cloud.put("data", "kept/a", b"")
     monkeypatch.setattr(FileSystems, "delete", lambda paths: None)
-    with pytest.raises(storage.UserError, match=r"cannot delete gs://data/kept: 1 files are still there"):
+    with pytest.raises(UserError, match=r"cannot delete gs://data/kept: 1 files are still there"):
         storage.remove_folder("gs://data/kept")
 
 

@@ -1,4 +1,5 @@
 import argparse
+from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
@@ -116,7 +117,7 @@ def test_every_flag_reaches_its_setting():
     assert (config.target_proportions, config.target_gmm) == ((0.25, 3.0), ("/a.npz", "/b.npz"))
     assert (config.separate_targets, config.num_targets) == (True, 2)
     assert config_of(num_to_sample=None, num_tokens_to_sample=7).num_tokens_to_sample == 7
-    ngrams = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
+    ngrams: dict[str, Any] = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
     assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
     embeddings = {"raw_embeddings": "/data/raw.npy,/data/more.npy", "target_embeddings": "/data/target.avro"}
     given = {"ngram_weights": "/data/n.npy", "gmm_weights": "/data/g.parquet"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import sys
 
 import pyarrow as pa
@@ -225,7 +226,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):
         uploaded.write(source.read(length))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage.shutil, "copyfileobj", break_off)
+    monkeypatch.setattr(shutil, "copyfileobj", break_off)
     with pytest.raises(KeyboardInterrupt):
         storage.write_bytes(f"{store.root}/broken/object", b"content")
     assert not store.contents("broken")

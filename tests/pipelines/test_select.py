@@ -57,9 +57,9 @@ def manifest(output):
     return json.loads((output / "manifest.json").read_text())
 
 
-def dsir(raw, target, tmp_path, k):
+def dsir(corpus, tmp_path, k):
     """(lines that `data-selection` selects with top_k, its weights, its lengths)."""
-    model = HashedNgramDSIR([str(raw)], [str(target)], str(tmp_path / "cache"), num_proc=1)
+    model = HashedNgramDSIR([str(corpus[0])], [str(corpus[1])], str(tmp_path / "cache"), num_proc=1)
     model.fit_importance_estimator(num_tokens_to_fit="all")
     model.compute_importance_weights()
     model.resample(str(tmp_path / "dsir"), k, cache_dir=str(tmp_path / "part"), top_k=True)
@@ -73,7 +73,7 @@ def dsir(raw, target, tmp_path, k):
 def test_alpha_one_top_k_selects_what_dsir_selects(corpus, tmp_path):
     output = tmp_path / "out"
     assert run(*corpus, output, "--num_to_sample=50", "--alpha=1", "--top_k", "--num_tokens_to_fit=all") == 0
-    lines, weights, lengths = dsir(*corpus, tmp_path, 50)
+    lines, weights, lengths = dsir(corpus, tmp_path, 50)
     assert sorted(selected_lines(output)) == sorted(lines)
     ours = scores(output)
     np.testing.assert_allclose(ours["ngram"], weights, rtol=1e-9)
