@@ -11,21 +11,20 @@ from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import (
     DocumentPart,
-    Key,
     PartReader,
     count_parts,
     part_path,
     weight_column,
     write_weights,
 )
-from hir_transforms.embedding_import import RowStarts, row_starts
 from hir_transforms.embedding_source import find_row_files
 from hir_transforms.errors import UserError
 from hir_transforms.parsing import EXCERPT_CHARACTERS
 from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.row_files import RowKind
-from hir_transforms.row_tables import TableReader, row_table
+from hir_transforms.row_starts import FindRowStarts, GroupRows, RowStarts, TaskCounts
+from hir_transforms.row_tables import row_table
 from hir_transforms.stages import Stage, WriteManifestOfAll
 
 _FORMATS = (".npy", ".parquet")
@@ -70,9 +69,8 @@ class GiveWeights(beam.PTransform):
         """See the class."""
         starts = (
             parts
-            | "Groups" >> beam.FlatMap(_group_sizes, self._documents)
-            | "GatherGroups" >> beam.combiners.ToList()
-            | "Starts" >> beam.Map(row_starts, self._files, RowKind.WEIGHTS, self._raw)
+            | "Groups" >> beam.Map(_count_documents, self._documents)
+            | "Starts" >> FindRowStarts(self._stage.folder, self._files, RowKind.WEIGHTS, self._raw)
         )
         given = parts | "Give" >> beam.Map(
             _give, beam.pvalue.AsSingleton(starts), self._documents, self._stage.folder, self._files.role
@@ -81,23 +79,24 @@ class GiveWeights(beam.PTransform):
         return given
 
 
-def _group_sizes(part: DocumentPart, documents: str) -> Iterator[tuple[Key, int]]:
-    if part.rows:
-        with PartReader(part_path(documents, part.index)) as reader:
-            yield from reader.groups
+def _count_documents(part: DocumentPart, documents: str) -> TaskCounts:
+    if not part.rows:
+        return part.index, []
+    with PartReader(part_path(documents, part.index)) as reader:
+        return part.index, reader.groups
 
 
-def _give(part: DocumentPart, rows: RowStarts, documents: str, folder: str, flag: str) -> DocumentPart:
+def _give(part: DocumentPart, starts: RowStarts, documents: str, folder: str, flag: str) -> DocumentPart:
     if not part.rows:
         return part
     rejects: list[Reject] = []
     with (
         PartReader(part_path(documents, part.index)) as reader,
-        closing(TableReader(rows.table)) as table,
-        write_weights(part_path(folder, part.index), rows.table.dim) as writer,
+        closing(GroupRows(starts)) as rows,
+        write_weights(part_path(folder, part.index), starts.table.dim) as writer,
     ):
         for key, group in reader.document_groups():
-            weights = table.read(rows.starts[key], len(group))
+            weights = rows.read(key, len(group))
             writer.add({"weight": weight_column(weights)})
             rejects += _reject(group.filter(pa.array(np.isnan(weights).any(axis=1))), f"--{flag} is not a number")
     write_rejects(folder, f"raw-{flag}", part.index, rejects)

@@ -80,7 +80,7 @@ def embedding_shards(
     if complete:
         return pipeline | label >> beam.Create(load_shards(stage))
     if isinstance(source, EmbeddingFiles):
-        rows: beam.PTransform = FindRows(source, dataset)
+        rows: beam.PTransform = FindRows(source, dataset, stage.folder)
         max_task_blocks = MAX_TASK_BLOCKS
     else:
         # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.

@@ -38,7 +38,7 @@ ROWS = np.random.default_rng(1).normal(size=(NUM_DOCUMENTS, DIM)).astype(np.floa
 def embed(dataset, work, source):
     stage = Stage.create("embeddings/raw", str(work), {"model": source.model, "revision": source.revision}, [dataset])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | EmbedDocuments(stage, dataset, FindRows(source, dataset), max_task_blocks=4)
+        pipeline | EmbedDocuments(stage, dataset, FindRows(source, dataset, stage.folder), max_task_blocks=4)
     return stage
 
 
@@ -109,7 +109,7 @@ def test_shards_of_two_models_are_an_error(raw, tmp_path):
     assert {batch.model for batch in read_shard(load_shards(stage)[0].path)} == {""}
     other = Stage.create("embeddings/raw", str(tmp_path / "two"), {"model": "m", "revision": "r"}, [raw])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | EmbedDocuments(other, raw, FindRows(source, raw), max_task_blocks=4)
+        pipeline | EmbedDocuments(other, raw, FindRows(source, raw, other.folder), max_task_blocks=4)
     shutil.copy(load_shards(other)[-1].path, stage.folder)
     assert "is of the model m (r, 5 numbers a row), others of" in error_of(raw, tmp_path / "w", given(stage.folder))
 
