@@ -7,7 +7,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import (
     DocumentPart,
@@ -20,6 +19,7 @@ from hir_transforms.document_parts import (
 from hir_transforms.embedding_source import find_row_files
 from hir_transforms.errors import UserError
 from hir_transforms.parsing import EXCERPT_CHARACTERS
+from hir_transforms.reading import OneOpenFile
 from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.row_files import RowKind
@@ -93,19 +93,22 @@ def _give(part: DocumentPart, starts: RowStarts, documents: str, folder: str, fl
     with (
         PartReader(part_path(documents, part.index)) as reader,
         closing(GroupRows(starts)) as rows,
+        OneOpenFile() as opened,
         write_weights(part_path(folder, part.index), starts.table.dim) as writer,
     ):
         for key, group in reader.document_groups():
             weights = rows.read(key, len(group))
             writer.add({"weight": weight_column(weights)})
-            rejects += _reject(group.filter(pa.array(np.isnan(weights).any(axis=1))), f"--{flag} is not a number")
+            without = group.filter(pa.array(np.isnan(weights).any(axis=1)))
+            rejects += _reject(without, opened, f"--{flag} is not a number")
     write_rejects(folder, f"raw-{flag}", part.index, rejects)
     return part
 
 
-def _reject(documents: pa.Table, reason: str) -> Iterator[Reject]:
-    for file, offset, length in zip(*(documents[name].to_pylist() for name in documents.column_names), strict=True):
-        with storage.open_blocks(file) as source:
-            source.release(offset)
-            line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
-        yield Reject(file, offset, reason, line.decode(errors="replace")[:EXCERPT_CHARACTERS])
+def _reject(documents: pa.Table, opened: OneOpenFile, reason: str) -> Iterator[Reject]:
+    """The documents as rejects; those of a part come in the order of its files, so each is read forward once."""
+    for path, offset, length in zip(*(documents[name].to_pylist() for name in documents.column_names), strict=True):
+        source = opened.source(path)
+        source.release(offset)
+        line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
+        yield Reject(path, offset, reason, line.decode(errors="replace")[:EXCERPT_CHARACTERS])

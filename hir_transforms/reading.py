@@ -11,7 +11,7 @@ from hir_transforms.blocks import RandomAccess, read_lines
 from hir_transforms.datasets import Dataset
 from hir_transforms.parsing import BlockLines, TextParser, parse_blocks
 from hir_transforms.planning import MAX_TASK_BLOCKS, plan_tasks
-from hir_transforms.records import Block, DocumentGroup, ReadTask, SourceFile
+from hir_transforms.records import Block, DocumentGroup, ReadTask
 
 
 class ReadTasks(beam.PTransform):
@@ -39,18 +39,18 @@ def _list_tasks(dataset: Dataset, *, max_task_blocks: int) -> list[ReadTask]:
     return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
 
 
-class _OneOpenFile(contextlib.ExitStack):
+class OneOpenFile(contextlib.ExitStack):
     """Keeps the file open that was asked for last."""
 
-    _file: SourceFile | None = None
+    _path: str | None = None
     _source: RandomAccess
 
-    def source(self, file: SourceFile) -> RandomAccess:
+    def source(self, path: str) -> RandomAccess:
         """The content of a file."""
-        if file != self._file:
+        if path != self._path:
             self.close()
-            self._source = self.enter_context(storage.open_blocks(file.path))
-            self._file = file
+            self._source = self.enter_context(storage.open_blocks(path))
+            self._path = path
         return self._source
 
 
@@ -66,10 +66,10 @@ class DocumentReader:
         if task.stream is not None:
             yield from self._read_stream(task)
             return
-        with _OneOpenFile() as opened:
+        with OneOpenFile() as opened:
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
                 # Not a list: its bytes would be held while the group is worked on.
-                lines = (self._read_block(opened.source(block.file), block, task.block_size) for block in blocks)
+                lines = (self._read_block(opened.source(block.file.path), block, task.block_size) for block in blocks)
                 yield self._parse(blocks[0], filter(None, lines))
 
     def _read_stream(self, task: ReadTask) -> Iterator[DocumentGroup]:

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import apache_beam as beam
@@ -25,12 +26,12 @@ def weights_files(folder, *parts):
     return Dataset("ngram_weights", (f"{folder}/weights-*.npy",))
 
 
-def give(folder, files):
+def give(folder, files, suffix=""):
     """Gives weights to `TEXTS`, in two parts of several groups; returns the stage."""
-    path = folder / "raw.jsonl"
-    path.write_bytes(jsonl(TEXTS))
+    path = folder / f"raw.jsonl{suffix}"
+    path.write_bytes(gzip.compress(jsonl(TEXTS)) if suffix else jsonl(TEXTS))
     raw, file = Dataset("raw", (str(path),)), source_file(path)
-    blocks = [Block(file, number) for number in range(-(-file.size // BLOCK_BYTES))]
+    blocks = [Block(file, number) for number in range(-(-len(jsonl(TEXTS)) // BLOCK_BYTES))]
     parts = []
     for index, of_part in enumerate((blocks[:2], blocks[2:])):
         task = ReadTask(index, BLOCK_BYTES, tuple((block,) for block in of_part))
@@ -77,6 +78,24 @@ def test_a_document_whose_weight_is_nan_is_rejected(tmp_path):
         "reason": "--ngram_weights is not a number",
         "excerpt": lines[0],
     }
+
+
+def test_rejected_documents_are_read_in_one_pass_over_their_file(tmp_path, monkeypatch):
+    opened = []
+    open_blocks = storage.open_blocks
+    monkeypatch.setattr(storage, "open_blocks", lambda path: opened.append(path) or open_blocks(path))
+    weights = np.full(len(TEXTS), np.nan)
+    weights[10] = 1
+    stage = give(tmp_path, weights_files(tmp_path, weights), ".gz")
+    rejects = [
+        json.loads(line)["excerpt"]
+        for path in list_rejects(stage.folder, "raw-ngram_weights-")
+        for line in storage.read_bytes(path).splitlines()
+    ]
+    lines = jsonl(TEXTS).decode().splitlines()
+    assert rejects == lines[:10] + lines[11:]
+    # Each of the two parts is written once, and its rejects are read once.
+    assert opened == [str(tmp_path / "raw.jsonl.gz")] * 4
 
 
 @pytest.mark.parametrize("num_rows", [19, 21])
