@@ -11,7 +11,6 @@ second table says how the time of an iteration grows with documents and with com
 
 import argparse
 import multiprocessing
-import os
 import tempfile
 import time
 import warnings
@@ -19,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=int, default=384)
     parser.add_argument("--components", type=int, default=200)
     parser.add_argument("--iterations", type=int, default=4, help="iterations that are timed")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=joblib.cpu_count())
     arguments = parser.parse_args(argv)
     print(
         f"{arguments.rows} x {arguments.features} rows, {arguments.components} components, "

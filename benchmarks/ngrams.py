@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -204,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     sizes = [float(size) for size in arguments.sizes.split(",")]
     console = Console(width=120)
-    processes = multiprocessing.cpu_count()
+    processes = joblib.cpu_count()
     for name in HASHES:
         warm_up(NgramSettings(hash=name))
     with tempfile.TemporaryDirectory(dir=arguments.raw.parent) as temporary:

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pipelines.state_sampling import sample_often
 
 
 def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
-    """The runner that the options name; the default is Beam's local runner with one process a core.
+    """The runner that the options name; the default is Beam's local runner with one process a core that it may use.
 
     There are never more processes than `pieces` of work, and one does its work in this process.
 
@@ -34,7 +33,10 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
     # The runner raises what its worker logs as well: an error is shown once, by `run_main`.
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
     if direct.direct_num_workers == 0:
-        direct.direct_num_workers = max(1, min(multiprocessing.cpu_count(), pieces))
+        import joblib  # a tenth of a second, for nothing where the user names a number
+
+        # The cores that this process may use: fewer than the machine's under an affinity or a container's quota.
+        direct.direct_num_workers = max(1, min(joblib.cpu_count(), pieces))
     if direct.direct_num_workers == 1:
         sample_often()
         return FnApiRunner()
