@@ -176,3 +176,28 @@ class WriteManifestOfAll(beam.PTransform):
 def _write_manifest(counts: dict[str, Any], stage: Stage) -> dict[str, Any]:
     stage.write_manifest(counts)
     return counts
+
+
+class ListResults(beam.PTransform):
+    """PBegin -> the results of a complete stage, spread over the workers.
+
+    They are listed inside the pipeline: the graph stays small however many there are.
+
+    Args:
+        stage: whose results.
+        load: the stage -> its results.
+    """
+
+    def __init__(self, stage: Stage, load: Callable[[Stage], Iterable[Any]]) -> None:
+        super().__init__()
+        self._stage = stage
+        self._load = load
+
+    def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[Any]:
+        """See the class."""
+        return (
+            pbegin
+            | "Stage" >> beam.Create([self._stage])
+            | "List" >> beam.FlatMap(self._load)
+            | "Spread" >> beam.Reshuffle()
+        )

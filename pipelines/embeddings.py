@@ -15,7 +15,7 @@ from hir_transforms.embedding_model import EmbeddingModel, find_model
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_sources, find_embeddings
 from hir_transforms.errors import UserError
 from hir_transforms.planning import MAX_TASK_BLOCKS
-from hir_transforms.stages import Stage
+from hir_transforms.stages import ListResults, Stage
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def embedding_shards(
     """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source."""
     label = f"{dataset.role.capitalize()}Embeddings"
     if complete:
-        return pipeline | label >> beam.Create(load_shards(stage))
+        return pipeline | label >> ListResults(stage, load_shards)
     if isinstance(source, EmbeddingFiles):
         rows: beam.PTransform = FindRows(source, dataset, stage.folder)
         max_task_blocks = MAX_TASK_BLOCKS

@@ -16,7 +16,7 @@ from hir_transforms.ngram_sampling import ReadSampledTasks
 from hir_transforms.reading import ReadTasks
 from hir_transforms.score_shards import default_proportions, load_score_shards
 from hir_transforms.scoring import ScoreDocuments
-from hir_transforms.stages import Stage
+from hir_transforms.stages import ListResults, Stage
 from pipelines.embedding_graph import EmbeddingGraph
 from pipelines.plan import NgramStages, Stages
 
@@ -59,7 +59,7 @@ class ScoreGraph:
     def scores(self) -> beam.PCollection:
         """The `ScoreShard`s of raw."""
         if self._stages.scores.name not in self._missing:
-            return self._pipeline | "Scores" >> beam.Create(load_score_shards(self._stages.scores))
+            return self._pipeline | "Scores" >> ListResults(self._stages.scores, load_score_shards)
         weights = {"ngram": self._stages.ngram_weights, "gmm": self._stages.gmm_weights}
         settings = MixingSettings(
             {name: stage.folder for name, stage in weights.items() if stage},
@@ -92,8 +92,7 @@ class ScoreGraph:
         list_documents = documents.name in self._missing
         score_ngrams = self._stages.ngrams and ngram_weights and ngram_weights.name in self._missing
         if not list_documents and not score_ngrams:
-            complete = self._pipeline | "Documents" >> beam.Create(load_parts(documents))
-            return complete | "Spread" >> beam.Reshuffle()
+            return self._pipeline | "Documents" >> ListResults(documents, load_parts)
         return self._raw_tasks | "Score" >> ScoreDocuments(
             documents if list_documents else None,
             ngram_weights if score_ngrams else None,

@@ -19,7 +19,7 @@ from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import listed_once
 from hir_transforms.errors import UserError
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
-from hir_transforms.stages import Stage, missing_stages
+from hir_transforms.stages import ListResults, Stage, missing_stages
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
@@ -86,7 +86,7 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
     runner = choose_runner(options, _pieces(shards, source_bytes, config))
     pipeline = beam.Pipeline(runner=runner, options=options)
     add_selection(
-        pipeline | "Scores" >> beam.Create(shards),
+        pipeline | "Scores" >> ListResults(scores, load_score_shards),
         config,
         scores,
         num_targets=num_targets,
