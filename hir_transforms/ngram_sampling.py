@@ -1,6 +1,7 @@
 """`ReadSampledTasks`: enough of a corpus to count a given number of n-grams, spread uniformly over all of it."""
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -58,38 +59,43 @@ class ReadSampledTasks(beam.PTransform):
 def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> Iterator[ReadTask]:
     """The tasks of `ReadSampledTasks`."""
     files = dataset.list_files()
-    tasks = plan_tasks(files)
-    density = _ngrams_per_byte(dataset, tasks, settings, sample.seed)
+    density = _ngrams_per_byte(dataset, plan_tasks(files), settings, sample.seed)
     fraction = sample.num_ngrams / max(1.0, density * estimated_bytes(files))
     if fraction >= 1:
-        yield from tasks
+        yield from plan_tasks(files)
         return
     blocks = BlockSample(sample.seed, fraction)
-    for task in tasks:
+    for task in plan_tasks(files):
         groups = tuple(group for group in task.groups if blocks.keeps(group[0]))
         if groups or task.stream is not None:
             yield replace(task, groups=groups, sample=blocks)
 
 
-def _ngrams_per_byte(dataset: Dataset, tasks: list[ReadTask], settings: NgramSettings, seed: int) -> float:
+def _ngrams_per_byte(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> float:
     """N-grams a byte of input, over the groups whose first blocks have the smallest hashes."""
 
     def rank(task: ReadTask) -> int:
         first = task.groups[0][0] if task.groups else _first_block(task)
         return block_hash(seed, first)
 
-    single = [replace(task, groups=(group,)) for task in tasks if not task.stream for group in task.groups] + [
-        task for task in tasks if task.stream and not task.stream.first
-    ]
     reader = DocumentReader(dataset)
     featurizer = NgramFeaturizer(settings)
     counts = np.zeros(settings.num_buckets, np.int64)
     read_bytes = 0
-    for task in sorted(single, key=rank)[:_PILOT_GROUPS]:
+    for task in heapq.nsmallest(_PILOT_GROUPS, _single_groups(tasks), key=rank):
         for group in islice(reader.read(task), 1):
             featurizer.count(group.encoded, counts)
             read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
     return float(counts.sum()) / max(1, read_bytes)
+
+
+def _single_groups(tasks: Iterable[ReadTask]) -> Iterator[ReadTask]:
+    """A task of each group, and of each compressed file."""
+    for task in tasks:
+        if task.stream is None:
+            yield from (replace(task, groups=(group,)) for group in task.groups)
+        elif not task.stream.first:
+            yield task
 
 
 def _first_block(task: ReadTask) -> Block:

@@ -8,6 +8,10 @@ from hir_transforms.records import Block, ReadTask, SourceFile, Stream
 
 MIN_BLOCK_SIZE = 1 << 16
 MAX_BLOCK_SIZE = 1 << 20
+# Of a corpus beyond `_MOST_BLOCKS` of these, blocks are larger, so that their number, and with it that of tasks and of
+# files in the work folder, stays one that a worker can list.
+MAX_HUGE_BLOCK_SIZE = 1 << 24
+_MOST_BLOCKS = 1 << 22
 MAX_TASK_BLOCKS = 32
 # Enough pieces of work to keep a large cluster or two local cores equally busy until the end.
 _PIECES = 64
@@ -33,6 +37,8 @@ def choose_block_size(corpus_bytes: int) -> int:
     size = MIN_BLOCK_SIZE
     while size < MAX_BLOCK_SIZE and size * _PIECES < corpus_bytes:
         size *= 2
+    while size < MAX_HUGE_BLOCK_SIZE and size * _MOST_BLOCKS < corpus_bytes:
+        size *= 2
     return size
 
 
@@ -54,8 +60,10 @@ def _groups(files: Iterable[SourceFile], block_size: int) -> Iterator[tuple[Bloc
         yield tuple(pending)
 
 
-def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> list[ReadTask]:
+def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> Iterator[ReadTask]:
     """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
+
+    One task at a time is in memory: a hundred terabytes have six million blocks.
 
     Args:
         files: the corpus, in order.
@@ -64,20 +72,16 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
     corpus_bytes = estimated_bytes(files)
     block_size = choose_block_size(corpus_bytes)
     task_groups = max(1, min(max_task_blocks, -(-corpus_bytes // (block_size * _PIECES))))
-    by_kind = itertools.groupby(files, lambda file: is_compressed(file.path))
-    runs = [(compressed, list(run)) for compressed, run in by_kind]
-    num_streams = sum(len(run) for compressed, run in runs if compressed)
+    num_streams = sum(is_compressed(file.path) for file in files)
     parts = max(1, _STREAM_PARTS // max(1, num_streams))
-    tasks: list[ReadTask] = []
-    for compressed, run in runs:
+    number = itertools.count()
+    for compressed, run in itertools.groupby(files, lambda file: is_compressed(file.path)):
         if compressed:
             for file in run:
                 step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
-                tasks += [
-                    ReadTask(len(tasks) + part, block_size, stream=Stream(file, part, step)) for part in range(step)
-                ]
+                for part in range(step):
+                    yield ReadTask(next(number), block_size, stream=Stream(file, part, step))
         else:
-            groups = list(_groups(run, block_size))
-            for first in range(0, len(groups), task_groups):
-                tasks.append(ReadTask(len(tasks), block_size, tuple(groups[first : first + task_groups])))
-    return tasks
+            groups = _groups(run, block_size)
+            while of_task := tuple(itertools.islice(groups, task_groups)):
+                yield ReadTask(next(number), block_size, of_task)

@@ -35,7 +35,7 @@ class ReadTasks(beam.PTransform):
         )
 
 
-def _list_tasks(dataset: Dataset, *, max_task_blocks: int) -> list[ReadTask]:
+def _list_tasks(dataset: Dataset, *, max_task_blocks: int) -> Iterator[ReadTask]:
     return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hir_transforms.numerics.gumbel import identity_hash
 
 
-class SourceFile(msgspec.Struct, frozen=True, array_like=True):
+class SourceFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One file of a dataset.
 
     Attributes:
@@ -29,7 +29,7 @@ class SourceFile(msgspec.Struct, frozen=True, array_like=True):
     target: int = 0
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """The lines of one file that start in bytes [number * block_size, (number + 1) * block_size), uncompressed."""
 
     file: SourceFile

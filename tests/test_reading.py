@@ -38,6 +38,10 @@ LINES = st.lists(
 CORPORA = st.lists(st.tuples(LINES, st.booleans(), st.sampled_from(list(ENCODERS))), min_size=1, max_size=4)
 
 
+def plan(files, **keywords):
+    return list(plan_tasks(files, **keywords))
+
+
 def naive_documents(path, content):
     """(path, offset, length, text) of each line that `json.loads` takes."""
     lines = content.split(b"\n")
@@ -103,7 +107,7 @@ def test_documents_are_those_of_a_naive_reader(corpus, block_size, step):
     with tempfile.TemporaryDirectory() as folder:
         written = write(folder, corpus)
         dataset = Dataset("raw", (f"{folder}/*",))
-        for tasks in (small_tasks(written, block_size, step), plan_tasks(dataset.list_files())):
+        for tasks in (small_tasks(written, block_size, step), plan(dataset.list_files())):
             groups = read(dataset, tasks)
             documents = documents_of(groups)
             assert documents == [document for file in written for document in naive_documents(*file)]
@@ -142,7 +146,7 @@ def test_a_large_file_is_read_whole_whatever_the_grain(tmp_path, suffix):
     path.write_bytes(ENCODERS[suffix](jsonl(texts)))
     dataset = Dataset("raw", (str(path),))
     for max_task_blocks in (1, 32):
-        tasks = plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
+        tasks = plan(dataset.list_files(), max_task_blocks=max_task_blocks)
         assert len(tasks) > 1
         assert documents_of(read(dataset, tasks)) == list(naive_documents(path, jsonl(texts)))
 
@@ -151,7 +155,7 @@ def test_small_files_share_a_group(tmp_path):
     for name in "abc":
         (tmp_path / f"{name}.jsonl").write_bytes(jsonl([name, name]))
     dataset = Dataset("raw", (str(tmp_path / "*"),))
-    (group,) = read(dataset, plan_tasks(dataset.list_files()))
+    (group,) = read(dataset, plan(dataset.list_files()))
     assert group.key == (0, 0)
     assert [batch.file.name for batch in group.batches] == ["a.jsonl", "b.jsonl", "c.jsonl"]
     assert group.texts == ["a", "a", "b", "b", "c", "c"]
@@ -161,7 +165,7 @@ def test_another_text_field_and_a_limit(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"body": "short", "text": 1}\n{"body": "much longer than the limit"}\n')
     dataset = Dataset("raw", (str(path),), text_field="body", max_document_bytes=30)
-    (group,) = read(dataset, plan_tasks(dataset.list_files()))
+    (group,) = read(dataset, plan(dataset.list_files()))
     assert group.texts == ["short"]
     assert [(reject.file, reject.offset, reject.reason) for reject in group.rejects] == [
         (str(path), 29, "longer than 30 bytes")
@@ -186,7 +190,7 @@ def test_a_file_that_is_gone_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(jsonl(["a"]))
     dataset = Dataset("raw", (str(path),))
-    tasks = plan_tasks(dataset.list_files())
+    tasks = plan(dataset.list_files())
     path.unlink()
     with pytest.raises(UserError, match=f"cannot read {path}: "):
         read(dataset, tasks)
@@ -208,7 +212,7 @@ def test_files_of_an_object_store(memory_store):
     memory_store.put("mem://bucket/a.jsonl", jsonl(["one", "two"]))
     memory_store.put("mem://bucket/b.jsonl.zst", ENCODERS[".zst"](jsonl(["three"])))
     dataset = Dataset("raw", ("mem://bucket/*",))
-    groups = read(dataset, plan_tasks(dataset.list_files()))
+    groups = read(dataset, plan(dataset.list_files()))
     assert [text for group in groups for text in group.texts] == ["one", "two", "three"]
 
 
@@ -218,4 +222,4 @@ def test_the_transform_lists_the_tasks(tmp_path):
     dataset = Dataset("raw", (str(tmp_path / "*.jsonl"),))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         tasks = pipeline | ReadTasks(dataset, max_task_blocks=2)
-        assert_that(tasks, equal_to(plan_tasks(dataset.list_files(), max_task_blocks=2)))
+        assert_that(tasks, equal_to(plan(dataset.list_files(), max_task_blocks=2)))
