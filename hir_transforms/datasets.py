@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from hir_transforms.errors import UserError
+from hir_transforms.listings import Listing
 from hir_transforms.records import SourceFile
 
 _WILDCARD = re.compile(r"[*?\[{]")
@@ -20,7 +21,7 @@ _BEAM_WILDCARD = re.compile(r"[*?\[]")
 _REACHES_BELOW = re.compile(r"/|\*\*|[?\[]")
 
 FoundFile = tuple[str, int, float]  # path, size, modification time
-_Listings = dict[tuple[tuple[str, ...], str], list[SourceFile]]
+_Listings = dict[tuple[tuple[str, ...], str], Listing]
 _listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
 
@@ -42,7 +43,11 @@ class Dataset:
 
     def list_files(self) -> list[SourceFile]:
         """All files, in corpus order; raises `UserError` for a pattern that matches none."""
-        return list_files(self.patterns, flag=f"--{self.role}", by_pattern=self.role == "target")
+        return list(self.listing().files)
+
+    def listing(self) -> Listing:
+        """All files, as a stage's manifest describes and keeps them; raises as `list_files` does."""
+        return _listing(self.patterns, f"--{self.role}", self.role == "target")
 
     def target_starts(self) -> list[int]:
         """Index of the first file of each pattern of a target, and the number of files.
@@ -86,13 +91,16 @@ def list_files(patterns: Iterable[str], *, flag: str, by_pattern: bool = False) 
 
     With `by_pattern` a file's `target` is the number of its pattern.
     """
-    patterns = tuple(patterns)
+    return list(_listing(tuple(patterns), flag, by_pattern).files)
+
+
+def _listing(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> Listing:
     known = _listings.get()
     if known is None:
-        return _list_files(patterns, flag, by_pattern)
+        return Listing(_list_files(patterns, flag, by_pattern))
     if (patterns, flag) not in known:
-        known[patterns, flag] = _list_files(patterns, flag, by_pattern)
-    return list(known[patterns, flag])
+        known[patterns, flag] = Listing(_list_files(patterns, flag, by_pattern))
+    return known[patterns, flag]
 
 
 def _list_files(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> list[SourceFile]:

@@ -103,6 +103,8 @@ class Stage:
         if _digest(description) != self.fingerprint:
             names = ", ".join(f"--{dataset.role}" for dataset in self.datasets)
             raise UserError(f"the files of {names} changed while {self.name} was computed; run again")
+        for dataset in self.datasets:
+            dataset.listing().save(self.work_dir)
         content = {**description, "fingerprint": self.fingerprint, "counts": counts}
         storage.write_bytes(self.path(MANIFEST), to_json(content))
 
@@ -115,7 +117,7 @@ class Stage:
                 dataset.role: {
                     "text_field": dataset.text_field,
                     "max_document_bytes": dataset.max_document_bytes,
-                    "files": [[file.path, file.name, file.size, file.modified] for file in dataset.list_files()],
+                    "files": dataset.listing().description,
                 }
                 for dataset in self.datasets
             },

@@ -18,6 +18,7 @@ from hir_transforms import storage
 from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import listed_once
 from hir_transforms.errors import UserError
+from hir_transforms.listings import load_files
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import ListResults, Stage, missing_stages
 from pipelines.launching import Launch, in_use
@@ -112,15 +113,15 @@ def find_scores(work_dir: str) -> tuple[Stage, list[str], int]:
     """
     manifests = _read_manifests(work_dir)
     description = manifests["scores"]
-    files = description["inputs"]["raw"]["files"]
-    for path, _, size, modified in files:
-        if (size, modified) != storage.size_and_time(path):
-            raise UserError(f"--work_dir: {path} changed since it was scored; run 'hir select' to score it again")
+    files = load_files(work_dir, description["inputs"]["raw"]["files"])
+    for file in files:
+        if (file.size, file.modified) != storage.size_and_time(file.path):
+            raise UserError(f"--work_dir: {file.path} changed since it was scored; run 'hir select' to score it again")
     scores = Stage("scores", work_dir, description["settings"], (), (), description["fingerprint"])
     written = {shard.path for shard in load_score_shards(scores) if shard.path}
     if missing := sorted(written - {*storage.list_folder(scores.folder)}):
         raise UserError(f"--work_dir: the scores are not complete, {missing[0]} is missing; run 'hir select' again")
-    return scores, list(manifests), sum(size for _, _, size, _ in files)
+    return scores, list(manifests), sum(file.size for file in files)
 
 
 def _read_manifests(work_dir: str) -> dict[str, dict[str, Any]]:
