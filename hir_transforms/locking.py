@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from hir_transforms import storage
 from hir_transforms.errors import UserError
 
-# Between the making of a lock's folder and of the file in it, a run that ends may remove the folder.
+# Between the making of a lock's folder, of the file in it, and the lock, a run that ends may remove either.
 _ATTEMPTS = 10
 
 
@@ -40,7 +40,8 @@ def _locked(folder: str) -> Iterator[None]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        # Still held: a run that has opened the file meanwhile sees that it is gone and tries again.
+        # Still held: a run that has opened the file meanwhile sees that it is gone and tries again. From 3.30 on,
+        # filelock leaves alone a file that may be another run's by now, when it cannot lock it and when it lets go.
         with contextlib.suppress(OSError):
             os.remove(path)
             os.rmdir(os.path.dirname(path))
@@ -49,22 +50,22 @@ def _locked(folder: str) -> Iterator[None]:
 
 def _acquire(folder: str, path: str) -> FileLock:
     lock = FileLock(path)
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             lock.acquire(blocking=False)
-        except FileNotFoundError as error:
-            if attempt == _ATTEMPTS - 1:
-                raise UserError(f"cannot lock {folder}: {error}") from None
+        except FileNotFoundError:
+            continue
         except Timeout:
+            if not os.path.exists(path):  # of a run that has just ended
+                continue
             raise UserError(
                 f"{folder} is in use by another run ({_holder(path)}); wait for its end, or choose another folder"
             ) from None
         except OSError as error:
             raise UserError(f"cannot lock {folder}: {error}") from None
-        else:
-            break
-    return lock
+        return lock
+    raise UserError(f"cannot lock {folder}: {path} is removed again and again")
 
 
 def _holder(path: str) -> str:

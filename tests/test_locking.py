@@ -20,6 +20,51 @@ with locked(sys.argv[1]):
     input()
 """
 
+# Another run ends just before this one locks the file that it has opened.
+OVERTAKE = """
+import os, shutil, sys
+from hir_transforms.errors import UserError
+from hir_transforms.locking import locked
+folder = sys.argv[1]
+ended = []
+def end_another(event, arguments):
+    if event == "fcntl.flock" and not ended:
+        ended.append(folder)
+        shutil.rmtree(folder + ".lock")
+sys.addaudithook(end_another)
+with locked(folder):
+    assert ended
+    try:
+        with locked(folder):
+            print("locked twice")
+    except UserError as error:
+        print(error)
+"""
+# One run ends while another one begins: this one's file is gone and another's in its place when it lets go.
+SUCCEED = """
+import os, sys
+from hir_transforms.locking import locked
+folder = sys.argv[1]
+ended, begun = [], []
+def begin_another(event, arguments):
+    if event == "os.rmdir":
+        ended.append(folder)
+    elif ended and not begun and event in ("os.remove", "fcntl.flock"):
+        begun.append(folder)
+        os.mkdir(folder + ".lock")
+        open(folder + ".lock/lock", "w").write("process 1")
+sys.addaudithook(begin_another)
+with locked(folder):
+    pass
+print(open(folder + ".lock/lock").read())
+"""
+
+
+def run(script, folder):
+    """What a script prints that is given a folder."""
+    root = Path(__file__).parents[1]
+    return subprocess.check_output([sys.executable, "-c", script, str(folder)], cwd=root, text=True)
+
 
 @pytest.fixture
 def holder(tmp_path):
@@ -45,6 +90,15 @@ def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
     with locked(str(tmp_path / "folder")):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_on_a_file_that_has_been_removed_is_none(tmp_path):
+    assert f"{tmp_path}/folder is in use by another run (process " in run(OVERTAKE, tmp_path / "folder")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_lock_file_of_the_next_run_is_left_alone(tmp_path):
+    assert run(SUCCEED, tmp_path / "folder") == "process 1\n"
 
 
 def test_two_runs_of_one_process_keep_apart(tmp_path):
