@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ MODULES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py
 INSTALLED = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "benchmarks"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
+PROVIDERS = importlib.metadata.packages_distributions()
 DECLARED = {canonicalize_name(Requirement(requirement).name) for requirement in REQUIREMENTS}
 
 
@@ -79,9 +81,13 @@ def test_the_library_imports_no_pipeline_and_no_benchmark(path):
 
 @pytest.mark.parametrize("path", INSTALLED, ids=name_of)
 def test_third_party_imports_are_declared_dependencies(path):
-    providers = importlib.metadata.packages_distributions()
     for module in {top(module) for module in imports(path)} - sys.stdlib_module_names - set(PACKAGES):
-        assert DECLARED & {canonicalize_name(name) for name in providers.get(module, [])}, module
+        assert DECLARED & {canonicalize_name(name) for name in PROVIDERS.get(module, [])}, module
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "tests").rglob("*.py")], ids=name_of)
+def test_tests_import_no_test(path):
+    assert not [module for module in imports(path) if re.match(r"tests\.(\w+\.)*(test_|conftest)", module)]
 
 
 def test_public_names_exist_once():

@@ -1,58 +1,11 @@
-import dataclasses
 import json
 
 import pytest
 
-from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import NgramSettings
-
-CONFIG = SelectConfig(
-    raw=Dataset("raw", ("/data/raw.jsonl",)),
-    target=Dataset("target", ("/data/a.jsonl", "/data/b.jsonl")),
-    output="/out",
-    work_dir="/out.work",
-    num_to_sample=10,
-    num_tokens_to_sample=None,
-    alpha=0.5,
-    top_k=False,
-    seed=0,
-    fit_seed=0,
-    separate_targets=False,
-    target_proportions=None,
-    skip_duplicates=False,
-    num_shards=0,
-    compression="none",
-    ngram_settings=NgramSettings(),
-    num_tokens_to_fit="auto",
-    min_example_length=100,
-    target_laplace_smoothing=0.0,
-    weight_scaling="none",
-    ngram_weights=None,
-    gmm_weights=None,
-    embedding_model="all-MiniLM-L6-v2",
-    embedding_revision=None,
-    embedding_prompt="",
-    trust_remote_code=False,
-    embedding_dim=0,
-    raw_embeddings=None,
-    target_embeddings=None,
-    raw_components=1000,
-    target_components=50,
-    gmm_max_iter=100,
-    gmm_tol=1e-3,
-    raw_max_samples="all",
-    target_max_samples="all",
-    raw_gmm=None,
-    target_gmm=(),
-    gmm_checkpoint_dir=None,
-    overwrite=False,
-)
-
-
-def changed(**fields):
-    return dataclasses.replace(CONFIG, **fields)
+from tests.helpers.config import CONFIG, changed
 
 
 @pytest.mark.parametrize(

@@ -16,25 +16,7 @@ from hir_transforms.embedding_shards import (
     write_shard,
 )
 from hir_transforms.errors import UserError
-from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
-
-
-def group_of(offsets_of_files, key=(0, 0)):
-    batches = [
-        DocumentBatch(
-            SourceFile(index, f"/data/{index}.jsonl", f"{index}.jsonl", 1, 0.0),
-            key[1] if index == key[0] else 0,
-            np.array(offsets, np.int64),
-            np.ones(len(offsets), np.int64),
-            [f"text {offset}" for offset in offsets],
-        )
-        for index, offsets in enumerate(offsets_of_files, start=key[0])
-    ]
-    return DocumentGroup(key, batches)
-
-
-def rows_of(group, dim=3, seed=0):
-    return np.random.default_rng(seed).normal(size=(len(group.texts), dim)).astype(np.float32)
+from tests.helpers.embeddings import group_of, rows_of
 
 
 def read(folder, group):

@@ -11,7 +11,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.row_files import RowKind
 from hir_transforms.row_tables import row_table
 from tests.helpers.corpora import jsonl
-from tests.test_embedding_shards import group_of, rows_of
+from tests.helpers.embeddings import group_of, rows_of
 
 
 def given(*patterns):

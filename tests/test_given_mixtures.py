@@ -8,7 +8,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.given_mixtures import GivenMixture, given_mixtures
 from hir_transforms.gmm_checkpoints import save_mixture
 from hir_transforms.numerics.gmm import GaussianMixture
-from tests.test_config import changed
+from tests.helpers.config import changed
 
 GOOD: dict[str, Any] = {
     "weights": np.array([0.25, 0.75]),

@@ -268,8 +268,7 @@ def test_top_and_refinement_find_the_same_thresholds(case):
             assert taken <= {row[:2] for row in expected if row[-1] <= target}
 
 
-@pytest.mark.parametrize("top_k", [True, False])
-@pytest.mark.parametrize("k", [1, 70, 199, 200])
+@pytest.mark.parametrize(("k", "top_k"), [(1, False), (70, True), (199, False), (200, True)])
 @pytest.mark.parametrize("kind", ["normal", "equal", "-inf", "ties", "large"])
 def test_both_routes_select_the_same_documents(tmp_path, kind, k, top_k):
     generator = np.random.default_rng(0)

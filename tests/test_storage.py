@@ -4,6 +4,7 @@ import pytest
 
 from hir_transforms import storage, stores
 from hir_transforms.errors import UserError
+from tests.helpers.folders import stored
 
 
 @pytest.fixture(params=["local", "object store"])
@@ -18,16 +19,11 @@ def fill(folder, **contents):
         storage.write_bytes(storage.join(folder, *name.split("__")), content)
 
 
-def contents(folder):
-    """Relative path and content of everything in a folder."""
-    return {path[len(folder) + 1 :]: storage.read_bytes(path) for path in storage.list_folder(folder)}
-
-
 def test_a_written_file_has_its_content(root):
     path = storage.join(root, "deep", "a")
     storage.write_bytes(path, b"first")
     storage.write_bytes(path, b"second")
-    assert contents(root) == {"deep/a": b"second"}
+    assert stored(root) == {"deep/a": b"second"}
 
 
 def test_a_large_file_is_written_whole(root):
@@ -51,14 +47,14 @@ def write_half(path):
 def test_a_file_that_was_not_completed_leaves_nothing(root):
     with pytest.raises(Stop):
         write_half(storage.join(root, "a"))
-    assert contents(root) == {}
+    assert stored(root) == {}
 
 
 def test_a_file_that_was_not_completed_leaves_the_old_one(root):
     fill(root, a=b"old")
     with pytest.raises(Stop):
         write_half(storage.join(root, "a"))
-    assert contents(root) == {"a": b"old"}
+    assert stored(root) == {"a": b"old"}
 
 
 def test_two_writers_of_one_file_do_not_meet(root):
@@ -66,7 +62,7 @@ def test_two_writers_of_one_file_do_not_meet(root):
     with storage.atomic_write(path) as one, storage.atomic_write(path) as other:
         one.write(b"same")
         other.write(b"same")
-    assert contents(root) == {"a": b"same"}
+    assert stored(root) == {"a": b"same"}
 
 
 def test_a_missing_file_cannot_be_read(root):
@@ -101,7 +97,7 @@ def test_remove_folder(root):
     storage.remove_folder(root)
     storage.remove_folder(root)
     assert not storage.exists(root)
-    assert contents(f"{root}-other") == {"a": b"kept"}
+    assert stored(f"{root}-other") == {"a": b"kept"}
 
 
 @pytest.mark.parametrize("name", ["a[1]", "what?", "all*", "{x}", "ü b"])
@@ -109,10 +105,10 @@ def test_a_local_folder_may_have_any_name(tmp_path, name):
     folder = str(tmp_path / name)
     fill(folder, a=b"content")
     fill(str(tmp_path / "a1"), b=b"other")
-    assert contents(folder) == {"a": b"content"}
+    assert stored(folder) == {"a": b"content"}
     assert storage.exists(folder)
     storage.publish_folder(folder, f"{folder}-final", last="a")
-    assert contents(f"{folder}-final") == {"a": b"content"}
+    assert stored(f"{folder}-final") == {"a": b"content"}
     storage.remove_folder(f"{folder}-final")
     assert sorted(os.listdir(tmp_path)) == ["a1"]
 
@@ -123,7 +119,7 @@ def test_publishing_replaces_the_folder(root):
     fill(f"{final}-other", a=b"kept")
     fill(f"{final}.temporary", manifest=b"new", part_1=b"new", deep__y=b"new")
     storage.publish_folder(f"{final}.temporary", final, last="manifest")
-    assert contents(root) == {
+    assert stored(root) == {
         "final/manifest": b"new",
         "final/part_1": b"new",
         "final/deep/y": b"new",
@@ -134,7 +130,7 @@ def test_publishing_replaces_the_folder(root):
 def test_publishing_makes_the_folder_above(root):
     fill(f"{root}.temporary", manifest=b"new")
     storage.publish_folder(f"{root}.temporary", storage.join(root, "new", "final"), last="manifest")
-    assert contents(root) == {"new/final/manifest": b"new"}
+    assert stored(root) == {"new/final/manifest": b"new"}
 
 
 def test_in_an_object_store_the_manifest_goes_first_and_comes_last(memory_store):
@@ -159,7 +155,7 @@ def test_publishing_that_breaks_off_shows_all_or_nothing_and_can_be_repaired(mem
 
     def reader():
         """What a reader that goes by the manifest sees."""
-        seen = contents(final)
+        seen = stored(final)
         return seen if "manifest" in seen else {}
 
     fill(final, **old)
@@ -170,12 +166,12 @@ def test_publishing_that_breaks_off_shows_all_or_nothing_and_can_be_repaired(mem
     except UserError:
         assert reader() in ({}, old, NEW)
         storage.discard_half_published(temporary, final, last="manifest")
-        assert contents(final) in ({}, old, NEW)  # complete, or out of the way of the same command
+        assert stored(final) in ({}, old, NEW)  # complete, or out of the way of the same command
         storage.remove_folder(temporary)
         fill(temporary, **NEW)
         storage.publish_folder(temporary, final, last="manifest")
-    assert contents(final) == NEW
-    assert contents(temporary) == {}
+    assert stored(final) == NEW
+    assert stored(temporary) == {}
 
 
 def test_two_that_publish_at_the_same_time_take_nothing_from_each_other(memory_store, monkeypatch):
@@ -191,7 +187,7 @@ def test_two_that_publish_at_the_same_time_take_nothing_from_each_other(memory_s
     monkeypatch.setattr(stores, "copy", overtaken)
     with pytest.raises(UserError, match=f"cannot write {final}"):
         storage.publish_folder(temporary, final, last="manifest")
-    assert contents(final) == NEW
+    assert stored(final) == NEW
 
 
 def test_a_file_that_fails_while_it_is_read_is_named(tmp_path):
@@ -221,7 +217,7 @@ def test_publishing_starts_without_what_killed_runs_left(root):
     fill(f"{final}.replaced", part=b"old")
     fill(final, part=b"kept")
     assert storage.start_publishing(final) == f"{final}.incomplete"
-    assert contents(root) == {"final/part": b"kept"}
+    assert stored(root) == {"final/part": b"kept"}
 
 
 def test_a_publication_that_was_killed_half_way_is_done_again(tmp_path):
@@ -230,7 +226,7 @@ def test_a_publication_that_was_killed_half_way_is_done_again(tmp_path):
     fill(final, part=b"old")
     fill(f"{final}.incomplete", part=b"new")
     storage.publish_folder(f"{final}.incomplete", final, last="part")
-    assert contents(str(tmp_path)) == {"final/part": b"new"}
+    assert stored(str(tmp_path)) == {"final/part": b"new"}
 
 
 def test_only_temporary_files_of_this_project_are_removed(tmp_path):
@@ -238,4 +234,4 @@ def test_only_temporary_files_of_this_project_are_removed(tmp_path):
         str(tmp_path), deep__a=b"", **{"mine.tmp-1": b"", f"deep__a.tmp-{'0' * 32}": b"", f"b.tmp-{'0' * 32}.txt": b""}
     )
     storage.remove_temporary_files(str(tmp_path))
-    assert set(contents(str(tmp_path))) == {"deep/a", "mine.tmp-1", f"b.tmp-{'0' * 32}.txt"}
+    assert set(stored(str(tmp_path))) == {"deep/a", "mine.tmp-1", f"b.tmp-{'0' * 32}.txt"}

@@ -37,6 +37,7 @@ from hir_transforms.writing import (
     count_selected,
     plan_output,
 )
+from tests.helpers.folders import stored
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -341,33 +342,29 @@ def written_shards(selected, wanted) -> tuple[list[tuple[int, int]], list[Output
     return count_selected(picked), [shard for task in plan_output(picked, wanted) for shard in _write(task, wanted)]
 
 
-def contents_of(folder):
-    return {path[len(folder) :]: storage.read_bytes(path) for path in storage.list_folder(folder)}
-
-
 def test_publishing_again_changes_nothing(source, place):
     wanted = output_settings(place)
     written = written_shards(source[0], wanted)
     manifest = _publish(STATE, *written, wanted)
-    published = contents_of(place)
+    published = stored(place)
     assert _publish(STATE, *written, wanted) == manifest
-    assert contents_of(place) == published
+    assert stored(place) == published
     assert set(published) == {
-        *(f"/out/part-0000{shard}-of-00003.jsonl" for shard in range(3)),
-        "/out/manifest.json",
-        "/out/selection.parquet",
+        *(f"out/part-0000{shard}-of-00003.jsonl" for shard in range(3)),
+        "out/manifest.json",
+        "out/selection.parquet",
     }
 
 
 def test_publishing_without_the_shards_fails(source, place):
     wanted = output_settings(place)
     _publish(STATE, *written_shards(source[0], wanted), wanted)
-    published = contents_of(place)
+    published = stored(place)
     others = written_shards(source[0][:5], wanted)
     storage.remove_folder(wanted.temporary)
     with pytest.raises(RuntimeError, match="not complete"):
         _publish(STATE, *others, wanted)
-    assert contents_of(place) == published
+    assert stored(place) == published
 
 
 def test_publishing_survives_a_broken_connection_at_any_step(source, memory_store):
@@ -389,7 +386,7 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
         with pytest.raises((BeamIOError, UserError)):
             _publish(STATE, *written, wanted)
         manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
-        out = contents_of(wanted.folder)
+        out = stored(wanted.folder)
         assert manifest in (None, b"old") or out == contents_in(expected, wanted.folder)
         _publish(STATE, *written, wanted)
         assert memory_store.objects == expected
@@ -397,4 +394,4 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
 
 
 def contents_in(objects, folder):
-    return {url[len(folder) :]: content for url, content in objects.items() if url.startswith(f"{folder}/")}
+    return {url[len(folder) + 1 :]: content for url, content in objects.items() if url.startswith(f"{folder}/")}

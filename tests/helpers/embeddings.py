@@ -1,4 +1,4 @@
-"""Embedding shards of given rows."""
+"""Groups of documents, rows of embeddings, and shards of them."""
 
 import numpy as np
 
@@ -16,3 +16,23 @@ def write_shards(folder, rows, rows_per_shard, offsets=None):
         batch = DocumentBatch(file, block, places, np.full(len(part), 9), ["text"] * len(part))
         shards.append(write_shard(str(folder), DocumentGroup((0, block), [batch]), part, "model", "1"))
     return shards
+
+
+def group_of(offsets_of_files, key=(0, 0)):
+    """A group of documents at these offsets of consecutive files."""
+    batches = [
+        DocumentBatch(
+            SourceFile(index, f"/data/{index}.jsonl", f"{index}.jsonl", 1, 0.0),
+            key[1] if index == key[0] else 0,
+            np.array(offsets, np.int64),
+            np.ones(len(offsets), np.int64),
+            [f"text {offset}" for offset in offsets],
+        )
+        for index, offsets in enumerate(offsets_of_files, start=key[0])
+    ]
+    return DocumentGroup(key, batches)
+
+
+def rows_of(group, dim=3, seed=0):
+    """Some rows for a group of documents, float32 [N, dim]."""
+    return np.random.default_rng(seed).normal(size=(len(group.texts), dim)).astype(np.float32)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.helpers.object_stores import free_port
+from tests.helpers.ports import free_port
 
 TOOL = "fake-gcs-server"
 TOOLS = Path(__file__).parents[2] / ".tools" / "bin"

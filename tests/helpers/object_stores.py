@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from moto.server import ThreadedMotoServer
 
 from pipelines.docstring_corpus import write_corpus
+from tests.helpers.ports import free_port
 
 
 class S3:
@@ -86,12 +86,6 @@ def arguments(root: Path | str, output: str, *flags: str, workers: int = 1) -> l
     ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """The endpoint of a server."""
@@ -102,11 +96,6 @@ def s3_server() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
-
-
-def local_contents(folder: Path) -> dict[str, bytes]:
-    """Content by relative path below a local folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def without_credentials(monkeypatch) -> None:

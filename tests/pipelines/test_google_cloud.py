@@ -12,8 +12,9 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from hir_transforms import storage
 from hir_transforms.errors import UserError
 from pipelines import embed, select
+from tests.helpers.folders import contents
 from tests.helpers.google_cloud import find_emulator, google_cloud
-from tests.helpers.object_stores import arguments, local_contents, write_inputs
+from tests.helpers.object_stores import arguments, write_inputs
 
 pytestmark = pytest.mark.skipif(
     find_emulator() is None and not os.environ.get("HIR_REQUIRE_FAKE_GCS"),
@@ -51,10 +52,10 @@ def selected(cloud, inputs):
 
 
 def test_the_selection_is_that_of_a_local_run_byte_for_byte(cloud, selected, inputs):
-    on_gcs, local = cloud.contents("data", "out"), local_contents(inputs / "out")
+    on_gcs, local = cloud.contents("data", "out"), contents(inputs / "out")
     assert on_gcs.keys() == local.keys()
     assert on_gcs["part-00000-of-00001.jsonl"] == local["part-00000-of-00001.jsonl"]
-    made_on_gcs, made = cloud.contents("data", "out.work"), local_contents(inputs / "out.work")
+    made_on_gcs, made = cloud.contents("data", "out.work"), contents(inputs / "out.work")
     assert made_on_gcs.keys() == made.keys()
     for name in ("ngram/estimator.npz", "gmm/raw.npz", "gmm/target-0.npz"):
         assert made_on_gcs[name] == made[name]

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines import resample, select
 from pipelines.docstring_corpus import write_corpus
+from tests.helpers.folders import contents
 
 SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}
 
@@ -34,10 +35,6 @@ def work_dir(scored):
 
 def run(work_dir, output, *flags):
     return resample.run([f"--work_dir={work_dir}", f"--output={output}", "--direct_num_workers=1", *flags])
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def manifest(output):

@@ -15,15 +15,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import storage, stores
 from hir_transforms.datasets import list_files
 from pipelines import embed, resample, select
+from tests.helpers.folders import contents
 from tests.helpers.object_stores import (
     S3,
     arguments,
-    free_port,
-    local_contents,
     s3_server,
     without_credentials,
     write_inputs,
 )
+from tests.helpers.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def selected(store, inputs):
 
 
 def test_the_selection_is_that_of_a_local_run_byte_for_byte(store, selected, inputs):
-    on_s3, local = store.contents("out"), local_contents(inputs / "out")
+    on_s3, local = store.contents("out"), contents(inputs / "out")
     assert on_s3["part-00000-of-00001.jsonl"] == local["part-00000-of-00001.jsonl"]
     assert comparable(on_s3, store.root) == comparable(local, inputs)
-    made_on_s3, made = store.contents("out.work"), local_contents(inputs / "out.work")
+    made_on_s3, made = store.contents("out.work"), contents(inputs / "out.work")
     assert made_on_s3.keys() == made.keys()
     for name in ("ngram/estimator.npz", "gmm/raw.npz", "gmm/target-0.npz"):
         assert made_on_s3[name] == made[name]

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import fit, resample, score, select
 from pipelines.docstring_corpus import write_corpus
+from tests.helpers.folders import contents
 
 COUNTS = ["--num_to_sample=20", "--min_example_length=20"]
 
@@ -31,10 +32,6 @@ def call(command, corpus, work, *flags):
     raw, target, embeddings = corpus
     data = [f"--raw={raw}", f"--target={target}", *embeddings]
     return command.run([*data, f"--work_dir={work}", "--direct_num_workers=1", *flags])
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def selected(output):

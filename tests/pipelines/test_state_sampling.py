@@ -1,9 +1,15 @@
-from apache_beam.runners.worker.statesampler import StateSampler
-from apache_beam.utils.counters import CounterFactory
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker.statesampler import get_current_tracker
+from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.state_sampling import sample_often
+from pipelines.running import choose_runner
 
 
-def test_beams_sampler_takes_the_period():
-    sample_often()
-    assert StateSampler("stage", CounterFactory()).sampling_period_ms == 5
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bundles_are_sampled_every_5_ms(workers):
+    options = PipelineOptions([f"--direct_num_workers={workers}"])
+    with beam.Pipeline(runner=choose_runner(options, 2), options=options) as pipeline:
+        periods = pipeline | beam.Create([None]) | beam.Map(lambda _: get_current_tracker().sampling_period_ms)
+        assert_that(periods, equal_to([5]))

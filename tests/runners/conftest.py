@@ -1,10 +1,6 @@
 """A corpus with embeddings brought along, and what the local runner selects from it."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +8,13 @@ import pytest
 
 from pipelines import embedding_graph, select
 from pipelines.docstring_corpus import write_corpus
+from tests.helpers.folders import contents
+from tests.helpers.worker_pool import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 PRISM = ROOT / ".tools" / "bin" / "prism"
 DIMENSIONS = 16
 SETTINGS = ["--num_to_sample=30", "--num_shards=3", "--raw_components=4", "--target_components=2", "--gmm_max_iter=5"]
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Selection:
@@ -67,52 +61,6 @@ def prism():
             pytest.fail(reason)
         pytest.skip(reason)
     return PRISM
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("localhost", 0))
-        return listening.getsockname()[1]
-
-
-def wait_until_it_listens(port):
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("localhost", port)).close()
-            return
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-class WorkerPool:
-    """Beam's worker pool as a process of its own, which starts a worker process for each job."""
-
-    def __init__(self, log, environment=None):
-        port = free_port()
-        # It starts its workers by the name "python".
-        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"],
-                env=os.environ | {"PATH": path} | (environment or {}),
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        wait_until_it_listens(port)
-        self.log = log
-        self.flags = ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
-
-    @property
-    def workers_started(self):
-        return self.log.read_text().count("Starting worker with command")
-
-    def stop(self):
-        self._process.terminate()
-        self._process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from pipelines.portable import run_to_end
-from tests.runners.conftest import free_port
+from tests.helpers.ports import free_port
 
 
 @pytest.mark.parametrize(

