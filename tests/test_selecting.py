@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import apache_beam as beam
 import numpy as np
@@ -17,7 +16,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hir_transforms import selecting
 from hir_transforms.errors import find_user_error
 from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
 from hir_transforms.numerics.threshold import MAX_PASSES
@@ -26,6 +24,7 @@ from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.records import SourceFile
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import (
+    MAX_TOP,
     Measured,
     SelectDocuments,
     advance_selection,
@@ -347,13 +346,18 @@ def test_keys_are_weights_plus_the_noise_of_seed_and_identity(tmp_path, seed):
             assert keys.tolist() == [key_of(place, selection, target) for place in places]
 
 
+# Budgets whose thresholds are found by `Top.Of` and by passes that refine.
+ROUTES = {"top": 3, "refining": MAX_TOP + 1}
 MESSAGES = {
-    "documents": (
-        wanted(3),
-        (1.0,),
-        "--num_to_sample: 3 documents asked for, but only 2 are eligible "
-        "(11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
-    ),
+    **{
+        f"documents by {route}": (
+            wanted(k),
+            (1.0,),
+            f"--num_to_sample: {k} documents asked for, but only 2 are eligible "
+            "(11 read, 8 rejected, 1 shorter than 10 tokens); ask for fewer, or lower --min_example_length",
+        )
+        for route, k in ROUTES.items()
+    },
     "tokens": (
         wanted(tokens=511),
         (1.0,),
@@ -371,23 +375,22 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-@pytest.mark.parametrize("max_top", [0, 1000])
-def test_too_few_documents_are_an_error(tmp_path, name, max_top):
+def test_too_few_documents_are_an_error(tmp_path, name):
     selection, proportions, message = MESSAGES[name]
     documents = [(0, (0.0, 1.0), 500, 0, False), (0, (1.0, 0.0), 9, 1, False), (1, (1.0, 2.0), 10, 1, False)]
     shards, _ = write_shards(tmp_path, documents, len(proportions), rejected=2)
-    with mock.patch.object(selecting, "MAX_TOP", max_top), pytest.raises(Exception, match="--num_to") as caught:
+    with pytest.raises(Exception, match="--num_to") as caught:
         select(shards, selection, f"{tmp_path}/picked", proportions)
     assert find_user_error(caught.value) == message
 
 
-@pytest.mark.parametrize("max_top", [0, 1000])
-def test_no_document_at_all_is_an_error(tmp_path, max_top):
+@pytest.mark.parametrize("k", ROUTES.values(), ids=ROUTES)
+def test_no_document_at_all_is_an_error(tmp_path, k):
     shards, _ = write_shards(tmp_path, [], rejected=2)
-    with mock.patch.object(selecting, "MAX_TOP", max_top), pytest.raises(Exception, match="--num_to") as caught:
-        select(shards, wanted(3, duplicates=str(tmp_path)), f"{tmp_path}/picked")
+    with pytest.raises(Exception, match="--num_to") as caught:
+        select(shards, wanted(k, duplicates=str(tmp_path)), f"{tmp_path}/picked")
     assert find_user_error(caught.value) == (
-        "--num_to_sample: 3 documents asked for, but only 0 are eligible (8 read, 8 rejected, 0 shorter than 10 "
+        f"--num_to_sample: {k} documents asked for, but only 0 are eligible (8 read, 8 rejected, 0 shorter than 10 "
         "tokens, 0 duplicates); ask for fewer, or lower --min_example_length"
     )
 

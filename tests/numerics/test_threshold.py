@@ -1,13 +1,11 @@
 import functools
 import pickle
-from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from hir_transforms.numerics import threshold
 from hir_transforms.numerics.threshold import (
     EVERYTHING,
     MAX_PASSES,
@@ -61,20 +59,29 @@ def expected_taken(keys, positions, amounts, budget):
     return taken
 
 
-@pytest.mark.parametrize("max_gathered", [1 << 16, 1], ids=["gathers", "refines to the end"])
-@given(documents=DOCUMENTS, by_tokens=st.booleans(), parts=st.integers(1, 4), forward=st.booleans(), data=st.data())
-def test_the_longest_prefix_within_the_budget_is_taken(max_gathered, documents, by_tokens, parts, forward, data):
+def check_prefix(documents, by_tokens, parts, forward, data):
     keys, positions, tokens = arrays_of(documents)
     amounts = tokens if by_tokens else None
     total = int(tokens.sum()) if by_tokens else len(keys)
     budget = data.draw(st.sampled_from([0, 1, total, total + 1]) | st.integers(0, total))
     bits = order_bits(keys)
-    with mock.patch.object(threshold, "_MAX_GATHERED", max_gathered):
-        state, passes = refine(bits, positions, amounts, budget, parts, forward=forward)
+    state, passes = refine(bits, positions, amounts, budget, parts, forward=forward)
     taken = state.threshold.takes(bits, positions)
     np.testing.assert_array_equal(taken, expected_taken(keys, positions, amounts, budget))
     assert state.total == (total if budget else None)
-    assert passes <= MAX_PASSES + (max_gathered == 1)
+    assert passes <= MAX_PASSES
+
+
+@given(documents=DOCUMENTS, by_tokens=st.booleans(), parts=st.integers(1, 4), forward=st.booleans(), data=st.data())
+def test_the_longest_prefix_within_the_budget_is_taken(documents, by_tokens, parts, forward, data):
+    check_prefix(documents, by_tokens, parts, forward, data)
+
+
+@settings(max_examples=3, phases=(Phase.generate,))
+@given(documents=DOCUMENTS, by_tokens=st.booleans(), forward=st.booleans(), data=st.data())
+def test_the_longest_prefix_is_taken_of_too_many_documents_to_gather(documents, by_tokens, forward, data):
+    many = documents * (3 * (1 << 16) // len(documents))
+    check_prefix(many, by_tokens, 2, forward, data)
 
 
 @given(documents=DOCUMENTS, data=st.data())
