@@ -7,6 +7,7 @@ Sources and scores are made up: what a selection costs does not depend on what t
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -102,18 +103,18 @@ def resample(work: Path, output: Path, k: int, *flags: str) -> Run:
     return run_process([*command, f"--num_to_sample={k}", "--min_example_length=100", *flags])
 
 
-def measure_growth(folder: Path, num_millions: int, table: Table) -> None:
+def measure_growth(folder: Path, num_millions: float, table: Table) -> None:
     """N documents of short lines in files of ten million, a tenth of them selected."""
     (folder / "raw").mkdir(parents=True)
-    for part in range(-(-num_millions // 10)):
-        write_source(folder / "raw" / f"{part:03d}.jsonl", min(10, num_millions) * MILLION, LINE_BYTES, part)
+    for part in range(math.ceil(num_millions / 10)):
+        write_source(folder / "raw" / f"{part:03d}.jsonl", int(min(10, num_millions) * MILLION), LINE_BYTES, part)
     stage = make_scores(folder, LINE_BYTES)
-    k = num_millions * MILLION // 10
+    k = int(num_millions * MILLION / 10)
     for name, flags in (("sampling", []), ("--top_k", ["--top_k"])):
         run = resample(Path(stage.work_dir), folder / "out", k, *flags)
         counts = json.loads((folder / "out" / "manifest.json").read_text())["counts"]
         assert counts["selected"] == k
-        table.add_row(name, f"{num_millions} million", f"{k:,}", f"{run.seconds:.1f}", f"{run.peak:.0f}")
+        table.add_row(name, f"{num_millions:g} million", f"{k:,}", f"{run.seconds:.1f}", f"{run.peak:.0f}")
     shutil.rmtree(folder)
 
 
@@ -153,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     growth, against = Table(*columns, title="resample from scores"), Table(*columns, title="against data-selection")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         for number in filter(None, arguments.millions.split(",")):
-            measure_growth(Path(temporary) / number, int(number), growth)
+            measure_growth(Path(temporary) / number, float(number), growth)
         if arguments.peer_mb:
             folder = Path(temporary) / "peer"
             measure_peer(folder, arguments.peer_mb, arguments.peer_k, against, arguments.processes)
