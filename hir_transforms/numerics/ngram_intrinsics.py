@@ -21,7 +21,7 @@ PADDING = BLOCK
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.intp]
-Constants = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+Constants = tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]
 
 _BYTES = ir.VectorType(ir.IntType(8), BLOCK)
 _I64 = ir.IntType(64)

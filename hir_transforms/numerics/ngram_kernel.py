@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hir_transforms.numerics import hash_cache, hash_sha256
 from hir_transforms.numerics.hash_sha256 import Words
-from hir_transforms.numerics.hashing import CHECK, FAST_V1, extend_ngram, fast_bucket, sha256_bucket, token_hash
+from hir_transforms.numerics.hashing import CHECK, FAST_V2, extend_ngram, fast_bucket, sha256_bucket, token_hash
 from hir_transforms.numerics.ngram_intrinsics import BLOCK, Bytes, Hashes, Indices, load64, load_tail, store64
 from hir_transforms.numerics.tokenizing import tokenize
 
@@ -93,7 +93,7 @@ def _fast_buckets(tokens: Tokens, first: int, last: int, max_order: int, num_buc
         ngrams.buckets[size] = fast_bucket(value, num_buckets)
         size += 1
         for before in range(token - 1, max(token - max_order, -1), -1):
-            value = extend_ngram(value, tokens.hashes[before], FAST_V1)
+            value = extend_ngram(value, tokens.hashes[before], FAST_V2)
             ngrams.buckets[size] = fast_bucket(value, num_buckets)
             size += 1
     return size
@@ -117,7 +117,7 @@ def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, cache: Ha
             before -= 1
             if before < 0 or before <= token - max_order:
                 break
-            key = extend_ngram(key, tokens.hashes[before], FAST_V1)
+            key = extend_ngram(key, tokens.hashes[before], FAST_V2)
             check = extend_ngram(check, tokens.checks[before], CHECK)
     return size
 
@@ -275,7 +275,7 @@ def featurize(
             )
             last = found[1]
             for token in range(first, last):
-                tokens.hashes[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], FAST_V1)
+                tokens.hashes[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], FAST_V2)
             if hashing.cache.size > 0:
                 for token in range(first, last):
                     tokens.checks[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], CHECK)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 TOKENIZERS = ("wordpunct", "word_tokenize")
 # The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
-HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v1"}
+HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v2"}
 MAX_NGRAMS = 10
 MAX_NUM_BUCKETS = 2**24
 

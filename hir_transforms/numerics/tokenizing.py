@@ -3,6 +3,7 @@ r"""Texts as UTF-8 bytes and their tokens, as data-selection cuts them.
 `wordpunct` is `re.findall(r"\w+|[^\w\s]+", text.lower())`; the kernel does it on UTF-8 bytes, with the table of
 `character_classes` for what is not ASCII. (data-selection calls NLTK's WordPunctTokenizer, which compiled this pattern
 with `re` up to NLTK 3.10.2. Since 3.10.3 it takes the `regex` package, for which \w has combining marks too.)
+Control characters that are not white space, NUL among them, are punctuation by this pattern.
 
 `word_tokenize` is NLTK's function of that name on the lower-cased text. Its tokens hold no white space, so joined by
 blanks they are a text that the kernel splits at the blanks.

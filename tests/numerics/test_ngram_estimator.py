@@ -121,8 +121,8 @@ def test_files_that_are_refused():
     data = saved(NgramEstimator.fit(NgramSettings(num_buckets=4, hash="fast"), RAW, TARGETS))
     with pytest.raises(ValueError, match="format version 2, not 1"):
         NgramEstimator.load(with_description(data, format_version=2))
-    with pytest.raises(ValueError, match="hash algorithm fast-v0, not fast-v1"):
-        NgramEstimator.load(with_description(data, hash_algorithm="fast-v0"))
+    with pytest.raises(ValueError, match="hash algorithm fast-v1, not fast-v2"):
+        NgramEstimator.load(with_description(data, hash_algorithm="fast-v1"))
     other = io.BytesIO()
     np.savez(other, raw_counts=RAW)
     other.seek(0)

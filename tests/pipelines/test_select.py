@@ -23,6 +23,7 @@ from hir_transforms.embedding_shards import read_shard
 from hir_transforms.numerics.gmm import GaussianMixture
 from pipelines import select
 from pipelines.docstring_corpus import write_corpus
+from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
 
 # No run of this corpus takes that many seconds, however busy the machine is.
@@ -101,6 +102,25 @@ def test_workers_and_repeated_bundles_change_no_byte(corpus, plain, tmp_path, wo
     assert run(*corpus, output, *flags, workers=workers) == 0
     assert contents(output) == contents(plain)
     assert contents(tmp_path / "out.work") == contents(plain.parent / "out.work")
+
+
+def test_a_document_of_utf16_read_as_utf8_changes_no_other(tmp_path):
+    generator = np.random.default_rng(0)
+    words = ["alice", "went", "down", "the", "rabbit", "hole", ".", "-", ",", "/", "_"]
+    utf16 = "".join(f"{quote}{sign} " for quote in "\u2013\u201c\u201d" for sign in ".-,/_\\^") * 10
+    texts = [utf16.encode("utf-16-le").decode()]
+    texts += [" ".join(generator.choice(words, 200, p=generator.dirichlet(np.ones(len(words))))) for _ in range(300)]
+    raw, target = tmp_path / "raw.jsonl", tmp_path / "target.jsonl"
+    raw.write_bytes(jsonl(texts))
+    target.write_bytes(jsonl(["the rabbit . - went - down the hole . . ." * 20]))
+    for workers in (1, 2):
+        output = tmp_path / f"out-{workers}"
+        settings = ["--num_to_sample=100", "--alpha=1", "--top_k", "--num_tokens_to_fit=all"]
+        assert run(raw, target, output, *settings, workers=workers) == 0
+    assert contents(tmp_path / "out-1") == contents(tmp_path / "out-2")
+    lines, weights, _ = dsir(raw, target, tmp_path, 100)
+    np.testing.assert_allclose(scores(output)["ngram"], weights, rtol=1e-9)
+    assert sorted(selected_lines(output)) == sorted(lines)
 
 
 def test_moving_the_dataset_changes_no_selected_line(corpus, tmp_path):
