@@ -10,6 +10,7 @@ from hir_transforms.given_mixtures import GivenMixture, given_mixtures
 from hir_transforms.given_weights import find_weights
 from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
+from hir_transforms.numerics.ngrams import feature_dependencies, token_versions
 from hir_transforms.stages import Stage
 from pipelines.embeddings import Sources, find_sources, plan_embeddings
 
@@ -100,7 +101,8 @@ def plan_stages(config: SelectConfig) -> Stages:
 
     ngrams = _plan_ngrams(config) if config.fits_ngrams else None
     embeddings = _plan_mixtures(config) if config.scores_embeddings else None
-    tokens = {"tokenizer": config.ngram_settings.tokenizer, "ngrams": config.ngram_settings.ngrams}
+    tokenizer = config.ngram_settings.tokenizer
+    tokens = {"tokenizer": tokenizer, "ngrams": config.ngram_settings.ngrams, **token_versions(tokenizer)}
     documents = stage("documents", tokens, [config.raw])
     given = {
         files.role: find_weights(files, config.num_targets)
@@ -126,7 +128,7 @@ def plan_stages(config: SelectConfig) -> Stages:
 
 def _plan_ngrams(config: SelectConfig) -> NgramStages:
     assert config.target
-    settings = asdict(config.ngram_settings)
+    settings = feature_dependencies(config.ngram_settings)
     sample = _ngram_sample(config)
     raw = Stage.create(
         "counts/raw", config.work_dir, settings | {"sample": asdict(sample) if sample else None}, [config.raw]

@@ -1,7 +1,9 @@
 """Hashed n-gram features of texts, as in DSIR (arXiv 2302.03169, section 3) and its package data-selection."""
 
+import importlib.metadata
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,26 @@ class NgramSettings:
         for name, allowed in (("tokenizer", TOKENIZERS), ("hash", tuple(HASH_ALGORITHMS))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+
+def token_versions(tokenizer: str) -> dict[str, str]:
+    """Returns the versions of what decides where a tokenizer cuts and lower-cases, beside its name.
+
+    Python's `re` and `str` follow the Unicode version that they were built with. Without NLTK its version is empty:
+    nothing can have been computed so.
+    """
+    versions = {"unicode": unicodedata.unidata_version}
+    if tokenizer == "word_tokenize":
+        try:
+            versions["nltk"] = importlib.metadata.version("nltk")
+        except importlib.metadata.PackageNotFoundError:
+            versions["nltk"] = ""
+    return versions
+
+
+def feature_dependencies(settings: NgramSettings) -> dict[str, Any]:
+    """Returns all that decides the n-gram features of a text: the settings and the versions of what they name."""
+    return asdict(settings) | {"hash": HASH_ALGORITHMS[settings.hash]} | token_versions(settings.tokenizer)
 
 
 class NgramFeaturizer:

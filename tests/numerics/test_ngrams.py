@@ -1,8 +1,10 @@
 import hashlib
+import importlib.metadata
 import pickle
 import re
 import subprocess
 import sys
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from hir_transforms.numerics.ngram_kernel import CHUNK
 from hir_transforms.numerics.ngrams import (
     NgramFeaturizer,
     NgramSettings,
+    feature_dependencies,
     num_tokens,
+    token_versions,
     warm_up,
 )
 
@@ -80,6 +84,16 @@ def test_settings_out_of_range(name, value):
 def test_settings_do_not_load_the_compiler():
     code = "import sys, hir_transforms.numerics.ngram_estimator as e; e.NgramSettings(); print('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_features_depend_on_the_versions_of_hash_unicode_and_nltk(monkeypatch):
+    settings = NgramSettings(3, 17, "word_tokenize", "fast")
+    expected = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast-v2"}
+    versions = {"unicode": unicodedata.unidata_version, "nltk": importlib.metadata.version("nltk")}
+    assert feature_dependencies(settings) == expected | versions
+    assert token_versions("wordpunct") == {"unicode": unicodedata.unidata_version}
+    monkeypatch.setattr(sys, "path", [])
+    assert token_versions("word_tokenize")["nltk"] == ""
 
 
 def test_known_buckets():
