@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +13,12 @@ from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentBatch, Reject, SourceFile
 
 EXCERPT_CHARACTERS = 200
+# Parsers call themselves for each level; the interpreter lets a thread have 1,000 calls open, of which few are taken.
+MAX_NESTING = 900
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
+_QUOTE = ord('"')
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_NOT_OF_THE_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class BadLineError(ValueError):
@@ -24,6 +30,9 @@ class TextParser:
 
     `msgspec` decodes only the field asked for, several times faster than a full parse. It is stricter than `json` in
     a few places (NaN, lone surrogates in other fields), so a line that it refuses is judged by `json`.
+
+    Two things do not depend on the interpreter: lines may be nested `MAX_NESTING` deep, and integers have any number
+    of digits.
     """
 
     def __init__(self, text_field: str) -> None:
@@ -42,7 +51,7 @@ class TextParser:
         """Texts of valid UTF-8 of that many lines, each from its `{` to its `}`; None where one of them may be bad.
 
         No JSON value goes on from a line that ends in `}` to one that begins with `{`, so as many values as lines
-        are one a line.
+        are one a line. Lines that are nested too deep may be among them.
         """
         try:
             texts = [line.text for line in self._decode_lines(lines)]
@@ -52,18 +61,27 @@ class TextParser:
 
     def parse(self, line: bytes) -> str:
         """Text of one line of valid UTF-8; raises `BadLineError` with the reason."""
+        if is_nested_too_deep(line):
+            raise BadLineError(f"nested deeper than {MAX_NESTING} levels")
         try:
             text: str = self._decode(line).text
             return text
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+        try:
             return self._parse_slowly(line)
+        except RecursionError:
+            # How much of its stack the interpreter has used must not decide: a thread has one of its own.
+            with ThreadPoolExecutor(1) as executor:
+                return executor.submit(self._parse_slowly, line).result()
 
     def _parse_slowly(self, line: bytes) -> str:
         try:
-            record = json.loads(line.decode("utf-8-sig"))
+            # Unlike int, float takes any number of digits.
+            record = json.loads(line.decode("utf-8-sig"), parse_int=float)
         except UnicodeDecodeError:
             raise BadLineError("invalid UTF-8") from None
-        except (ValueError, RecursionError):
+        except ValueError:
             raise BadLineError("not JSON") from None
         if not isinstance(record, dict):
             raise BadLineError("not a JSON object")
@@ -88,6 +106,23 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def is_nested_too_deep(line: bytes) -> bool:
+    """Whether the arrays and objects of a line, JSON or not, are nested deeper than `MAX_NESTING`."""
+    if _count_openings(np.frombuffer(line, np.uint8)) <= MAX_NESTING:
+        return False
+    if b"\\" in line:
+        line = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+    structure = np.frombuffer(line.translate(_BRACES, _NOT_OF_THE_STRUCTURE), np.uint8)
+    in_string = (structure == _QUOTE).cumsum(dtype=np.uint8) & 1
+    steps = (structure == _OPEN).astype(np.int8) - (structure == _CLOSE)
+    return bool((steps * (1 - in_string)).cumsum(dtype=np.int64).max() > MAX_NESTING)
+
+
+def _count_openings(data: np.ndarray) -> int:
+    """Number of brackets and braces that open among bytes, in strings or not."""
+    return int(np.count_nonzero((data | (_OPEN ^ ord("["))) == _OPEN))
 
 
 class BlockLines(NamedTuple):
@@ -143,7 +178,28 @@ def _parse_at_once(
     """The texts of valid UTF-8 in lines as nearly all corpora have them; None where there is any other among them."""
     view = np.frombuffer(data, np.uint8)
     usual = (view[starts] == _OPEN) & (view[starts + lengths - 1] == _CLOSE) & (lengths <= max_document_bytes)
-    return parser.parse_all(data, len(starts)) if usual.all() else None
+    texts = parser.parse_all(data, len(starts)) if usual.all() else None
+    if texts is None or _any_nested_too_deep(data, starts, lengths, texts):
+        return None
+    return texts
+
+
+def _any_nested_too_deep(data: bytes, starts: np.ndarray, lengths: np.ndarray, texts: list[str]) -> bool:
+    """Whether any of the good lines with these texts is; what can tell sooner that a line is not comes first."""
+    least = 2 * MAX_NESTING  # each level takes two bytes, and none of the text
+    if lengths.max(initial=0) <= least:
+        return False
+    view = np.frombuffer(data, np.uint8)
+    besides = lengths - np.fromiter(map(len, texts), np.int64, len(texts))
+    for place in np.flatnonzero(besides > least).tolist():
+        span = slice(starts[place], starts[place] + lengths[place])
+        openings = _count_openings(view[span])
+        if openings > MAX_NESTING:
+            line = data[span]
+            in_text = _count_openings(np.frombuffer(texts[place].encode(), np.uint8))
+            if openings - in_text + line.count(b"\\u00") > MAX_NESTING and is_nested_too_deep(line):
+                return True
+    return False
 
 
 def _parse_one_by_one(

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hir_transforms.errors import UserError
-from hir_transforms.parsing import BadLineError, BlockLines, TextParser, is_utf8, parse_blocks
+from hir_transforms.parsing import MAX_NESTING, BadLineError, BlockLines, TextParser, is_utf8, parse_blocks
 from hir_transforms.records import SourceFile
 
 FILE = SourceFile(3, "/data/a.jsonl", "a.jsonl", 1, 0.0)
@@ -108,10 +108,57 @@ def test_broken_json_is_judged_as_python_judges_it(line, mutations, field):
         (b'{"text":1,"text":"a"}', "a"),
         (b'{"text":"a","x":{"text":"b"}}', "a"),
         (b'{"text":"a","x":1e999}', "a"),
+        (b'{"text":"a","x":' + b"[" * 498 + b"NaN" + b"]" * 498 + b"}", "a"),
     ],
 )
 def test_accepted(line, text):
     assert PARSER.parse(line) == text == text_by_json(line, "text")
+
+
+@pytest.mark.parametrize("digits", [b"1" * 4_301, b"-" + b"9" * 100_000])
+@pytest.mark.parametrize("line", [b'{"x":%s,"text":"a"}', b'{"x":[%s,NaN],"text":"a"}', b'{"text":"a","\\udc00":%s}'])
+def test_integers_of_any_number_of_digits_are_read(line, digits):
+    assert parse(b'{"text":"b"}\n' + line % digits, max_document_bytes=200_000)[0].texts == ["b", "a"]
+
+
+def nested(depth):
+    """An array in an object in an array and so on."""
+    levels = [((b"[", b"]"), (b'{"[":', b"}"))[level % 2] for level in range(depth)]
+    return b"".join(opening for opening, _ in levels) + b"1" + b"".join(closing for _, closing in reversed(levels))
+
+
+def at_depth(calls, function, *arguments):
+    return at_depth(calls - 1, function, *arguments) if calls else function(*arguments)
+
+
+@pytest.mark.parametrize("calls", [0, 200, 450, 700, 900])
+@pytest.mark.parametrize(
+    ("line", "levels"),
+    [(b'{"x":%s,"text":"a"}', 1), (b'{"text":"a","x":[{},[],%s]}', 2), (b'{"x":[NaN,%s],"text":"a"}', 2)],
+    ids=["msgspec", "an array", "json"],
+)
+def test_the_limit_of_nesting_is_the_same_at_any_depth_of_the_stack(line, levels, calls):
+    good = json.dumps({"text": '[{"' * MAX_NESTING}).encode()
+    for depth, result in {
+        10: "a",
+        MAX_NESTING: "a",
+        MAX_NESTING + 1: "nested deeper than 900 levels",
+        2 * MAX_NESTING: "nested deeper than 900 levels",
+        100_000: "nested deeper than 900 levels",
+    }.items():
+        deep = line % nested(depth - levels)
+        for data in (deep, good + b"\n" + deep, deep + b"\n\xff"):
+            batch, rejects = at_depth(calls, parse, data, 0, 10_000_000)
+            found = [*batch.texts, *(reject.reason for reject in rejects)]
+            assert result in found
+            assert len(found) == len(data.splitlines())
+
+
+def test_brackets_in_strings_are_no_nesting():
+    for text in ("[" * 10_000, '"[' * 10_000, "\\[" * 10_000, '\\"{' * 10_000, "]" * 10_000 + "{" * 10_000):
+        for other in ("1", "NaN", "[" * 800 + "]" * 800):
+            line = json.dumps({"x": text, "text": text})[:-1] + f',"y":{other}}}'
+            assert parse(line.encode(), max_document_bytes=10**6)[0].texts == [text]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +169,8 @@ def test_accepted(line, text):
         (b'{"text":"a","x":01}', "not JSON"),
         (b'{"text":"a\x01"}', "not JSON"),
         (b"text", "not JSON"),
-        (b"[" * 9_000, "not JSON"),
+        (b"[" * 900, "not JSON"),
+        (b"[" * 9_000, "nested deeper than 900 levels"),
         (b"\xef\xbb\xbf", "not JSON"),
         (b'["text"]', "not a JSON object"),
         (b'"text"', "not a JSON object"),
@@ -131,6 +179,7 @@ def test_accepted(line, text):
         (b"{}", "no field 'text'"),
         (b'{"text":null}', "field 'text' is not a string"),
         (b'{"text":["a"]}', "field 'text' is not a string"),
+        (b'{"text":' + b"1" * 5_000 + b"}", "field 'text' is not a string"),
         (b'{"text":"a","text":1}', "field 'text' is not a string"),
         (b'{"text":"\\udc00"}', "field 'text' has a lone surrogate"),
         (b'{"text":"a","x":"\xff"}', "invalid UTF-8"),

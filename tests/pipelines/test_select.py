@@ -417,6 +417,19 @@ def test_bad_lines_are_counted_and_kept_aside(corpus, tmp_path):
     ]
 
 
+def test_deep_lines_are_judged_alike_by_any_number_of_workers(corpus, tmp_path):
+    depths = [300, 880, 900, 901, 940, 970, 1000]
+    deep = [
+        b'{"x":%s%s,"y":%s,"text":"a"}' % (b"[" * (n - 1), b"]" * (n - 1), y) for n in depths for y in (b"1", b"NaN")
+    ]
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(corpus[0].read_bytes() + b"\n".join(deep))
+    for workers in (1, 2):
+        assert run(raw, corpus[1], tmp_path / f"{workers}", "--num_to_sample=30", "--alpha=1", workers=workers) == 0
+        assert manifest(tmp_path / f"{workers}")["counts"]["rejected"] == 2 * sum(depth > 900 for depth in depths)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
 def test_output_is_as_its_manifest_says(corpus, tmp_path):
     output = tmp_path / "out"
     flags = ["--num_to_sample=31", "--alpha=1", "--num_shards=4", "--compression=gzip"]
