@@ -7,12 +7,14 @@ they depend on which rows make a block, and on the BLAS library's kernel for the
 """
 
 import math
+from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
+
+from hir_transforms.numerics.compiling import compile_cached
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -29,7 +31,7 @@ _places = types.Array(types.intp, 1, "C")
 
 def _compile(signature: types.Type, fastmath: set[str] | bool = False) -> Any:
     """Decorator: compile on import, or take from the cache on disk."""
-    return numba.njit([signature], cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+    return partial(compile_cached, signature, nogil=True, error_model="numpy", fastmath=fastmath)
 
 
 @_compile(

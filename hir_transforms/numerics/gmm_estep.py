@@ -20,15 +20,16 @@ differ between processor families, whose vectors are of different width.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from hir_transforms.numerics import gmm_dense
+from hir_transforms.numerics.compiling import compile_cached
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -178,7 +179,7 @@ class MixtureDensity:
 def _compile(returns: types.Type, *arguments: types.Type | None, fastmath: set[str] | bool = False) -> Any:
     """Decorator: compile on import, or take from the cache on disk, for rows (None) of float32 and of float64."""
     signatures = {returns(*(rows if argument is None else argument for argument in arguments)) for rows in _rows}
-    return numba.njit(list(signatures), cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+    return partial(compile_cached, list(signatures), nogil=True, error_model="numpy", fastmath=fastmath)
 
 
 @_compile(types.int64, None, _vector, _vector, _vector, _float32_matrix)

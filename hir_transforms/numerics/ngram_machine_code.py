@@ -1,20 +1,15 @@
-"""The n-gram kernel as machine code, compiled once for a machine and kept on disk.
-
-numba keeps it, for each processor model, beside this file, or in the user's cache directory where that is not
-writable. It writes each file under a temporary name and moves it into place, and each of the two functions here has
-one signature: of processes that start at once several may compile, each on its own core, and none reads half a file.
-"""
+"""The n-gram kernel as machine code, see `compiling`."""
 
 import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 from numba import types
 
 from hir_transforms.numerics import ngram_kernel, tokenizing
+from hir_transforms.numerics.compiling import compile_cached
 
 _BYTES = types.Array(types.uint8, 1, "C")
 _OFFSETS = types.Array(types.intp, 1, "C")
@@ -32,14 +27,6 @@ class MachineCode(NamedTuple):
 
     find_cased: Callable[..., None]
     featurize: Callable[..., None]
-
-
-def compile_cached(signature: Any, function: Callable[..., None]) -> Callable[..., None]:
-    """Compiles a function for one signature, or loads it; for this process alone where nothing can be written."""
-    try:
-        return numba.njit(signature, cache=True)(function)
-    except (OSError, RuntimeError):
-        return numba.njit(signature)(function)
 
 
 @functools.cache
