@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable
@@ -39,9 +40,14 @@ def is_compressed(path: str) -> bool:
 
 
 def decompressed(path: str, raw: BinaryIO) -> BinaryIO:
-    """A stream of the uncompressed bytes (concatenated members and frames included); not seekable in general."""
+    """A stream of the uncompressed bytes (concatenated members and frames included); not seekable in general.
+
+    A file without a byte is empty, as `gzip` has it; `bz2` and `lzma` would take it for one that was cut off.
+    """
     suffix = next(suffix for suffix in _SUFFIXES if path.lower().endswith(suffix))
-    return cast(BinaryIO, _READERS[suffix](raw))
+    buffered = io.BufferedReader(cast(io.RawIOBase, raw))
+    stream = _READERS[suffix](cast(BinaryIO, buffered)) if buffered.peek(1) else buffered
+    return cast(BinaryIO, stream)
 
 
 def compressed_suffix(compression: str) -> str:

@@ -89,7 +89,13 @@ def test_the_bytes_written_do_not_depend_on_the_time(compression, monkeypatch):
 
 
 @suffixes
-@given(st.lists(st.binary(max_size=100), min_size=1, max_size=4))
+@pytest.mark.parametrize("open_raw", [io.BytesIO, ShortReads])
+def test_a_file_without_a_byte_is_empty(suffix, open_raw):
+    assert read(suffix, b"", open_raw) == b""
+
+
+@suffixes
+@given(st.lists(st.binary(max_size=100), max_size=4))
 def test_streams_one_after_the_other_are_one(suffix, parts):
     assert read(suffix, b"".join(map(ENCODERS[suffix], parts))) == b"".join(parts)
 

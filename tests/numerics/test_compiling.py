@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numba
-import pytest
 from numba import types
 
 import hir_transforms
@@ -26,22 +25,14 @@ def test_compiled_once_and_then_loaded(monkeypatch, tmp_path):
         assert sum(function.stats.cache_hits.values()) == hits
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from hir_transforms.numerics import gmm_estep",
-        "from hir_transforms.numerics.ngram_machine_code import machine_code; machine_code()",
-    ],
-    ids=["mixtures", "n-grams"],
-)
-def test_compiled_where_nothing_can_be_written(tmp_path, code):
+def test_compiled_where_nothing_can_be_written(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     # A file where a folder would have to be made keeps root off too.
     (tmp_path / PACKAGE.name / "numerics" / "__pycache__").touch()
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), "/dev/null/nowhere")
-    check = "import hir_transforms; print(hir_transforms.__file__)"
+    code = "from hir_transforms.numerics import gmm_estep; print(gmm_estep.__file__)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; {check}"],
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**os.environ, **nowhere},
         capture_output=True,
