@@ -1,9 +1,9 @@
 """`ReadSampledTasks`: enough of a corpus to count a given number of n-grams, spread uniformly over all of it."""
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import apache_beam as beam
 import numpy as np
@@ -13,9 +13,15 @@ from hir_transforms.datasets import Dataset
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
 from hir_transforms.planning import estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
-from hir_transforms.records import Block, BlockSample, ReadTask, SourceFile, block_hash
+from hir_transforms.records import BlockSample, ReadTask, SourceFile, Stream, block_hash, block_hashes
 
 _PILOT_GROUPS = 16
+# Candidates for these: some blocks of compressed files, whose uncompressed size is a guess, turn out not to exist.
+_PILOT_CANDIDATES = 4 * _PILOT_GROUPS
+# To read a block of a compressed file all before it is decompressed, so the pilot goes no further into one than this.
+# A block there is as likely to be taken as one of a plain file: that a file's beginning is unlike the rest does no
+# harm but in files that begin so for longer.
+_PILOT_STREAM_BLOCKS = 32
 # Only to tell that a corpus is surely small enough to be read whole.
 _MAX_COMPRESSION_RATIO = 40
 
@@ -37,7 +43,9 @@ def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceF
 class ReadSampledTasks(beam.PTransform):
     """PBegin -> `ReadTask`s that together hold about as many n-grams as asked for; other bytes are not read.
 
-    The share of blocks to read comes from a pilot: the n-grams a byte in the 16 blocks with the smallest hashes.
+    Blocks are read whose hashes are below a share of all hashes. The share comes from a pilot: the n-grams a byte in
+    the 16 blocks with the smallest hashes. At least the first of these that has text is read, and where none has, all
+    are: a corpus with text never gives a sample without.
     """
 
     def __init__(self, dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> None:
@@ -59,8 +67,9 @@ class ReadSampledTasks(beam.PTransform):
 def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> Iterator[ReadTask]:
     """The tasks of `ReadSampledTasks`."""
     files = dataset.list_files()
-    density = _ngrams_per_byte(dataset, plan_tasks(files), settings, sample.seed)
-    fraction = sample.num_ngrams / max(1.0, density * estimated_bytes(files))
+    pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
+    fraction = sample.num_ngrams / max(1.0, pilot.ngrams_per_byte * estimated_bytes(files))
+    fraction = max(fraction, math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
     if fraction >= 1:
         yield from plan_tasks(files)
         return
@@ -71,33 +80,45 @@ def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample
             yield replace(task, groups=groups, sample=blocks)
 
 
-def _ngrams_per_byte(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> float:
-    """N-grams a byte of input, over the groups whose first blocks have the smallest hashes."""
+@dataclass(frozen=True)
+class _Pilot:
+    """N-grams a byte in the groups read, and the hash of the first with any; 0 and beyond all hashes without text."""
 
-    def rank(task: ReadTask) -> int:
-        first = task.groups[0][0] if task.groups else _first_block(task)
-        return block_hash(seed, first)
+    ngrams_per_byte: float
+    first_hash: float
 
+
+def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> _Pilot:
+    """Reads the groups whose first blocks have the smallest hashes."""
     reader = DocumentReader(dataset)
     featurizer = NgramFeaturizer(settings)
     counts = np.zeros(settings.num_buckets, np.int64)
-    read_bytes = 0
-    for task in heapq.nsmallest(_PILOT_GROUPS, _single_groups(tasks), key=rank):
-        for group in islice(reader.read(task), 1):
-            featurizer.count(group.encoded, counts)
-            read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
-    return float(counts.sum()) / max(1, read_bytes)
+    read_bytes = num_read = 0
+    first_hash = 2.0**64
+    candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
+    for hashed, task, number in candidates:
+        if task.stream:
+            task = replace(task, stream=Stream(task.stream.file, number, 1))
+        group = next(reader.read(task), None)
+        if group is None:
+            continue
+        if featurizer.count(group.encoded, counts).any():
+            first_hash = min(first_hash, float(hashed))
+        read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
+        num_read += 1
+        if num_read == _PILOT_GROUPS:
+            break
+    return _Pilot(float(counts.sum()) / max(1, read_bytes), first_hash)
 
 
-def _single_groups(tasks: Iterable[ReadTask]) -> Iterator[ReadTask]:
-    """A task of each group, and of each compressed file."""
+def _candidates(tasks: Iterable[ReadTask], seed: int) -> Iterator[tuple[int, ReadTask, int]]:
+    """Hash of each group's first block, a task of this group or of its stream, and the block's number."""
     for task in tasks:
         if task.stream is None:
-            yield from (replace(task, groups=(group,)) for group in task.groups)
-        elif not task.stream.first:
-            yield task
-
-
-def _first_block(task: ReadTask) -> Block:
-    assert task.stream is not None
-    return Block(task.stream.file, task.stream.first)
+            for group in task.groups:
+                yield block_hash(seed, group[0]), replace(task, groups=(group,)), group[0].number
+        elif not task.stream.first:  # the first of the parts that share a file
+            file = task.stream.file
+            num_blocks = min(_PILOT_STREAM_BLOCKS, -(-estimated_bytes([file]) // task.block_size))
+            hashes = block_hashes(seed, file, np.arange(num_blocks)).tolist()
+            yield from ((hashed, task, number) for number, hashed in enumerate(hashes))

@@ -47,7 +47,12 @@ class Stream:
 
 def block_hash(seed: int, block: Block) -> int:
     """The 64-bit hash by which blocks are sampled."""
-    return int(identity_hash(seed, block.file.name, np.array([block.number]), purpose="blocks")[0])
+    return int(block_hashes(seed, block.file, np.array([block.number]))[0])
+
+
+def block_hashes(seed: int, file: SourceFile, numbers: np.ndarray) -> np.ndarray:
+    """The hashes of several blocks of one file, uint64 [N]; see `block_hash`."""
+    return identity_hash(seed, file.name, numbers, purpose="blocks")
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 
@@ -108,8 +109,6 @@ def test_a_target_without_text_is_named(tmp_path):
 @pytest.fixture
 def large(tmp_path):
     """About 10 MB in two plain files and a compressed one."""
-    import gzip
-
     documents = texts(20_000, 2)
     write(tmp_path / "raw-0.jsonl", documents[:12_000])
     write(tmp_path / "raw-1.jsonl", documents[12_000:16_000])
@@ -135,6 +134,38 @@ def test_a_sample_holds_about_as_many_ngrams_as_asked_for(large):
     assert sum(map(dsir_ngrams, sample.values())) == pytest.approx(total / 3, rel=0.4)
     for key, documents in sample.items():
         assert documents == everything[key]
+
+
+@pytest.mark.parametrize("compress", [None, gzip.compress], ids=["plain", "gzip"])
+def test_a_small_sample_is_never_empty(tmp_path, compress):
+    write(tmp_path / "raw.jsonl", texts(2_000, 2))
+    if compress:
+        (tmp_path / "raw.jsonl.gz").write_bytes(compress((tmp_path / "raw.jsonl").read_bytes()))
+        (tmp_path / "raw.jsonl").unlink()
+    source = dataset("raw", tmp_path / "raw.*")
+    found = []
+    for seed in range(12):
+        sample = sampled_documents(source, 20_000, seed)
+        found.append(sum(map(dsir_ngrams, sample.values())))
+    assert min(found) > 0
+    assert 10_000 < np.mean(found) < 60_000  # the size of what is compressed is a guess
+
+
+def test_a_sample_has_text_where_most_of_the_corpus_has_none(tmp_path):
+    write(tmp_path / "raw.jsonl", [" " * 1_000] * 2_000 + texts(50, 2) + [" " * 1_000] * 2_000)
+    source = dataset("raw", tmp_path / "raw.jsonl")
+    for seed in range(12):
+        assert any(text.strip() for documents in sampled_documents(source, 1, seed).values() for text in documents)
+
+
+def test_the_first_block_of_a_compressed_file_is_not_taken_for_the_rest(tmp_path):
+    documents = texts(6_000, 2)
+    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in ["x" * 5_000] * 20 + documents)
+    (tmp_path / "raw.jsonl.gz").write_bytes(gzip.compress(lines))
+    total = dsir_ngrams(documents)
+    source = dataset("raw", tmp_path / "raw.jsonl.gz")
+    found = [sum(map(dsir_ngrams, sampled_documents(source, total // 4, seed).values())) for seed in range(5)]
+    assert total / 10 < np.mean(found) < total / 2
 
 
 def dsir_ngrams(documents):
