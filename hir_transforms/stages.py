@@ -10,7 +10,7 @@ import apache_beam as beam
 import msgspec
 
 from hir_transforms import storage
-from hir_transforms.datasets import Dataset
+from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.errors import UserError
 
 FORMAT_VERSION = 1
@@ -97,6 +97,7 @@ class Stage:
             storage.remove_folder(self.folder)
             storage.write_bytes(marker, started)
 
+    @listed_once()
     def write_manifest(self, counts: Mapping[str, Any]) -> None:
         """Declares the stage complete; raises `UserError` if an input changed while it ran."""
         description = self._describe()
