@@ -4,11 +4,12 @@ from contextlib import suppress
 
 import apache_beam as beam
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
 from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
-from hir_transforms.stages import Stage, WriteStageManifest, to_json
+from hir_transforms.stages import ListResults, Stage, WriteStageManifest, to_json
 from tests.helpers.corpora import jsonl
 
 SETTINGS = {"alpha": 0.5, "name": "ü", "nested": {"b": [1, None], "a": True}}
@@ -171,6 +172,17 @@ def test_the_transform_writes_the_manifest(stage):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         pipeline | beam.Create([{"documents": 3}]) | WriteStageManifest(stage)
     assert stage.counts() == {"documents": 3}
+
+
+def test_results_are_listed_inside_the_pipeline(stage):
+    sizes = []
+    for number in (10, 10_000):
+        stage.write_manifest({"parts": list(range(number))})
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            results = pipeline | ListResults(stage, lambda stage: stage.counts()["parts"])
+            sizes.append(pipeline.to_runner_api().ByteSize())
+            assert_that(results, equal_to(list(range(number))))
+    assert abs(sizes[1] - sizes[0]) < 500  # names of coders and the like vary
 
 
 def test_json_is_the_same_for_the_same_content():
