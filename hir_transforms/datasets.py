@@ -5,22 +5,21 @@ import contextvars
 import itertools
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from apache_beam.io.filesystem import BeamIOError, FileSystem
-from apache_beam.io.filesystems import FileSystems
-
+from hir_transforms import storage
 from hir_transforms.errors import UserError
 from hir_transforms.listings import Listing
+from hir_transforms.matching import FoundFile, fixed_part, look_up, match_files
 from hir_transforms.records import SourceFile
 
-_WILDCARD = re.compile(r"[*?\[{]")
-_BEAM_WILDCARD = re.compile(r"[*?\[]")
-# What makes a pattern reach below the folder of its first wildcard; Beam lets these match a slash.
-_REACHES_BELOW = re.compile(r"/|\*\*|[?\[]")
+# Before the path of a file that lists patterns, one a line.
+LIST = "@"
+_NOT_UNICODE = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1 in the environment"
+_PATTERN = re.compile(r"(?:\[,\]|[^,])+")
 
-FoundFile = tuple[str, int, float]  # path, size, modification time
 _Listings = dict[tuple[tuple[str, ...], str], Listing]
 _listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
@@ -31,7 +30,8 @@ class Dataset:
 
     Attributes:
         role: "raw" or "target"; flags and messages name the dataset by it.
-        patterns: local paths or URLs of any Beam file system, with wildcards.
+        patterns: local paths or URLs of any Beam file system, with wildcards; with `LIST` before it, of a file that
+            lists such patterns.
         text_field: name of the JSON field that holds the text.
         max_document_bytes: longer lines are rejected.
     """
@@ -64,12 +64,24 @@ class Dataset:
 
 
 def split_patterns(patterns: str) -> tuple[str, ...]:
-    """Patterns from a comma-separated list, local ones made absolute so that every worker finds them."""
+    """Patterns from a comma-separated list, local ones made absolute so that every worker finds them.
+
+    `[,]` is no separator, but a comma in a name.
+    """
+    parts = (part.strip() for part in _PATTERN.findall(patterns))
     return tuple(
-        pattern if "://" in pattern else os.path.abspath(os.path.expanduser(pattern))
-        for pattern in (part.strip() for part in patterns.split(","))
-        if pattern
+        f"{LIST}{_absolute(part[1:])}" if part.startswith(LIST) else _absolute(part) for part in parts if part
     )
+
+
+def listed_patterns(patterns: str) -> list[str]:
+    """The patterns in the list files among those of a comma-separated list; raises `UserError` for a missing one."""
+    lists = (pattern[1:] for pattern in split_patterns(patterns) if pattern.startswith(LIST))
+    return [name for path in lists for name in _read_list(path)]
+
+
+def _absolute(pattern: str) -> str:
+    return pattern if "://" in pattern else os.path.abspath(os.path.expanduser(pattern))
 
 
 @contextlib.contextmanager
@@ -106,75 +118,83 @@ def _listing(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> Listing:
 def _list_files(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> list[SourceFile]:
     if not patterns:
         raise UserError(f"{flag}: no file named")
-    root = _common_folder(patterns)
-    files: dict[str, SourceFile] = {}
-    for number, pattern in enumerate(patterns):
-        if os.path.isdir(pattern):
-            raise UserError(f"{flag}: {pattern} is a folder; name the files in it, such as {pattern}/*.jsonl")
-        try:
-            matched = _match(pattern)
-        except BeamIOError as error:
-            raise UserError(f"{flag}: cannot list {pattern}: {error}") from None
-        except (ValueError, re.error) as error:
-            raise UserError(f"{flag}: {pattern}: {error}") from None
-        if not matched:
-            hint = f"; name the files in it, such as {pattern}/*.jsonl" if _is_folder(pattern) else ""
-            raise UserError(f"{flag}: no file matches {pattern}{hint}")
-        for path, size, modified in sorted(matched):
-            if path not in files and not path.endswith("/"):
-                name = path[len(root) :].lstrip("/\\")
-                if not _is_unicode(name):
-                    raise UserError(f"{flag}: the name of {path!r} is not valid UTF-8; rename the file")
-                files[path] = SourceFile(len(files), path, name, size, modified, number if by_pattern else 0)
+    try:
+        named = [_read_list(pattern[1:]) if pattern.startswith(LIST) else [pattern] for pattern in patterns]
+        root = _common_folder([name for names in named for name in names])
+        files: dict[str, SourceFile] = {}
+        for number, names in enumerate(named):
+            for path, size, modified in _match_in_order(names):
+                if path not in files and not path.endswith("/"):
+                    name = path[len(root) :].lstrip("/\\")
+                    files[path] = SourceFile(len(files), path, name, size, modified, number if by_pattern else 0)
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from None
     return list(files.values())
 
 
+def _read_list(path: str) -> list[str]:
+    """The patterns in a list file, one a line; relative ones are relative to the list's folder."""
+    lines = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape").split("\n")
+    names = [name for line in lines if (name := line.rstrip("\r"))]
+    if not names:
+        raise UserError(f"no file named in {path}")
+    folder = path.rpartition("/")[0]
+    return [_from_folder(folder, name) for name in names]
+
+
+def _from_folder(folder: str, name: str) -> str:
+    if "://" in name or name.startswith("/"):
+        return name
+    return f"{folder}/{name}" if "://" in folder else os.path.normpath(f"{folder}/{name}")
+
+
+def _match_in_order(patterns: Sequence[str]) -> Iterator[FoundFile]:
+    """The files that patterns match, sorted within each pattern; names without wildcards are looked up together."""
+    fixed = {pattern: path for pattern in patterns for path, is_whole in [fixed_part(pattern)] if is_whole}
+    known = look_up([*fixed.values()]) if len(fixed) > 1 else {}
+    for pattern in patterns:
+        path = fixed.get(pattern)
+        found = [known[path]] if path in known else _match(pattern)
+        for file in sorted(found):
+            if not is_unicode(file[0]):
+                raise UserError(f"the name of {file[0]!r} is not valid UTF-8; {_NOT_UNICODE}")
+            yield file
+
+
 def _match(pattern: str) -> list[FoundFile]:
-    """The files that a pattern matches."""
-    wildcard = _BEAM_WILDCARD.search(pattern)
-    if wildcard and FileSystems.get_scheme(pattern) is None:
-        return list(_match_local(pattern, wildcard.start()))
-    return [
-        (found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0)
-        for found in FileSystems.match([pattern])[0].metadata_list
-    ]
-
-
-def _match_local(pattern: str, wildcard: int) -> Iterator[FoundFile]:
-    """What Beam finds for a pattern, given the place of its first wildcard.
-
-    Beam walks all folders below, and asks the system three times about each file.
-    """
-    matches = re.compile(FileSystem.translate_pattern(pattern)).match
-    reaches_below = _REACHES_BELOW.search(pattern, wildcard)
-    folders = [os.path.dirname(pattern[:wildcard])]
-    while folders:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    if reaches_below and not entry.is_symlink():
-                        folders.append(entry.path)
-                elif matches(entry.path):
-                    try:
-                        status = entry.stat()
-                    except OSError:  # gone in the meantime, or a link to nothing
-                        continue
-                    yield entry.path, status.st_size, status.st_mtime
+    """The files that a pattern matches, at least one."""
+    path, is_whole = fixed_part(pattern)
+    if is_whole and os.path.isdir(path):
+        raise UserError(f"{pattern} is a folder; name the files in it, such as {pattern}/*.jsonl")
+    try:
+        found = match_files(pattern)
+    except UserError:
+        raise
+    except (ValueError, re.error) as error:
+        raise UserError(f"{pattern}: {error}") from None
+    if not found:
+        hint = ""
+        if _is_folder(pattern):
+            hint = f"; name the files in it, such as {pattern}/*.jsonl"
+        elif "[" in pattern and os.path.lexists(pattern):
+            hint = "; there is a file of just this name: in patterns [[] stands for ["
+        raise UserError(f"no file matches {pattern}{hint}")
+    return found
 
 
 def _is_folder(pattern: str) -> bool:
     """Whether a pattern of an object store that matches no file is the name of a folder."""
-    return "://" in pattern and bool(FileSystems.match([f"{pattern.rstrip('/')}/*"])[0].metadata_list)
+    return "://" in pattern and bool(match_files(f"{pattern.rstrip('/')}/*"))
 
 
-def _is_unicode(name: str) -> bool:
+def is_unicode(name: str) -> bool:
     """Whether a file name can be written as UTF-8; Python stands in lone surrogates for bytes that are not."""
     return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def _common_folder(patterns: Sequence[str]) -> str:
     """The deepest folder that holds everything the patterns can match ("" if they share none)."""
-    folders = [_WILDCARD.split(pattern, maxsplit=1)[0].rpartition("/")[0] for pattern in patterns]
+    folders = {fixed_part(pattern)[0].rpartition("/")[0] for pattern in patterns}
     schemes = {folder.partition("://")[0] if "://" in folder else "" for folder in folders}
     if len(schemes) != 1:
         return ""

@@ -3,10 +3,11 @@
 import os
 from dataclasses import dataclass, replace
 
-from hir_transforms.datasets import Dataset, list_files
+from hir_transforms.datasets import LIST, Dataset
 from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.embedding_shards import iter_shard
 from hir_transforms.errors import UserError
+from hir_transforms.matching import fixed_part, match_files
 from hir_transforms.planning import estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
 from hir_transforms.row_files import RowKind
@@ -77,19 +78,17 @@ def _listed(formats: tuple[str, ...]) -> str:
 
 
 def _without_folder(flag: str, pattern: str, formats: tuple[str, ...]) -> str:
-    if pattern.endswith(formats) or ("://" not in pattern and not os.path.isdir(pattern)):
+    if pattern.startswith(LIST) or pattern.endswith(formats):
         return pattern
-    found = [suffix for suffix in formats if _matches(f"{pattern.rstrip('/')}/*{suffix}", flag)]
+    if "://" not in pattern and not os.path.isdir(fixed_part(pattern)[0]):
+        return pattern
+    try:
+        found = [suffix for suffix in formats if match_files(f"{pattern.rstrip('/')}/*{suffix}")]
+    except UserError as error:
+        raise UserError(f"--{flag}: {error}") from None
     if len(found) != 1:
         raise UserError(f"--{flag}: the folder {pattern} holds {' and '.join(found) or f'no {_listed(formats)}'}")
     return f"{pattern.rstrip('/')}/*{found[0]}"
-
-
-def _matches(pattern: str, flag: str) -> bool:
-    try:
-        return bool(list_files([pattern], flag=flag))
-    except UserError:
-        return False
 
 
 def check_sources(raw: EmbeddingSource, target: EmbeddingSource) -> None:

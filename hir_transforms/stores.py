@@ -40,7 +40,7 @@ def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
 
     Args:
         options: of the pipeline.
-        paths: what flags hold, by flag; lists of patterns among them, and local paths, which are passed over.
+        paths: what flags hold, by flag; patterns with commas between them, and local paths, which are passed over.
 
     Raises:
         UserError: for a store whose client is not installed, and a bucket that cannot be listed.
@@ -49,12 +49,13 @@ def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
     seen = set()
     for flag, value in paths.items():
         for path in value.split(","):
-            scheme, separator, rest = path.strip().partition("://")
+            scheme, separator, rest = path.strip().removeprefix("@").partition("://")
             if not separator:
                 continue
             bucket, _, name = rest.partition("/")
             where = f"--{flag}: {scheme}://{bucket}"
-            _require_client(scheme, f"--{flag}")
+            if (scheme, bucket) not in seen:
+                _require_client(scheme, f"--{flag}")
             if scheme in _CLIENTS and not name:
                 raise UserError(f"{where} is a whole bucket; name a file or folder in it")
             if scheme in _CLIENTS and (scheme, bucket) not in seen:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.config import SelectConfig, SelectionConfig
-from hir_transforms.datasets import Dataset, split_patterns
+from hir_transforms.datasets import Dataset, listed_patterns, split_patterns
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
 from hir_transforms.stores import connect
@@ -23,8 +23,12 @@ class SelectOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: Any) -> None:
         data = parser.add_argument_group("data")
-        data.add_argument("--raw", metavar="PATTERN[,PATTERN]", help="jsonl files to select from (.gz .bz2 .xz .zst)")
-        data.add_argument("--target", metavar="PATTERN[,PATTERN]", help="jsonl files of the kind wanted")
+        data.add_argument(
+            "--raw",
+            metavar="PATTERN[,PATTERN]",
+            help="jsonl files to select from (.gz .bz2 .xz .zst); @FILE: those that a file lists, one a line",
+        )
+        data.add_argument("--target", metavar="PATTERN[,PATTERN]", help="jsonl files of the kind wanted, as --raw")
         data.add_argument("--output", metavar="DIR", help="folder for the result")
         data.add_argument("--work_dir", metavar="DIR", help="folder for what a later run can use again [OUTPUT.work]")
         data.add_argument("--text_field", default="text", metavar="NAME", help="JSON field of the text [text]")
@@ -41,7 +45,9 @@ class SelectOptions(PipelineOptions):
             "--fit_seed", type=int, default=0, metavar="N", help="of the random choices in counting and fitting [0]"
         )
         selection.add_argument(
-            "--separate_targets", action="store_true", help="each pattern of --target is a target with its own share"
+            "--separate_targets",
+            action="store_true",
+            help="each pattern (or @FILE) of --target is a target with its own share",
         )
         selection.add_argument(
             "--target_proportions",
@@ -140,6 +146,7 @@ _DEFAULTS = ("--direct_num_workers=0",)
 _WILDCARD = re.compile(r"[*?\[]")
 _OPTIONAL_PATHS = ("raw_gmm", "gmm_checkpoint_dir")
 _GIVEN_FILES = ("raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights")
+_PATTERNS = ("raw", "target", *_GIVEN_FILES)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -174,7 +181,9 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
             hint = "; put patterns in quotes, so that the shell leaves them alone"
         raise UserError(f"unknown flag {unknown[0]}{hint}")
     options = options_class([*_DEFAULTS, *argv])
-    connect(options, {flag: value for flag, value in _own_flags(options).items() if isinstance(value, str)})
+    paths = {flag: value for flag, value in _own_flags(options).items() if isinstance(value, str)}
+    connect(options, paths)
+    connect(options, {flag: ",".join(listed_patterns(paths[flag])) for flag in _PATTERNS if flag in paths})
     return options
 
 

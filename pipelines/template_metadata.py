@@ -48,9 +48,10 @@ _CHOICES = {
     "weight_scaling": tuple(SCALINGS),
 }
 _FILE = r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^,]+"
+_PATTERNS = r"@?[a-z][a-z0-9+.-]*://[^/,\s]+/(\[,\]|[^,])+"
 _BY_METAVAR = {
-    "PATTERN[,PATTERN]": f"{_FILE}(,{_FILE})*",
-    "PATTERN": f"{_FILE}(,{_FILE})*",
+    "PATTERN[,PATTERN]": f"{_PATTERNS}(,{_PATTERNS})*",
+    "PATTERN": f"{_PATTERNS}(,{_PATTERNS})*",
     "DIR": r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+",
     "FILE.npz": _FILE,
     "FILE.npz[,FILE.npz]": f"{_FILE}(,{_FILE})*",

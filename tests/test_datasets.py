@@ -1,3 +1,4 @@
+import glob
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -5,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
+from hir_transforms import storage
 from hir_transforms.datasets import Dataset, list_files, listed_once, split_patterns
 from hir_transforms.errors import UserError
 
@@ -127,17 +129,86 @@ def test_no_pattern_is_an_error():
     assert "no file named" in error()
 
 
-def test_a_name_that_is_not_utf8_is_an_error(tmp_path):
+@pytest.mark.parametrize("name", [b"\xff.jsonl", b"\xff/a.jsonl"])
+def test_a_name_that_is_not_utf8_is_an_error(tmp_path, name):
     (tmp_path / "ü.jsonl").write_bytes(b"{}")
     assert names(tmp_path / "*.jsonl") == ["ü.jsonl"]
-    with open(os.fsencode(tmp_path) + b"/\xff.jsonl", "wb") as file:
+    path = os.path.join(os.fsencode(tmp_path), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
         file.write(b"{}")
-    assert "not valid UTF-8" in error(tmp_path / "*.jsonl")
+    message = error(os.fsdecode(os.path.dirname(path)) + "/*.jsonl")
+    assert "is not valid UTF-8; rename the file" in message
+    assert message.isprintable()
 
 
 def test_a_dataset_names_its_flag(tmp_path):
     with pytest.raises(UserError, match=r"^--target: no file matches"):
         Dataset("target", (str(tmp_path / "*.jsonl"),)).list_files()
+
+
+def test_a_name_with_a_comma_or_wildcards_in_it_is_escaped(tmp_path):
+    odd = ["a,b.jsonl", "a[1].jsonl", "a*.jsonl", "@a.jsonl", "a{b}.jsonl", "a\\b.jsonl", "a1.jsonl"]
+    for name in odd:
+        (tmp_path / name).touch()
+    for name, escaped in {name: glob.escape(name).replace(",", "[,]") for name in odd}.items():
+        assert names(*split_patterns(f"{tmp_path}/{escaped}")) == [name]
+    assert sorted(names(*split_patterns(f"{tmp_path}/*,{tmp_path}/a[,]b.jsonl"))) == sorted(odd)
+    assert error(f"{tmp_path}/x[12].jsonl").endswith("x[12].jsonl")
+    (tmp_path / "a1.jsonl").unlink()
+    assert "there is a file of just this name: in patterns [[] stands for [" in error(tmp_path / "a[1].jsonl")
+
+
+def test_names_below_an_escaped_folder_are_relative_to_it(tmp_path):
+    (tmp_path / "a[1],b").mkdir()
+    (tmp_path / "a[1],b/c.jsonl").touch()
+    (found,) = list_files(split_patterns(f"{tmp_path}/a[[]1][,]b/*.jsonl"), flag="--raw")
+    assert (found.path, found.name) == (f"{tmp_path}/a[1],b/c.jsonl", "c.jsonl")
+
+
+@pytest.fixture(params=["local", "object store"])
+def listed(request, tmp_path, memory_store):
+    """(folder, write) of a store with some files, and a function that writes a list file there."""
+    folder = str(tmp_path / "d") if request.param == "local" else "mem://bucket/d"
+    for name in ("b.jsonl", "a.jsonl", "x, [1].jsonl", "deep/ü.jsonl", "deep/v.jsonl"):
+        storage.write_bytes(f"{folder}/{name}", name.encode())
+
+    def write(name, content):
+        storage.write_bytes(f"{folder}/{name}", content)
+        return f"@{folder}/{name}"
+
+    return folder, write
+
+
+def test_a_list_file_names_files_a_line(listed):
+    folder, write = listed
+    lines = f"b.jsonl\r\n\n{folder}/x, [[]1].jsonl\na.jsonl\ndeep/*\nb.jsonl"
+    pattern = write("files.txt", b"\xef\xbb\xbf" + lines.encode())
+    expected = ["b.jsonl", "x, [1].jsonl", "a.jsonl", "deep/v.jsonl", "deep/ü.jsonl"]
+    assert names(pattern) == expected
+    assert [file.path for file in list_files([pattern], flag="--raw")] == [f"{folder}/{name}" for name in expected]
+
+
+def test_a_list_is_one_pattern_among_others_and_one_target(listed):
+    folder, write = listed
+    law, code = write("law.txt", b"b.jsonl\na.jsonl\n"), write("code.txt", b"deep/*\na.jsonl\n")
+    files = Dataset("target", (law, code)).list_files()
+    assert [(file.name, file.target) for file in files] == [
+        ("b.jsonl", 0),
+        ("a.jsonl", 0),
+        ("deep/v.jsonl", 1),
+        ("deep/ü.jsonl", 1),
+    ]
+    assert Dataset("target", (law, code)).target_starts() == [0, 2, 4]
+    assert names(f"{folder}/deep/*", law) == ["deep/v.jsonl", "deep/ü.jsonl", "b.jsonl", "a.jsonl"]
+
+
+def test_what_a_list_cannot_name_is_an_error(listed):
+    folder, write = listed
+    assert f"no file matches {folder}/none.jsonl" in error(write("1.txt", b"a.jsonl\nnone.jsonl\n"))
+    assert f"no file named in {folder}/2.txt" in error(write("2.txt", b"\n\r\n"))
+    assert f"cannot read {folder}/missing.txt" in error(f"@{folder}/missing.txt")
+    assert "no file matches" in error(write("3.txt", b"@1.txt\n"))
 
 
 def test_split_patterns(tmp_path, monkeypatch):
@@ -150,6 +221,13 @@ def test_split_patterns(tmp_path, monkeypatch):
         "mem://bucket/x/../*",
     )
     assert split_patterns(" , ") == ()
+    assert split_patterns("@a.txt,@~/b,@mem://c,d[,]e,[@]f") == (
+        f"@{tmp_path}/a.txt",
+        "@/home/alice/b",
+        "@mem://c",
+        f"{tmp_path}/d[,]e",
+        f"{tmp_path}/[@]f",
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +236,6 @@ def test_split_patterns(tmp_path, monkeypatch):
 )
 def test_local_patterns_match_what_beam_matches(folder, pattern):
     (folder / "link.jsonl").symlink_to(folder / "top.jsonl")
-    (folder / "nothing.jsonl").symlink_to(folder / "missing")
     (folder / "linked").symlink_to(folder / "a")
     (folder / ".hidden.jsonl").write_bytes(b"")
     beams = FileSystems.match([f"{folder}/{pattern}"])[0].metadata_list

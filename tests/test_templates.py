@@ -40,7 +40,7 @@ def test_the_metadata_is_what_dataflows_api_takes(name):
 
 
 GOOD = {
-    "raw": ["gs://b/a/*.jsonl", "gs://b/a.jsonl.gz,s3://c/d"],
+    "raw": ["gs://b/a/*.jsonl", "gs://b/a.jsonl.gz,s3://c/d", "@gs://b/list,gs://b/a[,]b"],
     "output": ["gs://b/out"],
     "num_to_sample": ["1", "100000"],
     "seed": ["0", "-7"],
@@ -53,7 +53,7 @@ GOOD = {
     "embedding_model": ["all-MiniLM-L6-v2", "org/name"],
 }
 BAD = {
-    "raw": ["/data/raw.jsonl", "gs://b", "gs://b/a,,gs://b/c"],
+    "raw": ["/data/raw.jsonl", "gs://b", "gs://b/a,,gs://b/c", "@gs://b", "@@gs://b/a"],
     "output": ["gs://b", "gs://b/out*", "out"],
     "num_to_sample": ["ten", "-1", "1.5", ""],
     "seed": ["x"],

@@ -26,17 +26,19 @@ class MemoryFileSystem(FileSystem):
     Attributes:
         objects: content by URL.
         history: ("put" or "delete", URL) of every change.
+        questions: URLs or prefixes that were looked for, in order.
         fail_at: length of the history at which the next change fails, once; None for never.
     """
 
     objects: ClassVar[dict[str, bytes]] = {}
     history: ClassVar[list[tuple[str, str]]] = []
+    questions: ClassVar[list[str]] = []
     fail_at: ClassVar[int | None] = None
     _times: ClassVar[dict[str, float]] = {}
 
     @classmethod
     def clear(cls):
-        for memory in (cls.objects, cls.history, cls._times):
+        for memory in (cls.objects, cls.history, cls.questions, cls._times):
             memory.clear()
         cls.fail_at = None
 
@@ -71,7 +73,8 @@ class MemoryFileSystem(FileSystem):
         return False
 
     def _list(self, dir_or_prefix):
-        return [self.metadata(url) for url in list(self.objects) if url.startswith(dir_or_prefix)]
+        self.questions.append(dir_or_prefix)
+        return [self._metadata(url) for url in list(self.objects) if url.startswith(dir_or_prefix)]
 
     def create(self, path, mime_type="application/octet-stream", compression_type=None):
         return _Upload(path)
@@ -88,6 +91,7 @@ class MemoryFileSystem(FileSystem):
         self.delete(source_file_names)
 
     def exists(self, path):
+        self.questions.append(path)
         return path in self.objects
 
     def size(self, path):
@@ -97,6 +101,10 @@ class MemoryFileSystem(FileSystem):
         return self.metadata(path).last_updated_in_seconds
 
     def metadata(self, path):
+        self.questions.append(path)
+        return self._metadata(path)
+
+    def _metadata(self, path):
         return FileMetadata(path, self.size(path), self._times[path])
 
     def delete(self, paths):

@@ -251,3 +251,12 @@ def test_help_names_every_flag_and_exits_0(flag, capsys):
 def test_a_bad_flag_ends_with_status_2_and_one_line(capsys):
     assert select.run(flags(alpha="2.0")) == 2
     assert capsys.readouterr().err == "hir select: error: --alpha: must be between 0 and 1, not 2.0\n"
+
+
+def test_buckets_in_list_files_are_looked_at(tmp_path):
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/a.jsonl\nnowhere://bucket/b.jsonl\n")
+    assert error_of(raw=f"@{tmp_path}/list.txt") == "--raw: Beam has no file system for nowhere:// here"
+    assert error_of(raw="@nowhere://bucket/list") == "--raw: Beam has no file system for nowhere:// here"
+    assert error_of(target=f"@{tmp_path}/none").startswith(f"cannot read {tmp_path}/none: ")
+    (tmp_path / "list.txt").write_text("a.jsonl\n")
+    assert config_of(raw=f"b.jsonl,@{tmp_path}/list.txt").raw.patterns[1] == f"@{tmp_path}/list.txt"
