@@ -201,10 +201,15 @@ class PartReader:
 
     def __init__(self, documents: str, *weights: str) -> None:
         """Opens the files; raises `UserError` if one of them has other rows."""
-        self._opened = contextlib.ExitStack()
-        paths = (documents, *weights)
-        opened = [pq.ParquetFile(self._opened.enter_context(storage.open_raw(path))) for path in paths]
-        self._documents, *self._weights = opened
+        with contextlib.ExitStack() as opened:
+            paths = (documents, *weights)
+            files = [pq.ParquetFile(opened.enter_context(storage.open_raw(path))) for path in paths]
+            self._documents, *self._weights = files
+            self._read_metadata(paths)
+            self._opened = opened.pop_all()
+
+    def _read_metadata(self, paths: Sequence[str]) -> None:
+        documents, *weights = paths
         metadata = self._documents.metadata.metadata
         self.files = files_of(metadata)
         self.groups: list[tuple[Key, int]] = [

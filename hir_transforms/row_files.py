@@ -1,5 +1,6 @@
 """Files of rows of numbers, .npy and Parquet, read by ranges of rows."""
 
+import contextlib
 import enum
 import itertools
 from bisect import bisect_right
@@ -58,7 +59,13 @@ class NpyRows:
     def __init__(self, path: str, kind: RowKind) -> None:
         self._path = path
         self._kind = kind
-        self._file = storage.open_raw(path)
+        with contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(storage.open_raw(path))
+            self._read_header()
+            opened.pop_all()
+
+    def _read_header(self) -> None:
+        path = self._path
         try:
             version = np.lib.format.read_magic(self._file)
             if version not in _HEADER_READERS:
@@ -66,7 +73,7 @@ class NpyRows:
             shape, column_major, self._dtype = _HEADER_READERS[version](self._file)
         except ValueError as error:
             raise UserError(f"{path} is not a .npy file of numbers: {error}") from None
-        if kind is RowKind.WEIGHTS and len(shape) == 1:
+        if self._kind is RowKind.WEIGHTS and len(shape) == 1:
             shape = (*shape, 1)
         if len(shape) != 2 or not shape[1] or self._dtype.kind != "f" or self._dtype.itemsize > 8:
             raise UserError(f"{path} holds {self._dtype} {list(shape)}, not floats with one row for each document")
@@ -99,7 +106,13 @@ class ParquetRows:
     def __init__(self, path: str, kind: RowKind) -> None:
         self._path = path
         self._kind = kind
-        self._file = storage.open_raw(path)
+        with contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(storage.open_raw(path))
+            self._read_schema()
+            opened.pop_all()
+
+    def _read_schema(self) -> None:
+        path, kind = self._path, self._kind
         try:
             self._parquet = pq.ParquetFile(self._file, buffer_size=_PARQUET_BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:

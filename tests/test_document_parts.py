@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -39,8 +41,11 @@ def test_groups_of_documents_come_back(part):
 
 def test_weights_of_other_rows_are_refused(part, tmp_path):
     write_part_weights(tmp_path / "fewer", write_parts(tmp_path / "other", NUM_TOKENS[:39], 39), part[2][:39])
-    with pytest.raises(UserError, match="different rows; delete both folders and run again"):
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(UserError, match="different rows; delete both folders and run again") as caught:
         PartReader(part[0], part_path(str(tmp_path / "fewer"), 0))
+    assert caught.value  # holds all that the failed call has left
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (3, 5), (0, 1)])

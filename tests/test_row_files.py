@@ -1,3 +1,4 @@
+import os
 from contextlib import closing
 
 import numpy as np
@@ -126,6 +127,21 @@ def test_a_file_of_another_format_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name} is not a (\.npy|Parquet) file"):
         open_rows(str(tmp_path / name))
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.parquet"])
+def test_a_file_that_is_refused_is_closed(tmp_path, name):
+    np.save(tmp_path / "a.npy", np.zeros((2, 2), int))
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    before = open_files()
+    with pytest.raises(UserError) as caught:  # holds all that the failed call has left
+        open_rows(str(tmp_path / name))
+    assert caught.value
+    assert open_files() == before
 
 
 def test_a_file_that_ends_early_is_refused(tmp_path):
