@@ -70,7 +70,9 @@ class DocumentReader:
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
                 # Not a list: its bytes would be held while the group is worked on.
                 lines = (self._read_block(opened.source(block.file.path), block, task.block_size) for block in blocks)
-                yield self._parse(blocks[0], filter(None, lines))
+                group = self._parse(blocks[0], filter(None, lines))
+                if group.batches:  # not of empty files alone
+                    yield group
 
     def _read_stream(self, task: ReadTask) -> Iterator[DocumentGroup]:
         stream = task.stream

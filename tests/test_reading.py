@@ -161,6 +161,16 @@ def test_small_files_share_a_group(tmp_path):
     assert group.texts == ["a", "a", "b", "b", "c", "c"]
 
 
+def test_empty_files_are_no_group(tmp_path):
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").write_bytes(jsonl(["x" * 1000] * 100))
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b""))
+    dataset = Dataset("target", (f"{tmp_path}/a.*", f"{tmp_path}/b.*", f"{tmp_path}/c.*"))
+    groups = read(dataset, plan_tasks(dataset.list_files()))
+    assert {group.target for group in groups} == {1}
+    assert len(documents_of(groups)) == 100
+
+
 def test_another_text_field_and_a_limit(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"body": "short", "text": 1}\n{"body": "much longer than the limit"}\n')
