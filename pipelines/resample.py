@@ -19,6 +19,7 @@ from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import listed_once
 from hir_transforms.errors import UserError
 from hir_transforms.listings import load_files
+from hir_transforms.matching import look_up
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import ListResults, Stage, missing_stages
 from pipelines.launching import Launch, in_use
@@ -114,9 +115,11 @@ def find_scores(work_dir: str) -> tuple[Stage, list[str], int]:
     manifests = _read_manifests(work_dir)
     description = manifests["scores"]
     files = load_files(work_dir, description["inputs"]["raw"]["files"])
+    found = look_up([file.path for file in files])
     for file in files:
-        if (file.size, file.modified) != storage.size_and_time(file.path):
-            raise UserError(f"--work_dir: {file.path} changed since it was scored; run 'hir select' to score it again")
+        if (file.path, file.size, file.modified) != found.get(file.path):
+            state = "changed since it was scored" if file.path in found else "is no longer there"
+            raise UserError(f"--work_dir: {file.path} {state}; run 'hir select' to score it again")
     scores = Stage("scores", work_dir, description["settings"], (), (), description["fingerprint"])
     written = {shard.path for shard in load_score_shards(scores) if shard.path}
     if missing := sorted(written - {*storage.list_folder(scores.folder)}):

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import resample, select
+from hir_transforms.errors import UserError
+from pipelines import resample, score, select
 from pipelines.docstring_corpus import write_corpus
 from tests.helpers.folders import contents
 
@@ -80,6 +81,25 @@ def test_a_budget_of_tokens_is_not_exceeded(work_dir, tmp_path, top_k):
     tables = [pq.read_table(tmp_path / name / "selection.parquet") for name in ("out", "more")]
     within, beyond = (set(table["offset"].to_pylist()) for table in tables)
     assert within < beyond
+
+
+def test_source_files_are_looked_at_by_the_folder(scored, tmp_path, memory_store):
+    """An object store gets a request for each thousand files, not for each one."""
+    for index, line in enumerate((scored / "corpus" / "raw.jsonl").read_bytes().splitlines(keepends=True)):
+        memory_store.put(f"mem://bucket/raw/{index % 3}/{index}.jsonl", line)
+    flags = [f"--work_dir={tmp_path / 'work'}", "--alpha=1", "--direct_num_workers=1"]
+    target = scored / "corpus" / "target.jsonl"
+    assert score.run(["--raw=mem://bucket/raw/**", f"--target={target}", *flags]) == 0
+    memory_store.questions.clear()
+    _, _, source_bytes = resample.find_scores(str(tmp_path / "work"))
+    assert len(memory_store.questions) == 3
+    assert source_bytes == sum(map(len, memory_store.objects.values()))
+    memory_store.put("mem://bucket/raw/2/5.jsonl", b"{}")
+    with pytest.raises(UserError, match=r"raw/2/5\.jsonl changed since it was scored"):
+        resample.find_scores(str(tmp_path / "work"))
+    del memory_store.objects["mem://bucket/raw/2/5.jsonl"]
+    with pytest.raises(UserError, match=r"raw/2/5\.jsonl is no longer there"):
+        resample.find_scores(str(tmp_path / "work"))
 
 
 def remove_a_shard(folder):
