@@ -17,6 +17,7 @@ from hir_transforms.records import SourceFile
 
 # Before the path of a file that lists patterns, one a line.
 LIST = "@"
+ON_BAD_RECORD = ("reject", "fail")
 _NOT_UNICODE = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1 in the environment"
 _PATTERN = re.compile(r"(?:\[,\]|[^,])+")
 
@@ -34,12 +35,27 @@ class Dataset:
             lists such patterns.
         text_field: name of the JSON field that holds the text.
         max_document_bytes: longer lines are rejected.
+        on_bad_record: "reject" to go on without a line that cannot be used, "fail" to stop at the first.
+        max_rejected_share: the largest share of rejected lines, of all that are not blank, with which a run goes on.
+
+    Raises:
+        UserError: naming the flag and the bad value.
     """
 
     role: str
     patterns: tuple[str, ...]
     text_field: str = "text"
     max_document_bytes: int = 64 << 20
+    on_bad_record: str = "reject"
+    max_rejected_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_document_bytes < 1:
+            raise UserError(f"--max_document_bytes: must be at least 1, not {self.max_document_bytes}")
+        if self.on_bad_record not in ON_BAD_RECORD:
+            raise UserError(f"--on_bad_record: must be {' or '.join(ON_BAD_RECORD)}, not {self.on_bad_record}")
+        if not 0.0 <= self.max_rejected_share <= 1.0:
+            raise UserError(f"--max_rejected_share: must be between 0 and 1, not {self.max_rejected_share}")
 
     def list_files(self) -> list[SourceFile]:
         """All files, in corpus order; raises `UserError` for a pattern that matches none."""

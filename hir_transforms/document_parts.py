@@ -5,9 +5,10 @@ A row group holds whole groups of documents.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import msgspec
@@ -19,6 +20,7 @@ import xxhash
 from hir_transforms import storage
 from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentGroup, SourceFile
+from hir_transforms.rejecting import LineCounts
 from hir_transforms.stages import Stage
 
 Key = tuple[int, int]
@@ -37,11 +39,19 @@ _GROUPS_KEY = "hir.groups"
 
 @dataclass(frozen=True, order=True)
 class DocumentPart:
-    """The documents of one read task of raw: the task's index, their number, and the number of rejected lines."""
+    """The documents of one read task of raw.
+
+    Attributes:
+        index: of the task.
+        rows: how many there are.
+        rejected: number of rejected lines.
+        lines: what was read; told by the task alone, not by a manifest.
+    """
 
     index: int
     rows: int
     rejected: int
+    lines: LineCounts = field(default_factory=LineCounts, compare=False)
 
 
 def part_path(folder: str, index: int) -> str:
@@ -57,6 +67,12 @@ def count_parts(parts: Sequence[DocumentPart]) -> dict[str, Any]:
         "rejected": rejected,
         "parts": [[part.index, part.rows, part.rejected] for part in sorted(parts)],
     }
+
+
+def count_lines(parts: Sequence[DocumentPart]) -> dict[str, Any]:
+    """The counts of `count_parts`, and which lines were rejected, of parts that were read just now."""
+    lines = functools.reduce(LineCounts.merge, (part.lines for part in parts), LineCounts())
+    return {**lines.summary(), **count_parts(parts)}
 
 
 def load_parts(stage: Stage) -> list[DocumentPart]:

@@ -1,12 +1,12 @@
 """`EmbedDocuments`: the embeddings of a dataset, computed or brought along, written as shards."""
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
+from hir_transforms.combining import MergeCombineFn
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import (
     EmbeddingShard,
@@ -18,11 +18,16 @@ from hir_transforms.embedding_shards import (
 )
 from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks
-from hir_transforms.records import DocumentGroup, ReadTask
-from hir_transforms.rejecting import write_embedding_rejects, write_rejects
-from hir_transforms.stages import Stage, WriteManifestOfAll
+from hir_transforms.records import DocumentGroup, ReadTask, Reject
+from hir_transforms.rejecting import (
+    LineCounts,
+    check_rejected,
+    write_embedding_rejects,
+    write_rejects,
+)
+from hir_transforms.stages import Stage, WriteStageManifest
 
-_FINISHED = "finished"
+_FINISHED, _LINES = "finished", "lines"
 
 
 class EmbedDocuments(beam.PTransform):
@@ -35,27 +40,43 @@ class EmbedDocuments(beam.PTransform):
         dataset: the documents.
         rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `ComputeRows` or `FindRows`.
         max_task_blocks: groups of documents that one task may hold.
+        after: PCollection of one; nothing is read before it is there.
     """
 
-    def __init__(self, stage: Stage, dataset: Dataset, rows: beam.PTransform, *, max_task_blocks: int) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        dataset: Dataset,
+        rows: beam.PTransform,
+        *,
+        max_task_blocks: int,
+        after: beam.PCollection | None = None,
+    ) -> None:
         super().__init__()
         self._stage = stage
         self._dataset = dataset
         self._rows = rows
         self._max_task_blocks = max_task_blocks
+        self._after = after
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
         read_do_fn = _ReadGroupsDoFn(self._dataset, self._stage.folder)
         read = (
             pipeline
-            | "Tasks" >> ReadTasks(self._dataset, max_task_blocks=self._max_task_blocks)
-            | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, main="groups")
+            | "Tasks" >> ReadTasks(self._dataset, max_task_blocks=self._max_task_blocks, after=self._after)
+            | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, _LINES, main="groups")
         )
         written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage, self._dataset)
         shards = (written, read[_FINISHED]) | "All" >> beam.Flatten()
-        count = functools.partial(_counts, role=self._dataset.role)
-        shards | "Manifest" >> WriteManifestOfAll(count, self._stage)
+        lines = read[_LINES] | "SumLines" >> beam.CombineGlobally(MergeCombineFn(LineCounts.merge))
+        (
+            shards
+            | "Gather" >> beam.combiners.ToList()
+            | "Count" >> beam.Map(_counts, beam.pvalue.AsSingleton(lines), self._dataset.role)
+            | "Manifest" >> WriteStageManifest(self._stage)
+            | "CheckRejected" >> beam.Map(check_rejected, self._dataset)
+        )
         return shards
 
 
@@ -70,14 +91,17 @@ class _ReadGroupsDoFn(beam.DoFn):
         self._reader = DocumentReader(self._dataset)
 
     def process(self, task: ReadTask) -> Iterator[Any]:
-        rejects = []
+        rejects: list[Reject] = []
+        documents = 0
         for group in self._reader.read(task):
             rejects += group.rejects
+            documents += len(group.texts)
             if shard := find_shard(self._folder, group.key):
                 yield beam.pvalue.TaggedOutput(_FINISHED, shard)
             elif any(batch.texts for batch in group.batches):
                 yield group
         write_rejects(self._folder, self._dataset.role, task.index, rejects)
+        yield beam.pvalue.TaggedOutput(_LINES, LineCounts.of(task.index, documents, rejects))
 
 
 def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage, dataset: Dataset) -> EmbeddingShard:
@@ -88,13 +112,15 @@ def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage, dataset: Da
     return write_shard(stage.folder, group, rows, stage.settings["model"], stage.settings["revision"])
 
 
-def _counts(shards: list[EmbeddingShard], role: str) -> dict[str, Any]:
+def _counts(shards: list[EmbeddingShard], lines: LineCounts | None, role: str) -> dict[str, Any]:
+    lines = lines or LineCounts()
     if not shards:
-        raise UserError(f"--{role}: no text in it")
+        raise UserError(f"--{role}: no text in it{lines.first_rejected}")
     documents = sum(shard.num_rows for shard in shards)
     if not documents:
         raise UserError(f"--{role}: no document has a finite embedding")
     return {
+        **lines.summary(),
         "documents": documents,
         "dim": shards[0].dim,
         "normalized": all(shard.normalized for shard in shards),

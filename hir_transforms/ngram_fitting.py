@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -18,8 +18,8 @@ from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
 from hir_transforms.reading import DocumentReader
-from hir_transforms.records import ReadTask
-from hir_transforms.rejecting import write_rejects
+from hir_transforms.records import ReadTask, Reject
+from hir_transforms.rejecting import LineCounts, check_rejected, write_rejects
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _COUNTS = "counts.npy"
@@ -32,28 +32,27 @@ class NgramCounts:
 
     Attributes:
         buckets: int64 [T, B], n-grams of each target (raw: of all, T = 1) in each bucket.
-        documents, rejected, bytes: documents, rejected lines, bytes of lines.
+        lines: documents and rejected lines.
+        bytes: of the documents' lines.
     """
 
     buckets: np.ndarray
-    documents: int = 0
-    rejected: int = 0
+    lines: LineCounts = field(default_factory=LineCounts)
     bytes: int = 0
 
     def merge(self, other: "NgramCounts") -> "NgramCounts":
         """Counts of both; integers, so the order does not matter."""
         return NgramCounts(
             self.buckets + other.buckets,
-            self.documents + other.documents,
-            self.rejected + other.rejected,
+            self.lines.merge(other.lines),
             self.bytes + other.bytes,
         )
 
     def summary(self) -> dict[str, Any]:
         """For the manifest."""
         return {
-            "documents": self.documents,
-            "rejected": self.rejected,
+            **self.lines.summary(),
+            "documents": self.lines.documents,
             "bytes": self.bytes,
             "ngrams": self.buckets.sum(axis=1).tolist(),
         }
@@ -96,7 +95,12 @@ class CountNgrams(beam.PTransform):
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
             | "Save" >> beam.Map(_save_counts, self._shape, self._dataset, self._stage.path(_COUNTS))
         )
-        counts | "Summary" >> beam.Map(NgramCounts.summary) | "Manifest" >> WriteStageManifest(self._stage)
+        (
+            counts
+            | "Summary" >> beam.Map(NgramCounts.summary)
+            | "Manifest" >> WriteStageManifest(self._stage)
+            | "CheckRejected" >> beam.Map(check_rejected, self._dataset)
+        )
         return counts | "Buckets" >> beam.Map(lambda counts: counts.buckets)
 
 
@@ -105,9 +109,8 @@ def _save_counts(counts: NgramCounts | None, shape: tuple[int, int], dataset: Da
     if not counts.buckets.any(axis=1).all():
         empty = int(np.argmin(counts.buckets.any(axis=1)))
         where = f" of {dataset.patterns[empty]}" if len(counts.buckets) > 1 else ""
-        raise UserError(
-            f"--{dataset.role}: no text in it{where} ({counts.documents} documents, {counts.rejected} rejected lines)"
-        )
+        lines = counts.lines
+        raise UserError(f"--{dataset.role}: no text in it{where} ({lines.documents} documents){lines.first_rejected}")
     with storage.atomic_write(path) as file:
         np.save(file, counts.buckets, allow_pickle=False)
     return counts
@@ -140,17 +143,18 @@ class _CountNgramsDoFn(beam.DoFn):
     def process(self, task: ReadTask) -> None:
         if self._counts is None:
             self._counts = NgramCounts(np.zeros((self._num_targets, self._settings.num_buckets), np.int64))
-        rejects = []
+        rejects: list[Reject] = []
+        documents = num_bytes = 0
         for group in self._reader.read(task):
             target = group.target if self._num_targets > 1 else 0
             self._featurizer.count(group.encoded, self._counts.buckets[target])
             rejects += group.rejects
-            self._counts = replace(
-                self._counts,
-                documents=self._counts.documents + len(group.encoded),
-                rejected=self._counts.rejected + len(group.rejects),
-                bytes=self._counts.bytes + sum(int(batch.lengths.sum()) for batch in group.batches),
-            )
+            documents += len(group.encoded)
+            num_bytes += sum(int(batch.lengths.sum()) for batch in group.batches)
+        lines = LineCounts.of(task.index, documents, rejects)
+        self._counts = replace(
+            self._counts, lines=self._counts.lines.merge(lines), bytes=self._counts.bytes + num_bytes
+        )
         write_rejects(self._folder, self._dataset.role, task.index, rejects)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

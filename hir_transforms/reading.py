@@ -3,25 +3,33 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 
 from hir_transforms import storage
 from hir_transforms.blocks import RandomAccess, read_lines
+from hir_transforms.contents import require_text
 from hir_transforms.datasets import Dataset
+from hir_transforms.errors import UserError
 from hir_transforms.parsing import BlockLines, TextParser, parse_blocks
 from hir_transforms.planning import MAX_TASK_BLOCKS, plan_tasks
 from hir_transforms.records import Block, DocumentGroup, ReadTask
+from hir_transforms.rejecting import describe_reject
 
 
 class ReadTasks(beam.PTransform):
     """PBegin -> `ReadTask`s of a dataset, spread over the workers.
 
-    Files are matched inside the pipeline: the graph stays small however many there are.
+    Files are matched inside the pipeline: the graph stays small however many there are. With `after`, a PCollection of
+    one, that happens once it is there.
     """
 
-    def __init__(self, dataset: Dataset, *, max_task_blocks: int = MAX_TASK_BLOCKS) -> None:
+    def __init__(
+        self, dataset: Dataset, *, max_task_blocks: int = MAX_TASK_BLOCKS, after: beam.PCollection | None = None
+    ) -> None:
         super().__init__()
+        self._after = after
         self._dataset = dataset
         self._max_task_blocks = max_task_blocks
 
@@ -30,12 +38,17 @@ class ReadTasks(beam.PTransform):
         return (
             pbegin
             | "Dataset" >> beam.Create([self._dataset])
-            | "ListTasks" >> beam.FlatMap(_list_tasks, max_task_blocks=self._max_task_blocks)
+            | "ListTasks"
+            >> beam.FlatMap(
+                _list_tasks,
+                None if self._after is None else beam.pvalue.AsSingleton(self._after),
+                max_task_blocks=self._max_task_blocks,
+            )
             | "Spread" >> beam.Reshuffle()
         )
 
 
-def _list_tasks(dataset: Dataset, *, max_task_blocks: int) -> Iterator[ReadTask]:
+def _list_tasks(dataset: Dataset, _: Any, *, max_task_blocks: int) -> Iterator[ReadTask]:
     return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
 
 
@@ -94,10 +107,14 @@ class DocumentReader:
     def _read_block(self, source: RandomAccess, block: Block, block_size: int) -> BlockLines | None:
         """A block's lines; None past the end of the file."""
         lines = read_lines(source, block.number, block_size, self._dataset.max_document_bytes)
+        if lines and not block.number:
+            require_text(block.file.path, lines[1])
         return lines and BlockLines(block.file, block.number, *lines)
 
     def _parse(self, first: Block, blocks: Iterable[BlockLines]) -> DocumentGroup:
         batches, rejects = parse_blocks(
             self._parser, list(blocks), max_document_bytes=self._dataset.max_document_bytes
         )
+        if rejects and self._dataset.on_bad_record == "fail":
+            raise UserError(f"--{self._dataset.role}: {describe_reject(rejects[0])} (--on_bad_record fail)")
         return DocumentGroup((first.file.index, first.number), batches, rejects)

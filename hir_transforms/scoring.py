@@ -13,7 +13,7 @@ from hir_transforms.document_parts import (
     ColumnWriter,
     DocumentPart,
     DocumentWriter,
-    count_parts,
+    count_lines,
     part_path,
     weight_column,
     write_documents,
@@ -24,12 +24,14 @@ from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
-from hir_transforms.rejecting import write_rejects
+from hir_transforms.rejecting import LineCounts, check_rejected, write_rejects
 from hir_transforms.stages import Stage, WriteManifestOfAll
 
 
 class ScoreDocuments(beam.PTransform):
     """`ReadTask`s of raw -> its `DocumentPart`s, written to the stages' folders.
+
+    They go on once all are read and the share of rejected lines is known to be one that raw allows.
 
     Args:
         documents: where the documents are listed; None where they are listed already.
@@ -53,14 +55,17 @@ class ScoreDocuments(beam.PTransform):
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
         listed, weights = (stage.folder if stage else None for stage in (documents, ngram_weights))
+        self._raw = raw
         self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared)
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
         """See the class."""
         parts = tasks | "Score" >> beam.ParDo(self._do_fn, self._estimator)
-        parts | "Manifest" >> WriteManifestOfAll(count_parts, *self._stages)
-        return parts
+        counts = parts | "Manifest" >> WriteManifestOfAll(count_lines, *self._stages)
+        checked = counts | "CheckRejected" >> beam.Map(check_rejected, self._raw)
+        # Nothing goes on from here, such as the embedding, before the check.
+        return parts | "Checked" >> beam.Map(lambda part, _: part, beam.pvalue.AsSingleton(checked))
 
 
 class _ScoreDocumentsDoFn(beam.DoFn):
@@ -102,7 +107,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
                     rows += len(num_ngrams)
         if self._documents:
             write_rejects(self._documents, self._raw.role, task.index, rejects)
-        yield DocumentPart(task.index, rows, len(rejects))
+        yield DocumentPart(task.index, rows, len(rejects), LineCounts.of(task.index, rows, rejects))
 
     def _read(self, task: ReadTask, rejects: list[Reject]) -> Iterator[DocumentGroup]:
         """The groups that have documents; the rejected lines of all go into `rejects`."""

@@ -172,7 +172,7 @@ class WriteManifestOfAll(beam.PTransform):
         """See the class."""
         counts = results | "Gather" >> beam.combiners.ToList() | "Count" >> beam.Map(self._count)
         for stage in self._stages:
-            counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
+            counts = counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
         return counts
 
 

@@ -10,10 +10,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
+from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
-from pipelines.launching import Launch, check_not_empty, in_use
+from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
 from pipelines.running import choose_runner, run_main
 
@@ -48,6 +49,8 @@ def _tell(parts: list[Part], launch: Launch) -> None:
 
 
 def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
+    for part in parts:
+        check_complete_stage(part.stage)
     missing = [part for part in parts if part.stage.manifest() is None]
     if not missing:
         return Launch(None, [])
@@ -68,7 +71,7 @@ def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
     if not datasets:
         raise UserError("--raw or --target is required")
     for dataset in datasets:
-        check_not_empty(dataset)
+        check_has_text(dataset)
     sources = [find_source(given_files(flags, f"{one.role}_embeddings"), flags) for one in datasets]
     if len(sources) == 2:
         check_sources(*sources)

@@ -1,6 +1,7 @@
 """The embedding part of the graph: embeddings, their projection, and the mixtures."""
 
 import itertools
+from collections.abc import Callable
 from functools import cached_property
 
 import apache_beam as beam
@@ -32,15 +33,22 @@ class EmbeddingGraph:
         config: the settings.
         stages: as planned.
         missing: names of the stages to compute; the others are complete and read from their artefacts.
+        after: for "raw" or "target", a PCollection of one that is there before it is embedded; None for none.
     """
 
     def __init__(
-        self, pipeline: beam.Pipeline, config: SelectConfig, stages: EmbeddingStages, missing: frozenset[str]
+        self,
+        pipeline: beam.Pipeline,
+        config: SelectConfig,
+        stages: EmbeddingStages,
+        missing: frozenset[str],
+        after: Callable[[str], beam.PCollection | None],
     ) -> None:
         self._pipeline = pipeline
         self._config = config
         self._stages = stages
         self._missing = missing
+        self._after = after
 
     @cached_property
     def raw_shards(self) -> beam.PCollection:
@@ -58,7 +66,10 @@ class EmbeddingGraph:
         assert stage
         assert dataset
         assert source
-        return embedding_shards(self._pipeline, stage, dataset, source, complete=stage.name not in self._missing)
+        if stage.name not in self._missing:
+            return embedding_shards(self._pipeline, stage, dataset, source, complete=True)
+        after = self._after(dataset.role)
+        return embedding_shards(self._pipeline, stage, dataset, source, complete=False, after=after)
 
     @cached_property
     def target_rows(self) -> beam.PCollection:

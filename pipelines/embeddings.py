@@ -73,9 +73,18 @@ def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) ->
 
 
 def embedding_shards(
-    pipeline: beam.Pipeline, stage: Stage, dataset: Dataset, source: EmbeddingSource, *, complete: bool
+    pipeline: beam.Pipeline,
+    stage: Stage,
+    dataset: Dataset,
+    source: EmbeddingSource,
+    *,
+    complete: bool,
+    after: beam.PCollection | None = None,
 ) -> beam.PCollection:
-    """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source."""
+    """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source.
+
+    With `after`, a PCollection of one, nothing is embedded before it is there.
+    """
     label = f"{dataset.role.capitalize()}Embeddings"
     if complete:
         return pipeline | label >> ListResults(stage, load_shards)
@@ -88,4 +97,4 @@ def embedding_shards(
 
         # Embedding is slow: with one group of documents a task even small corpora keep all workers busy.
         rows, max_task_blocks = ComputeRows(source), 1
-    return pipeline | label >> EmbedDocuments(stage, dataset, rows, max_task_blocks=max_task_blocks)
+    return pipeline | label >> EmbedDocuments(stage, dataset, rows, max_task_blocks=max_task_blocks, after=after)

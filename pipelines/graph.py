@@ -18,7 +18,7 @@ from hir_transforms.score_shards import default_proportions, load_score_shards
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import ListResults, Stage
 from pipelines.embedding_graph import EmbeddingGraph
-from pipelines.plan import NgramStages, Stages
+from pipelines.plan import Stages
 
 
 class ScoreGraph:
@@ -40,7 +40,7 @@ class ScoreGraph:
         self._shared = Shared()
         self._embeddings = None
         if stages.embeddings:
-            self._embeddings = EmbeddingGraph(pipeline, config, stages.embeddings, self._missing)
+            self._embeddings = EmbeddingGraph(pipeline, config, stages.embeddings, self._missing, self._text_read)
 
     def build(self, wanted: list[Stage]) -> None:
         """Adds what makes these stages complete."""
@@ -85,7 +85,17 @@ class ScoreGraph:
                     parts = parts | "ScoreMixtures" >> ScoreMixtures(stage, documents, self._embeddings.ratio)
         return parts
 
-    @property
+    def _text_read(self, role: str) -> beam.PCollection | None:
+        """One element once the text of "raw" or "target" is read and found to be good; None where nothing reads it."""
+        if role == "raw" and self._stages.documents.name in self._missing:
+            read = self._parts
+        elif self._stages.ngrams and f"counts/{role}" in self._missing:
+            read = self._counts[role]
+        else:
+            return None
+        return read | f"{role.capitalize()}Read" >> beam.combiners.Count.Globally()
+
+    @cached_property
     def _parts(self) -> beam.PCollection:
         """The `DocumentPart`s, once their n-gram weights are written if these are computed."""
         documents, ngram_weights = self._stages.documents, self._stages.ngram_weights
@@ -130,24 +140,26 @@ class ScoreGraph:
                 | "NgramEstimator" >> beam.Create([stages.estimator])
                 | "LoadEstimator" >> beam.Map(load_estimator)
             )
-        raw, target = self._counts(stages)
-        return raw | "NgramEstimator" >> FitNgramEstimator(
+        return self._counts["raw"] | "NgramEstimator" >> FitNgramEstimator(
             stages.estimator,
             self._config.ngram_settings,
-            target_counts=target,
+            target_counts=self._counts["target"],
             target_laplace_smoothing=self._config.target_laplace_smoothing,
         )
 
-    def _counts(self, stages: NgramStages) -> tuple[beam.PCollection[np.ndarray], beam.PCollection[np.ndarray]]:
-        """N-gram counts of raw and of the targets."""
-        config = self._config
+    @cached_property
+    def _counts(self) -> dict[str, beam.PCollection[np.ndarray]]:
+        """N-gram counts of "raw" and of "target"."""
+        config, stages = self._config, self._stages.ngrams
+        assert stages
         assert config.target
         raw = self._load_counts("Raw", stages.raw_counts)
         if raw is None:
             tasks = self._raw_tasks
             if stages.sample:
                 tasks = self._pipeline | "Sample" >> ReadSampledTasks(config.raw, config.ngram_settings, stages.sample)
-            count = CountNgrams(stages.raw_counts, config.raw, config.ngram_settings, shared=self._shared)
+            (dataset,) = stages.raw_counts.datasets
+            count = CountNgrams(stages.raw_counts, dataset, config.ngram_settings, shared=self._shared)
             raw = tasks | "CountRaw" >> count
         target = self._load_counts("Target", stages.target_counts)
         if target is None:
@@ -159,7 +171,7 @@ class ScoreGraph:
                 shared=self._shared,
             )
             target = self._pipeline | "Target" >> ReadTasks(config.target) | "CountTarget" >> count
-        return raw, target
+        return {"raw": raw, "target": target}
 
     def _load_counts(self, label: str, stage: Stage) -> beam.PCollection[np.ndarray] | None:
         """The counts of a complete stage; None for one that is missing."""

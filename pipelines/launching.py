@@ -10,19 +10,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
+from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.locking import locked
 from hir_transforms.numerics.ngrams import warm_up
-from hir_transforms.planning import most_pieces, plan_tasks
-from hir_transforms.reading import DocumentReader
-from hir_transforms.records import Reject
+from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.graph import ScoreGraph
 from pipelines.plan import Stages
 from pipelines.portable import run_to_end
 from pipelines.running import choose_runner
+
+# What a raw corpus without any text, such as one of another --text_field, is found out by at once.
+_MAX_GROUPS_OF_RAW = 16
 
 
 @contextlib.contextmanager
@@ -35,24 +36,11 @@ def in_use(work_dir: str, output: str | None = None) -> Iterator[None]:
 
 def check_datasets(config: SelectConfig) -> None:
     """Raises `UserError` for what would fail only after hours: missing or empty inputs."""
-    config.raw.list_files()
+    check_has_text(config.raw, max_groups=_MAX_GROUPS_OF_RAW)
     if config.target:
-        check_not_empty(config.target)
         if config.separate_targets:
             config.target.target_starts()
-
-
-def check_not_empty(dataset: Dataset) -> None:
-    """Raises `UserError` for a dataset without a single text; reads no further than the first."""
-    rejects: list[Reject] = []
-    reader = DocumentReader(dataset)
-    for task in plan_tasks(dataset.list_files(), max_task_blocks=1):
-        for group in reader.read(task):
-            if any(text and not text.isspace() for text in group.texts):
-                return
-            rejects += group.rejects
-    first = f"; the first of {len(rejects)} rejected lines: {rejects[0].reason}" if rejects else ""
-    raise UserError(f"--{dataset.role}: no text in {', '.join(dataset.patterns)}{first}")
+        check_has_text(config.target, by_target=config.separate_targets)
 
 
 @dataclass(frozen=True)
@@ -85,6 +73,8 @@ def lay_out(
         UserError: for what cannot come to a good end.
     """
     missing = missing_stages(wanted)
+    for stage in stages.all:
+        check_complete_stage(stage)
     _check_num_rows(config, stages, missing)
     _warm_up(config, missing)
     for stage in missing:

@@ -32,6 +32,21 @@ class SelectOptions(PipelineOptions):
         data.add_argument("--output", metavar="DIR", help="folder for the result")
         data.add_argument("--work_dir", metavar="DIR", help="folder for what a later run can use again [OUTPUT.work]")
         data.add_argument("--text_field", default="text", metavar="NAME", help="JSON field of the text [text]")
+        data.add_argument(
+            "--max_document_bytes", type=int, default=64 << 20, metavar="N", help="reject longer lines [64 MiB]"
+        )
+        data.add_argument(
+            "--on_bad_record",
+            default="reject",
+            help="lines that cannot be used: reject them, or fail at the first [reject]",
+        )
+        data.add_argument(
+            "--max_rejected_share",
+            type=float,
+            default=0.1,
+            metavar="P",
+            help="stop where more of the lines of --raw, or of --target, are rejected, also of few lines [0.1]",
+        )
         data.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
         selection = parser.add_argument_group("selection")
@@ -267,7 +282,14 @@ def work_folder(flags: dict[str, Any]) -> str | None:
 
 def given_dataset(flags: dict[str, Any], role: str) -> Dataset:
     """The dataset that `--raw` or `--target` names."""
-    return Dataset(role, split_patterns(flags[role]), flags["text_field"])
+    return Dataset(
+        role,
+        split_patterns(flags[role]),
+        flags["text_field"],
+        flags["max_document_bytes"],
+        flags["on_bad_record"],
+        flags["max_rejected_share"],
+    )
 
 
 def given_files(flags: dict[str, Any], name: str) -> Dataset | None:

@@ -1,7 +1,7 @@
 """The stages of a selection, each with the fingerprint of everything that it depends on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hir_transforms.config import SelectConfig
@@ -130,8 +130,10 @@ def _plan_ngrams(config: SelectConfig) -> NgramStages:
     assert config.target
     settings = feature_dependencies(config.ngram_settings)
     sample = _ngram_sample(config)
+    # How many of a sample's lines are rejected does not tell their share of all.
+    counted = replace(config.raw, max_rejected_share=1.0) if sample else config.raw
     raw = Stage.create(
-        "counts/raw", config.work_dir, settings | {"sample": asdict(sample) if sample else None}, [config.raw]
+        "counts/raw", config.work_dir, settings | {"sample": asdict(sample) if sample else None}, [counted]
     )
     target = Stage.create(
         "counts/target", config.work_dir, settings | {"num_targets": config.num_targets}, [config.target]

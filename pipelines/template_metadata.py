@@ -10,6 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.compression import COMPRESSIONS
+from hir_transforms.datasets import ON_BAD_RECORD
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS
 from hir_transforms.numerics.standardizing import SCALINGS
 from hir_transforms.stages import to_json
@@ -43,6 +44,7 @@ TEMPLATES = {
 
 _CHOICES = {
     "compression": COMPRESSIONS,
+    "on_bad_record": ON_BAD_RECORD,
     "hash": tuple(HASH_ALGORITHMS),
     "tokenizer": tuple(TOKENIZERS),
     "weight_scaling": tuple(SCALINGS),

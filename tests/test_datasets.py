@@ -260,3 +260,17 @@ def test_listed_once_does_not_look_again_but_for_its_own_thread_alone(folder):
         with ThreadPoolExecutor(1) as pool:
             assert len(pool.submit(dataset.list_files).result()) == len(first) + 1
     assert len(dataset.list_files()) == len(first) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("max_document_bytes", [0, -1]),
+        ("on_bad_record", ["", "Fail", "skip"]),
+        ("max_rejected_share", [-0.1, 1.1, float("nan")]),
+    ],
+)
+def test_a_bad_value_is_named_with_its_flag(name, values):
+    for value in values:
+        with pytest.raises(UserError, match=f"^--{name}: must be .*, not {value}$"):
+            Dataset("raw", ("/data/a.jsonl",), **{name: value})

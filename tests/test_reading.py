@@ -182,6 +182,15 @@ def test_another_text_field_and_a_limit(tmp_path):
     ]
 
 
+def test_the_first_line_that_cannot_be_used_may_end_it(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(jsonl(["one"]) + b'{"text": 1}\nnot json\n')
+    dataset = Dataset("target", (str(path),), on_bad_record="fail")
+    message = f"^--target: {path}, byte 16: field 'text' is not a string \\(--on_bad_record fail\\)$"
+    with pytest.raises(UserError, match=message):
+        read(dataset, plan_tasks(dataset.list_files()))
+
+
 CUT_OFF = {suffix: encode(jsonl(["text"] * 100))[:-5] for suffix, encode in ENCODERS.items() if suffix}
 
 

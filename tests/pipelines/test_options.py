@@ -127,8 +127,9 @@ def test_every_flag_reaches_its_setting():
     config = config_of(**given)
     assert config.ngram_weights == Dataset("ngram_weights", ("/data/n.npy",))
     assert config.gmm_weights == Dataset("gmm_weights", ("/data/g.parquet",))
-    config = config_of(text_field="body")
-    assert config.raw.text_field == config.target.text_field == "body"
+    lines = {"text_field": "body", "max_document_bytes": 7, "on_bad_record": "fail", "max_rejected_share": 0.5}
+    for dataset in (config_of(**lines).raw, config_of(**lines).target):
+        assert {name: getattr(dataset, name) for name in lines} == lines
     parser = argparse.ArgumentParser(add_help=False)
     SelectOptions._add_argparse_args(parser)
     switches = {"top_k", "overwrite", "trust_remote_code", "skip_duplicates", "separate_targets"}
@@ -140,8 +141,8 @@ def test_every_flag_reaches_its_setting():
         *embeddings,
         *given,
         *switches,
+        *lines,
         "num_tokens_to_sample",
-        "text_field",
     }
     assert {action.dest for action in parser._actions} == tested
 

@@ -554,3 +554,66 @@ def test_the_command_reports_an_error_of_a_worker_process_in_one_line(corpus, tm
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "1000 documents asked for, but only" in done.stderr
+
+
+@pytest.fixture
+def spoiled(corpus, tmp_path):
+    """(raw with 40 lines that cannot be used among 240, its flags: weights by n-grams and by given embeddings)."""
+    raw = tmp_path / "spoiled.jsonl"
+    raw.write_bytes(b'{"no text": 1}\n' * 30 + corpus[0].read_bytes() + b"no json\n" * 10)
+    rng = np.random.default_rng(0)
+    flags = ["--num_to_sample=30", "--raw_components=2", "--target_components=2", "--gmm_max_iter=2"]
+    for name, rows in (("raw", 200), ("target", 40)):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(rows, 3)))
+        flags.append(f"--{name}_embeddings={tmp_path / name}.npy")
+    return raw, flags
+
+
+def test_too_many_rejected_lines_end_a_run_before_anything_is_embedded(corpus, spoiled, tmp_path, capsys):
+    raw, flags = spoiled
+    output = tmp_path / "out"
+    message = (
+        "error: --raw: 40 of 240 lines are rejected (30 no field 'text', 10 not JSON), a larger share than "
+        f"--max_rejected_share 0.1; the first: {raw}, byte 0: no field 'text'\n"
+    )
+    flags += [f"--work_dir={tmp_path / 'work'}"]
+    for fits in (["--alpha=0"], [], []):  # the last finds that the pass before has counted them
+        assert run(raw, corpus[1], output, *flags, *fits) == 2
+        assert capsys.readouterr().err.endswith(message)
+        assert not output.exists()
+        assert not list((tmp_path / "work").rglob("*.avro"))
+    assert run(raw, corpus[1], output, *flags, "--max_rejected_share=0.2") == 0
+    assert manifest(output)["counts"]["rejected"] == 40
+    assert run(raw, corpus[1], output, *flags, "--overwrite", "--on_bad_record=fail") == 2
+    assert f"--raw: {raw}, byte 0: no field 'text' (--on_bad_record fail)" in capsys.readouterr().err
+    assert manifest(output)["counts"]["rejected"] == 40
+
+
+@pytest.mark.parametrize("alpha", ["0", "1"])
+def test_rejected_lines_of_the_target_count_by_themselves(corpus, spoiled, tmp_path, capsys, alpha):
+    _, flags = spoiled
+    target = tmp_path / "target.jsonl"
+    target.write_bytes(corpus[1].read_bytes() + b"[]\n" * 5)
+    assert run(corpus[0], target, tmp_path / "out", *flags, f"--alpha={alpha}") == 2
+    assert "--target: 5 of 45 lines are rejected (5 not a JSON object)" in capsys.readouterr().err
+
+
+def test_no_text_is_told_with_the_first_reason(corpus, tmp_path, capsys):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(b'{"body": "a"}\n' * 7)
+    first = f"the first of 7 rejected lines: {bad}, byte 0: no field 'text'"
+    for raw, target, flag in ((bad, corpus[1], "raw"), (corpus[0], bad, "target")):
+        assert run(raw, target, tmp_path / "out", "--num_to_sample=5") == 2
+        assert f"--{flag}: no text in {bad}; {first}" in capsys.readouterr().err
+
+
+def test_an_empty_file_among_separate_targets(corpus, tmp_path, capsys):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/0.jsonl").touch()
+    (tmp_path / "b/1.jsonl").write_bytes(corpus[1].read_bytes() * 3)
+    settings = ["--num_to_sample=20", "--alpha=1", "--separate_targets"]
+    assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/*", tmp_path / "out", *settings) == 0
+    assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/1.jsonl", tmp_path / "same", *settings) == 0
+    assert selected_lines(tmp_path / "out") == selected_lines(tmp_path / "same")
+    assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/0.jsonl", tmp_path / "none", *settings) == 2
+    assert f"--target: no text in {tmp_path}/b/0.jsonl" in capsys.readouterr().err
