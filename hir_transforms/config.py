@@ -7,6 +7,7 @@ from typing import Any
 from hir_transforms.compression import COMPRESSIONS
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
+from hir_transforms.ids import IdParser
 from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.numerics.standardizing import SCALINGS
 
@@ -81,6 +82,7 @@ class SelectConfig(SelectionConfig):
     alpha: float
     fit_seed: int
     separate_targets: bool
+    id_field: str | None
     ngram_settings: NgramSettings
     num_tokens_to_fit: str
     target_laplace_smoothing: float
@@ -106,6 +108,8 @@ class SelectConfig(SelectionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.id_field:
+            IdParser(self.id_field)
         _check("alpha", self.alpha, 0.0 <= self.alpha <= 1.0, "between 0 and 1")
         _check("weight_scaling", self.weight_scaling, self.weight_scaling in SCALINGS, f"one of {', '.join(SCALINGS)}")
         fit = self.num_tokens_to_fit

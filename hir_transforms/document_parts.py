@@ -33,6 +33,7 @@ DOCUMENT_FIELDS = (
     pa.field("num_tokens", pa.int32()),
     pa.field("text_hash", pa.uint64()),
 )
+ID_FIELD = pa.field("id", pa.string())  # after these, where the documents' ids are kept
 _FILES_KEY = "hir.files"
 _GROUPS_KEY = "hir.groups"
 
@@ -78,6 +79,11 @@ def count_lines(parts: Sequence[DocumentPart]) -> dict[str, Any]:
 def load_parts(stage: Stage) -> list[DocumentPart]:
     """The parts of a complete stage, as its manifest lists them."""
     return [DocumentPart(*part) for part in stage.counts()["parts"]]
+
+
+def document_schema(*more: pa.Field, with_ids: bool) -> pa.Schema:
+    """The columns of documents, their ids perhaps, and `more`."""
+    return pa.schema([*DOCUMENT_FIELDS, *([ID_FIELD] if with_ids else []), *more])
 
 
 def files_metadata(files: Iterable[SourceFile]) -> dict[str, str]:
@@ -174,8 +180,9 @@ def write_weights(path: str, num_targets: int) -> contextlib.AbstractContextMana
 class DocumentWriter:
     """Writes the documents of a part, and with them what their files and groups are."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._columns = ColumnWriter(file, pa.schema(DOCUMENT_FIELDS))
+    def __init__(self, file: BinaryIO, *, with_ids: bool) -> None:
+        self._with_ids = with_ids
+        self._columns = ColumnWriter(file, document_schema(with_ids=with_ids))
         self._files: dict[str, SourceFile] = {}
         self._groups: list[tuple[Key, int]] = []
 
@@ -193,6 +200,7 @@ class DocumentWriter:
                 "length": np.concatenate([batch.lengths for batch in batches]),
                 "num_tokens": num_tokens,
                 "text_hash": np.array(hashes, np.uint64),
+                **({"id": pa.array([id_ for batch in batches for id_ in batch.ids or ()])} if self._with_ids else {}),
             }
         )
 
@@ -202,10 +210,10 @@ class DocumentWriter:
 
 
 @contextlib.contextmanager
-def write_documents(path: str) -> Iterator[DocumentWriter]:
-    """A file of documents; it appears when the block ends without an error."""
+def write_documents(path: str, *, with_ids: bool = False) -> Iterator[DocumentWriter]:
+    """A file of documents, with or without their ids; it appears when the block ends without an error."""
     with storage.atomic_write(path) as file:
-        writer = DocumentWriter(file)
+        writer = DocumentWriter(file, with_ids=with_ids)
         try:
             yield writer
         finally:
@@ -234,6 +242,11 @@ class PartReader:
         for path, file in zip(weights, self._weights, strict=True):
             if _group_rows(file) != _group_rows(self._documents):
                 raise UserError(f"{path} and {documents} have different rows; delete both folders and run again")
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether the documents' ids are kept."""
+        return ID_FIELD.name in self._documents.schema_arrow.names
 
     def __enter__(self) -> "PartReader":
         return self

@@ -139,7 +139,10 @@ def _mix(part: DocumentPart, moments: PartMoments | None, settings: MixingSettin
         return ScoreShard(part.index, None, 0, part.rejected)
     path = part_path(folder, part.index)
     rows = 0
-    with settings.read(part) as reader, write_scores(path, reader.files, settings.num_targets) as writer:
+    with (
+        settings.read(part) as reader,
+        write_scores(path, reader.files, settings.num_targets, with_ids=reader.has_ids) as writer,
+    ):
         for documents, weights in reader.row_groups():
             kept = _are_numbers(weights)
             columns = {name: values[kept] for name, values in zip(settings.folders, weights, strict=True)}

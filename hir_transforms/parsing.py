@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from hir_transforms.errors import UserError
+from hir_transforms.ids import IdParser
 from hir_transforms.records import DocumentBatch, Reject, SourceFile
 
 EXCERPT_CHARACTERS = 200
@@ -135,12 +136,12 @@ class BlockLines(NamedTuple):
 
 
 def parse_blocks(
-    parser: TextParser, blocks: Sequence[BlockLines], *, max_document_bytes: int
+    parser: TextParser, blocks: Sequence[BlockLines], *, max_document_bytes: int, id_parser: IdParser | None = None
 ) -> tuple[list[DocumentBatch], list[Reject]]:
     """The documents of each block, and the rejected lines of all.
 
     Many small blocks take as long as a large one. Blank lines are skipped. A line of more than `max_document_bytes`
-    is rejected unread.
+    is rejected unread. With an `id_parser` the documents get their ids.
     """
     data = b"\n".join([block.data for block in blocks])
     starts, lengths = _find_lines(data)
@@ -156,12 +157,18 @@ def parse_blocks(
             line = data[starts[place] : starts[place] + min(lengths[place], 4 * EXCERPT_CHARACTERS)]
             excerpt = line.decode(errors="replace")[:EXCERPT_CHARACTERS]
             rejects.append(Reject(blocks[owners[place]].file.path, int(offsets[place]), reason, excerpt))
-        owners, offsets, lengths = owners[kept], offsets[kept], lengths[kept]
+        owners, offsets, starts, lengths = owners[kept], offsets[kept], starts[kept], lengths[kept]
     edges = np.searchsorted(owners, np.arange(len(blocks) + 1)).tolist()
-    return [
+    batches = [
         DocumentBatch(block.file, block.number, offsets[begin:end], lengths[begin:end], texts[begin:end])
         for block, (begin, end) in zip(blocks, itertools.pairwise(edges), strict=True)
-    ], rejects
+    ]
+    if id_parser:
+        lines = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+        ids = [id_parser.parse(data[begin:end]) for begin, end in lines]
+        for batch, (begin, end) in zip(batches, itertools.pairwise(edges), strict=True):
+            batch.ids = ids[begin:end]
+    return batches, rejects
 
 
 def _find_lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:

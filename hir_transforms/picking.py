@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hir_transforms import storage
-from hir_transforms.document_parts import files_metadata, files_of
+from hir_transforms.document_parts import ID_FIELD, files_metadata, files_of
 from hir_transforms.ranking import EligibleRows
 from hir_transforms.records import SourceFile
 
@@ -58,6 +58,7 @@ def write_picked(
     keys: np.ndarray,
     targets: np.ndarray,
     num_targets: int,
+    ids: pa.ChunkedArray | None = None,
 ) -> PickedFile:
     """Writes the selected rows of a score shard.
 
@@ -69,6 +70,7 @@ def write_picked(
         keys: float64 [N].
         targets: int32 [N], for which each is selected.
         num_targets: how many targets there are.
+        ids: of all rows of the shard; None where they have none.
     """
     order = np.argsort(eligible.positions[picked], kind="stable")
     picked, keys, targets = picked[order], keys[order], targets[order]
@@ -85,10 +87,12 @@ def write_picked(
         keys,
         targets,
     ]
-    schema = _SCHEMA.with_metadata(files_metadata(files))
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=_SCHEMA)
+    if ids is not None:
+        table = table.append_column(ID_FIELD, ids.take(pa.array(places)))
     path = storage.join(folder, f"part-{index:05d}.parquet")
     with storage.atomic_write(path) as file:
-        pq.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema), file)
+        pq.write_table(table.replace_schema_metadata(files_metadata(files)), file)
     num_tokens = eligible.num_tokens[picked]
     of_target = [targets == target for target in range(num_targets)]
     return PickedFile(

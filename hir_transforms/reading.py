@@ -12,6 +12,7 @@ from hir_transforms.blocks import RandomAccess, read_lines
 from hir_transforms.contents import require_text
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
+from hir_transforms.ids import IdParser
 from hir_transforms.parsing import BlockLines, TextParser, parse_blocks
 from hir_transforms.planning import MAX_TASK_BLOCKS, plan_tasks
 from hir_transforms.records import Block, DocumentGroup, ReadTask
@@ -68,10 +69,11 @@ class OneOpenFile(contextlib.ExitStack):
 
 
 class DocumentReader:
-    """Reads the documents of read tasks; a plain object that a DoFn makes in `setup`."""
+    """Reads the documents of read tasks, with the ids in `id_field` if that is given; made by a DoFn in `setup`."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, id_field: str | None = None) -> None:
         self._dataset = dataset
+        self._id_parser = IdParser(id_field) if id_field else None
         self._parser = TextParser(dataset.text_field)
 
     def read(self, task: ReadTask) -> Iterator[DocumentGroup]:
@@ -113,7 +115,10 @@ class DocumentReader:
 
     def _parse(self, first: Block, blocks: Iterable[BlockLines]) -> DocumentGroup:
         batches, rejects = parse_blocks(
-            self._parser, list(blocks), max_document_bytes=self._dataset.max_document_bytes
+            self._parser,
+            list(blocks),
+            max_document_bytes=self._dataset.max_document_bytes,
+            id_parser=self._id_parser,
         )
         if rejects and self._dataset.on_bad_record == "fail":
             raise UserError(f"--{self._dataset.role}: {describe_reject(rejects[0])} (--on_bad_record fail)")

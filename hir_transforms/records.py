@@ -98,6 +98,7 @@ class DocumentBatch:
         offsets: int64 [N], byte offset of each line in the uncompressed file.
         lengths: int64 [N], bytes of each line without its newline.
         texts: the N texts.
+        ids: of the N documents, None for one that has none; None where nobody asked for them.
     """
 
     file: SourceFile
@@ -105,6 +106,7 @@ class DocumentBatch:
     offsets: np.ndarray
     lengths: np.ndarray
     texts: list[str]
+    ids: list[str | None] | None = None
 
 
 @dataclass(frozen=True)

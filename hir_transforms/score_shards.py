@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from hir_transforms import storage
 from hir_transforms.document_parts import (
-    DOCUMENT_FIELDS,
+    ID_FIELD,
     ColumnWriter,
+    document_schema,
     files_metadata,
     files_of,
     part_path,
@@ -54,13 +55,15 @@ class ScoreRows:
     weight: np.ndarray
 
 
-def write_scores(path: str, files: Sequence[SourceFile], num_targets: int) -> AbstractContextManager[ColumnWriter]:
+def write_scores(
+    path: str, files: Sequence[SourceFile], num_targets: int, *, with_ids: bool = False
+) -> AbstractContextManager[ColumnWriter]:
     """A shard of documents of these files; it appears when the block ends without an error.
 
     The columns `ngram`, `gmm` and `weight` are lists of one number a target where there are several.
     """
-    weights = [(name, weight_type(num_targets)) for name in ("ngram", "gmm", "weight")]
-    return write_columns(path, pa.schema([*DOCUMENT_FIELDS, *weights], files_metadata(files)))
+    weights = [pa.field(name, weight_type(num_targets)) for name in ("ngram", "gmm", "weight")]
+    return write_columns(path, document_schema(*weights, with_ids=with_ids).with_metadata(files_metadata(files)))
 
 
 def read_scores(path: str) -> ScoreRows:
@@ -77,6 +80,14 @@ def read_hashes(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     files, places = _files(table)
     index = np.array([file.index for file in files], np.int64)
     return table["text_hash"].to_numpy(), index[places], table["offset"].to_numpy()
+
+
+def read_ids(path: str) -> pa.ChunkedArray | None:
+    """The documents' ids; None in a shard without."""
+    with storage.open_raw(path) as raw, pq.ParquetFile(raw) as file:
+        if ID_FIELD.name not in file.schema_arrow.names:
+            return None
+        return file.read([ID_FIELD.name])[ID_FIELD.name]
 
 
 def _read(path: str, columns: list[str]) -> pa.Table:

@@ -40,6 +40,7 @@ class ScoreDocuments(beam.PTransform):
         settings: how tokens and n-grams are made.
         estimator: PCollection of one `NgramEstimator`; None without an n-gram part.
         shared: handle of the process's `NgramFeaturizer` of these settings.
+        id_field: of the ids to list with the documents; None for none.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class ScoreDocuments(beam.PTransform):
         *,
         estimator: beam.PCollection[NgramEstimator] | None,
         shared: Shared,
+        id_field: str | None = None,
     ) -> None:
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
         listed, weights = (stage.folder if stage else None for stage in (documents, ngram_weights))
         self._raw = raw
-        self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared)
+        self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared, id_field)
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
@@ -76,7 +78,9 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         documents: str | None,
         ngram_weights: str | None,
         shared: Shared,
+        id_field: str | None,
     ) -> None:
+        self._id_field = id_field
         self._raw = raw
         self._settings = settings
         self._documents = documents
@@ -84,7 +88,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         self._shared = shared
 
     def setup(self) -> None:
-        self._reader = DocumentReader(self._raw)
+        self._reader = DocumentReader(self._raw, self._id_field)
         self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
 
     def process(self, task: ReadTask, estimator: NgramEstimator | None) -> Iterator[DocumentPart]:
@@ -121,7 +125,8 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         with contextlib.ExitStack() as opened:
             documents = ngram_weights = None
             if self._documents:
-                documents = opened.enter_context(write_documents(part_path(self._documents, task.index)))
+                path = part_path(self._documents, task.index)
+                documents = opened.enter_context(write_documents(path, with_ids=self._id_field is not None))
             if self._ngram_weights:
                 path = part_path(self._ngram_weights, task.index)
                 ngram_weights = opened.enter_context(write_weights(path, num_targets))

@@ -13,7 +13,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Histogram, Refinement, Threshold, order_bits
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
-from hir_transforms.score_shards import ScoreShard
+from hir_transforms.score_shards import ScoreShard, read_ids
 
 # Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
 MAX_TOP = 1000
@@ -248,4 +248,5 @@ def _pick(shard: ScoreShard, state: SelectionState, settings: SelectionSettings,
         keys[taken[new]] = taken_keys[new]
     rows = np.flatnonzero(chosen >= 0)
     if rows.size:
-        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares))
+        ids = read_ids(shard.path)
+        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares), ids)

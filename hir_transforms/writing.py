@@ -1,6 +1,7 @@
 """`WriteSelection`: the selected lines as shards, in corpus order, moved into place when all is complete."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, BinaryIO, cast
@@ -13,6 +14,7 @@ from apache_beam.typehints.decorators import no_annotations
 from hir_transforms import rejecting, storage
 from hir_transforms.compression import compressed, compressed_suffix
 from hir_transforms.copying import copy_lines
+from hir_transforms.document_parts import ID_FIELD
 from hir_transforms.errors import UserError
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
 from hir_transforms.ranking import ScoreCounts
@@ -198,14 +200,17 @@ def _write(task: WriteTask, settings: OutputSettings) -> Iterator[OutputShard]:
 
 
 def _write_selection(task: WriteTask, file: BinaryIO) -> None:
-    with pq.ParquetWriter(file, _SELECTION_SCHEMA, compression="zstd") as writer:
+    run = (rows for rows, _ in _read_run(task))
+    first = next(run, _SELECTION_SCHEMA.empty_table())
+    schema = _SELECTION_SCHEMA.append(ID_FIELD) if ID_FIELD.name in first.column_names else _SELECTION_SCHEMA
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         held: list[pa.Table] = []
-        for rows, _ in _read_run(task):
-            held.append(rows.select(_SELECTION_SCHEMA.names).cast(_SELECTION_SCHEMA))
+        for rows in itertools.chain([first], run):
+            held.append(rows.select(schema.names).cast(schema))
             if sum(map(len, held)) >= _ROW_GROUP:
                 writer.write_table(pa.concat_tables(held))
                 held = []
-        writer.write_table(pa.concat_tables([_SELECTION_SCHEMA.empty_table(), *held]))
+        writer.write_table(pa.concat_tables([schema.empty_table(), *held]))
 
 
 def count_selected(picked: list[PickedFile]) -> list[tuple[int, int]]:

@@ -110,6 +110,7 @@ class ScoreGraph:
             self._config.ngram_settings,
             estimator=self.estimator if score_ngrams else None,
             shared=self._shared,
+            id_field=self._config.id_field,
         )
 
     @cached_property

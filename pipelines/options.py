@@ -33,6 +33,11 @@ class SelectOptions(PipelineOptions):
         data.add_argument("--work_dir", metavar="DIR", help="folder for what a later run can use again [OUTPUT.work]")
         data.add_argument("--text_field", default="text", metavar="NAME", help="JSON field of the text [text]")
         data.add_argument(
+            "--id_field",
+            metavar="NAME",
+            help="JSON field of an id of raw's documents, to keep with scores",
+        )
+        data.add_argument(
             "--max_document_bytes", type=int, default=64 << 20, metavar="N", help="reject longer lines [64 MiB]"
         )
         data.add_argument(

@@ -103,7 +103,8 @@ def plan_stages(config: SelectConfig) -> Stages:
     embeddings = _plan_mixtures(config) if config.scores_embeddings else None
     tokenizer = config.ngram_settings.tokenizer
     tokens = {"tokenizer": tokenizer, "ngrams": config.ngram_settings.ngrams, **token_versions(tokenizer)}
-    documents = stage("documents", tokens, [config.raw])
+    ids = {"id_field": config.id_field} if config.id_field else {}
+    documents = stage("documents", tokens | ids, [config.raw])
     given = {
         files.role: find_weights(files, config.num_targets)
         for files, used in ((config.ngram_weights, config.uses_ngrams), (config.gmm_weights, config.uses_embeddings))

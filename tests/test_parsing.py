@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hir_transforms.errors import UserError
+from hir_transforms.ids import IdParser
 from hir_transforms.parsing import MAX_NESTING, BadLineError, BlockLines, TextParser, is_utf8, parse_blocks
 from hir_transforms.records import SourceFile
 
@@ -260,6 +261,19 @@ def test_several_blocks_are_parsed_as_each_by_itself(contents):
         assert (batch.file, batch.block) == (expected.file, expected.block) == (block.file, block.number)
         assert batch.texts == expected.texts
         np.testing.assert_array_equal([batch.offsets, batch.lengths], [expected.offsets, expected.lengths])
+
+
+def test_documents_get_their_ids_whatever_is_rejected_between_them():
+    contents = [
+        b'{"text":"a","id":"x"}\n{"text":1,"id":"y"}\n\n{"text":"b","id":7}',
+        b"",
+        b'{"text":"c"}\n{"text":"d","id":"\xc3\xbc"}',
+    ]
+    blocks = [BlockLines(FILE, number, 0, content) for number, content in enumerate(contents)]
+    for some in (blocks, blocks[1:]):
+        batches, _ = parse_blocks(PARSER, some, max_document_bytes=99, id_parser=IdParser("id"))
+        assert [batch.ids for batch in batches] == [["x", "7"], [], [None, "ü"]][-len(some) :]
+    assert parse_blocks(PARSER, blocks, max_document_bytes=99)[0][0].ids is None
 
 
 @settings(max_examples=300)

@@ -18,6 +18,7 @@ CONFIG = SelectConfig(
     seed=0,
     fit_seed=0,
     separate_targets=False,
+    id_field=None,
     target_proportions=None,
     skip_duplicates=False,
     num_shards=0,

@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from hir_transforms.embedding_shards import read_shard
 from hir_transforms.numerics.gmm import GaussianMixture
-from pipelines import select
+from pipelines import resample, select
 from pipelines.docstring_corpus import write_corpus
 from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
@@ -617,3 +617,30 @@ def test_an_empty_file_among_separate_targets(corpus, tmp_path, capsys):
     assert selected_lines(tmp_path / "out") == selected_lines(tmp_path / "same")
     assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/0.jsonl", tmp_path / "none", *settings) == 2
     assert f"--target: no text in {tmp_path}/b/0.jsonl" in capsys.readouterr().err
+
+
+def test_ids_are_kept_with_scores_and_selection(corpus, tmp_path):
+    raw = tmp_path / "raw.jsonl"
+    records = [json.loads(line) for line in corpus[0].read_bytes().splitlines()]
+    ids = [None if number % 7 == 0 else number if number % 2 else f"ü{number}" for number in range(len(records))]
+    lines = [json.dumps({"text": one["text"], "url": id_}) for one, id_ in zip(records, ids, strict=True)]
+    raw.write_text("no json\n" + "\n".join(lines))
+    settings = ["--num_to_sample=30", "--alpha=1", f"--work_dir={tmp_path / 'work'}"]
+    assert run(raw, corpus[1], tmp_path / "plain", *settings) == 0
+    assert "id" not in pq.read_table(tmp_path / "plain/selection.parquet").column_names
+    counted = (tmp_path / "work/counts/raw/manifest.json").read_bytes()
+    settings.append("--id_field=url")
+    assert run(raw, corpus[1], tmp_path / "a", *settings) == 0
+    assert run(raw, corpus[1], tmp_path / "b", *settings, "--num_shards=3", workers=2) == 0
+    expected = [id_ if id_ is None else str(id_) for id_ in ids]
+    (shard,) = (tmp_path / "work/scores").glob("*.parquet")
+    assert pq.read_table(shard)["id"].to_pylist() == expected
+    assert (tmp_path / "work/counts/raw/manifest.json").read_bytes() == counted
+    for output in (tmp_path / "a", tmp_path / "b"):
+        selection = pq.read_table(output / "selection.parquet")
+        urls = [json.loads(line)["url"] for line in selected_lines(output)]
+        assert selection["id"].to_pylist() == [url if url is None else str(url) for url in urls]
+        assert selection.drop_columns("id").equals(pq.read_table(tmp_path / "plain/selection.parquet"))
+    resampled = [f"--output={tmp_path / 'c'}", f"--work_dir={tmp_path / 'work'}", "--num_to_sample=30"]
+    assert resample.run([*resampled, "--direct_num_workers=1"]) == 0
+    assert contents(tmp_path / "c")["selection.parquet"] == contents(tmp_path / "a")["selection.parquet"]
