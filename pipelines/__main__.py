@@ -4,6 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from pipelines import command_line
+
 COMMANDS = {
     "select": "select raw documents distributed like the target, end to end",
     "resample": "select again from the scores of an earlier selection",
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: that of the command, or 2 where no known command is named.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(command_line.arguments() if argv is None else argv)
     if not arguments:
         print(usage(), file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
+from pipelines import command_line
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
@@ -83,7 +84,7 @@ def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `embed`; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = command_line.arguments() if argv is None else argv
     return run_main("hir embed", lambda: embed(parse_options(arguments, SelectOptions, "hir embed")))
 
 

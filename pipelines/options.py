@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.config import SelectConfig, SelectionConfig
-from hir_transforms.datasets import Dataset, listed_patterns, split_patterns
+from hir_transforms.datasets import Dataset, is_unicode, listed_patterns, split_patterns
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
 from hir_transforms.stores import connect
@@ -305,6 +305,8 @@ def given_files(flags: dict[str, Any], name: str) -> Dataset | None:
 def folder_path(path: str) -> str:
     """A folder as every worker finds it, without a slash at the end."""
     path = path.rstrip("/") or path
+    if not is_unicode(path):
+        raise UserError(f"{path!r} is not valid UTF-8; choose another name")
     if "://" in path and _WILDCARD.search(path):  # by a pattern alone can a folder of an object store be listed
         raise UserError(f"{path}: the name of a folder in an object store must not hold any of * ? [")
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))

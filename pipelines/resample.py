@@ -22,6 +22,7 @@ from hir_transforms.listings import load_files
 from hir_transforms.matching import look_up
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import ListResults, Stage, missing_stages
+from pipelines import command_line
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
@@ -156,7 +157,7 @@ def _refuse_other_flags(flags: dict[str, Any]) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `resample`; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = command_line.arguments() if argv is None else argv
     return run_main("hir resample", lambda: resample(parse_options(arguments, SelectOptions, "hir resample")))
 
 

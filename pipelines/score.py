@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.datasets import listed_once
+from pipelines import command_line
 from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
@@ -28,7 +29,7 @@ def score(options: PipelineOptions) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `score`; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = command_line.arguments() if argv is None else argv
     return run_main("hir score", lambda: score(parse_options(arguments, SelectOptions, "hir score")))
 
 

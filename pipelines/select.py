@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import listed_once
+from pipelines import command_line
 from pipelines.graph import ScoreGraph
 from pipelines.launching import Launch, check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
@@ -46,7 +47,7 @@ def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: St
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `select`; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = command_line.arguments() if argv is None else argv
     return run_main("hir select", lambda: select(parse_options(arguments, SelectOptions, "hir select")))
 
 

@@ -40,5 +40,5 @@ def test_other_ways_to_write_a_line():
 
 
 def test_a_field_that_cannot_be_looked_for_is_an_error():
-    with pytest.raises(UserError, match="^--id_field: 'a\"b' holds a quote"):
+    with pytest.raises(UserError, match=r"^--id_field: 'a\"b' holds"):
         IdParser('a"b')

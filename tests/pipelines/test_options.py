@@ -263,3 +263,7 @@ def test_buckets_in_list_files_are_looked_at(tmp_path):
     assert error_of(target=f"@{tmp_path}/none").startswith(f"cannot read {tmp_path}/none: ")
     (tmp_path / "list.txt").write_text("a.jsonl\n")
     assert config_of(raw=f"b.jsonl,@{tmp_path}/list.txt").raw.patterns[1] == f"@{tmp_path}/list.txt"
+
+
+def test_a_folder_whose_name_is_no_text_is_refused():
+    assert error_of(output="/data/\udcff") == r"'/data/\udcff' is not valid UTF-8; choose another name"
