@@ -71,7 +71,7 @@ def test_another_format_is_named(tmp_path, content, kind):
         (tmp_path / name).write_bytes(stored)
         dataset = Dataset("raw", (str(tmp_path / name),))
         with pytest.raises(UserError, match=f"{name} is {kind}"):
-            list(DocumentReader(dataset).read(plan_tasks(dataset.list_files())[0]))
+            list(DocumentReader(dataset).read(next(plan_tasks(dataset.list_files()))))
 
 
 @pytest.mark.parametrize("content", [LINES, b"\xef\xbb\xbf" + LINES, b"", b"\n", b"[1]", b"PK", b"BZh", b"\xff\n"])
