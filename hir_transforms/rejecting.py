@@ -78,7 +78,7 @@ def check_rejected(counts: Mapping[str, Any], dataset: Dataset) -> None:
     if dataset.on_bad_record == "fail":
         raise UserError(f"--{dataset.role}: {counts['first_reject']} (--on_bad_record fail)")
     read, rejected = counts["read"], counts["rejected"]
-    if rejected > dataset.max_rejected_share * read:
+    if rejected / read > dataset.max_rejected_share:
         reasons = sorted(counts["reasons"].items(), key=lambda item: (-item[1], item[0]))
         shown = ", ".join(f"{number} {reason}" for reason, number in reasons[:_SHOWN_REASONS])
         more = f" and {len(reasons) - _SHOWN_REASONS} more reasons" if len(reasons) > _SHOWN_REASONS else ""

@@ -82,6 +82,7 @@ def check(documents, *reasons, **settings):
 def test_a_larger_share_of_rejected_lines_than_allowed_is_an_error():
     check(9, "not JSON", max_rejected_share=0.1)
     check(0, "not JSON", max_rejected_share=1.0)
+    check(71, *["not JSON"] * 29, max_rejected_share=0.29)
     check(5, max_rejected_share=0.0)
     with pytest.raises(UserError) as caught:
         check(8, "not JSON", "no field 'text'", "not JSON", max_rejected_share=0.1)
