@@ -7,6 +7,9 @@ import msgspec
 
 from hir_transforms.errors import UserError
 
+# Numbers stay as they are written.
+_parse_json = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
+
 
 class IdParser:
     """Takes the id out of JSON lines that hold a document: a string, or a number as it is written."""
@@ -23,9 +26,9 @@ class IdParser:
     def parse(self, line: bytes) -> str | None:
         """The id of a line; None where it has none, or one that is neither a number nor a string of Unicode."""
         try:
-            value = _loads(bytes(self._decode(line).id).decode())
+            value = _parse_json(bytes(self._decode(line).id).decode())
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # what only `json` takes
-            value = _loads(line.decode("utf-8-sig")).get(self._field)
+            value = _parse_json(line.decode("utf-8-sig")).get(self._field)
         if not isinstance(value, str):
             return None
         try:
@@ -33,8 +36,3 @@ class IdParser:
         except UnicodeEncodeError:
             return None
         return value
-
-
-def _loads(text: str) -> Any:
-    """JSON with its numbers as they are written."""
-    return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
