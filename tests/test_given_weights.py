@@ -83,7 +83,12 @@ def test_a_document_whose_weight_is_nan_is_rejected(tmp_path):
 def test_rejected_documents_are_read_in_one_pass_over_their_file(tmp_path, monkeypatch):
     opened = []
     open_blocks = storage.open_blocks
-    monkeypatch.setattr(storage, "open_blocks", lambda path: opened.append(path) or open_blocks(path))
+
+    def counted(path):
+        opened.append(path)
+        return open_blocks(path)
+
+    monkeypatch.setattr(storage, "open_blocks", counted)
     weights = np.full(len(TEXTS), np.nan)
     weights[10] = 1
     stage = give(tmp_path, weights_files(tmp_path, weights), ".gz")

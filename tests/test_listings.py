@@ -43,7 +43,9 @@ def test_many_files_are_kept_once_for_all_stages(tmp_path, monkeypatch):
     for name in ("documents", "scores"):
         stage = Stage.create(name, str(tmp_path / "work"), {}, [dataset])
         stage.write_manifest({})
-        described = stage.manifest()["inputs"]["raw"]["files"]
+        manifest = stage.manifest()
+        assert manifest
+        described = manifest["inputs"]["raw"]["files"]
         assert set(described) == {"files", "bytes", "sha256"}
         assert load_files(stage.work_dir, described) == dataset.list_files()
     assert len(list((tmp_path / "work" / "inputs").iterdir())) == 1
