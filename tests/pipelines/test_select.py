@@ -633,8 +633,8 @@ def test_ids_are_kept_with_scores_and_selection(corpus, tmp_path):
     assert run(raw, corpus[1], tmp_path / "a", *settings) == 0
     assert run(raw, corpus[1], tmp_path / "b", *settings, "--num_shards=3", workers=2) == 0
     expected = [id_ if id_ is None else str(id_) for id_ in ids]
-    (shard,) = (tmp_path / "work/scores").glob("*.parquet")
-    assert pq.read_table(shard)["id"].to_pylist() == expected
+    shards = sorted((tmp_path / "work/scores").glob("*.parquet"))
+    assert [id_ for shard in shards for id_ in pq.read_table(shard)["id"].to_pylist()] == expected
     assert (tmp_path / "work/counts/raw/manifest.json").read_bytes() == counted
     for output in (tmp_path / "a", tmp_path / "b"):
         selection = pq.read_table(output / "selection.parquet")
