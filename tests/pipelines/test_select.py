@@ -118,7 +118,7 @@ def test_a_document_of_utf16_read_as_utf8_changes_no_other(tmp_path):
         settings = ["--num_to_sample=100", "--alpha=1", "--top_k", "--num_tokens_to_fit=all"]
         assert run(raw, target, output, *settings, workers=workers) == 0
     assert contents(tmp_path / "out-1") == contents(tmp_path / "out-2")
-    lines, weights, _ = dsir(raw, target, tmp_path, 100)
+    lines, weights, _ = dsir((raw, target), tmp_path, 100)
     np.testing.assert_allclose(scores(output)["ngram"], weights, rtol=1e-9)
     assert sorted(selected_lines(output)) == sorted(lines)
 
