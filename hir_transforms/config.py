@@ -12,6 +12,8 @@ from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.numerics.standardizing import SCALINGS
 
 _AUTO_NGRAMS_PER_BUCKET = 100_000
+_AUTO_SAMPLE_ROWS = 50_000
+_AUTO_SAMPLE_ROWS_PER_COMPONENT = 500
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class SelectConfig(SelectionConfig):
         _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
         for name in ("raw_max_samples", "target_max_samples"):
             rows = getattr(self, name)
-            _check(name, rows, rows == "all" or _is_positive(rows), "all or a positive number")
+            _check(name, rows, rows in ("all", "auto") or _is_positive(rows), "all, auto or a positive number")
         self._check_targets()
 
     def _check_targets(self) -> None:
@@ -179,8 +181,16 @@ class SelectConfig(SelectionConfig):
 
     def max_samples(self, role: str) -> int | None:
         """Most documents to fit the mixture of "raw" or "target" to; None for all."""
-        flag = self.raw_max_samples if role == "raw" else self.target_max_samples
-        return None if flag == "all" else int(flag)
+        flag, components = (
+            (self.raw_max_samples, self.raw_components)
+            if role == "raw"
+            else (self.target_max_samples, self.target_components)
+        )
+        if flag == "all":
+            return None
+        if flag == "auto":
+            return max(_AUTO_SAMPLE_ROWS, _AUTO_SAMPLE_ROWS_PER_COMPONENT * components)
+        return int(flag)
 
     def settings(self) -> dict[str, Any]:
         """For the output's manifest: every setting that the result depends on, JSON values only."""

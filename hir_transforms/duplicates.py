@@ -15,10 +15,12 @@ from hir_transforms.score_shards import ScoreShard, read_hashes
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _PARTITION_ROWS = 1 << 21
+# Rows of one element: at most 0.5 MB of 32 bytes a row.
+_PIECE_ROWS = 1 << 14
 # A code is the low half of a hash below the highest bits, which number the partition.
 _LOW_BITS = np.uint64(32)
-# What a shard is called in a shuffle: its index and path.
-_Key = tuple[int, str]
+# What a shard is called in a shuffle: its index and path; and the number of bits that number the partitions.
+_Key = tuple[int, str, int]
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,14 @@ class FindDuplicates(beam.PTransform):
             | "Sum" >> beam.CombineGlobally(sum)
             | "Bits" >> beam.Map(_partition_bits)
         )
-        halves = (
+        candidates = (
             shards
             | "Spread" >> beam.Reshuffle()
-            | "Halves" >> beam.FlatMap(_halves, bits).with_outputs("repeated", main="all")
-        )
-        shared = halves.all | "ByHalf" >> beam.GroupByKey() | "Shared" >> beam.FlatMap(_shared)
-        candidates = (
-            (halves.repeated, shared)
-            | "Candidates" >> beam.Flatten()
+            | "Halves" >> beam.FlatMap(_halves, bits)
+            | "ByHalf" >> beam.GroupByKey()
+            | "Shared" >> beam.FlatMap(_shared)
             | "OfShard" >> beam.GroupByKey()
-            | "Look" >> beam.FlatMap(_candidates, bits).with_outputs("own", main="rest")
+            | "Look" >> beam.FlatMap(_candidates).with_outputs("own", main="rest")
         )
         across = candidates.rest | "ByHash" >> beam.GroupByKey() | "Compare" >> beam.FlatMap(_compare)
         return (
@@ -109,43 +108,48 @@ def _split(codes: np.ndarray) -> Iterator[tuple[int, slice]]:
         yield number, slice(start, end)
 
 
+def _pieces(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Values in pieces that a shuffle moves well; nothing of no values."""
+    return (values[first : first + _PIECE_ROWS] for first in range(0, len(values), _PIECE_ROWS))
+
+
 def _halves(shard: ScoreShard, bits: int) -> Iterator[Any]:
-    """(partition, (key, uint32 [N])) of the shard's texts, and tagged "repeated" (key, codes that it has twice)."""
+    """(partition, (key, uint32 [N])) of the shard's texts; one that it has several times is there twice."""
     if shard.path is None:
         return
     codes, counts = np.unique(_codes(read_hashes(shard.path)[0], bits), return_counts=True)
-    key = (shard.index, shard.path)
-    if (repeated := codes[counts > 1]).size:
-        yield beam.pvalue.TaggedOutput("repeated", (key, repeated))
+    codes = np.repeat(codes, np.minimum(counts, 2))
+    key = (shard.index, shard.path, bits)
     for partition, part in _split(codes):
-        yield partition, (key, codes[part].astype(np.uint32))
+        for piece in _pieces(codes[part].astype(np.uint32)):
+            yield partition, (key, piece)
 
 
 def _shared(partition: tuple[int, Iterable[tuple[_Key, np.ndarray]]]) -> Iterator[tuple[_Key, np.ndarray]]:
-    """(key, codes) of what a shard has in common with others."""
+    """(key, codes) of what a shard has twice, or in common with others."""
     number, batches = partition
     found = list(batches)
     halves = np.sort(np.concatenate([part for _, part in found]))
     several = np.unique(halves[1:][halves[1:] == halves[:-1]])
     for key, part in found:
-        if (common := part[np.isin(part, several)]).size:
+        for common in _pieces(np.unique(part[np.isin(part, several)])):
             yield key, common.astype(np.uint64) | np.uint64(number) << _LOW_BITS
 
 
-def _candidates(codes_of_shard: tuple[_Key, Iterable[np.ndarray]], bits: int) -> Iterator[Any]:
+def _candidates(codes_of_shard: tuple[_Key, Iterable[np.ndarray]]) -> Iterator[Any]:
     """(partition, `_Rows`) of the shard's first documents with these codes, and tagged "own" (shard, the others)."""
-    (index, path), codes = codes_of_shard
+    (index, path, bits), codes = codes_of_shard
     text_hash, file, offset = read_hashes(path)
     all_codes = _codes(text_hash, bits)
     row = np.flatnonzero(np.isin(all_codes, np.concatenate(list(codes))))
     own = later_copies(text_hash[row], (file[row], offset[row]))
-    if len(own):
-        yield beam.pvalue.TaggedOutput("own", (index, row[own]))
+    for piece in _pieces(row[own]):
+        yield beam.pvalue.TaggedOutput("own", (index, piece))
     row = np.delete(row, own)
     row = row[np.argsort(all_codes[row])]
     for partition, part in _split(all_codes[row]):
-        rows = row[part]
-        yield partition, _Rows(index, text_hash[rows], file[rows], offset[rows], rows)
+        for rows in _pieces(row[part]):
+            yield partition, _Rows(index, text_hash[rows], file[rows], offset[rows], rows)
 
 
 def _compare(partition: tuple[int, Iterable[_Rows]]) -> Iterator[tuple[int, np.ndarray]]:
@@ -157,8 +161,8 @@ def _compare(partition: tuple[int, Iterable[_Rows]]) -> Iterator[tuple[int, np.n
     later = later_copies(text_hash, (file, offset))
     ends = np.cumsum([len(rows.row) for rows in found])
     for rows, part in zip(found, np.split(row[later], np.searchsorted(later, ends[:-1])), strict=True):
-        if len(part):
-            yield rows.shard, part
+        for piece in _pieces(part):
+            yield rows.shard, piece
 
 
 def _write(rows_of_shard: tuple[int, Iterable[np.ndarray]], folder: str) -> int:

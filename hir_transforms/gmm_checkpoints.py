@@ -4,11 +4,14 @@ import io
 import re
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hir_transforms import storage
-from hir_transforms.numerics.gmm import GaussianMixture, converged_after
+from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, converged_after
 from hir_transforms.stages import Stage
 
 _STOPPING = ("max_iter", "tol")
+_BOUNDS = "bounds.npz"
 _NAME = re.compile(r"iteration-(\d+)\.npz")
 
 
@@ -21,6 +24,17 @@ def save_mixture(path: str, mixture: GaussianMixture) -> None:
     """Writes a mixture, complete or not at all; the same mixture gives the same bytes."""
     with storage.atomic_write(path) as file:
         mixture.save(file)
+
+
+@dataclass(frozen=True)
+class MixtureFile:
+    """A reference to a mixture that `save_mixture` wrote."""
+
+    path: str
+
+    def load(self) -> GaussianMixture:
+        """The mixture."""
+        return load_mixture(self.path)
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,28 @@ class Checkpoints:
         fingerprint = Stage.create(stage.name, stage.work_dir, settings, stage.datasets, stage.upstream).fingerprint
         return cls(storage.join(directory, stage.name.rpartition("/")[2], fingerprint[:16]))
 
+    def path(self, iteration: int) -> str:
+        """Path of the mixture after an iteration; that of 0 is what EM starts from."""
+        return storage.join(self.folder, f"iteration-{iteration:04d}.npz")
+
     def save(self, mixture: GaussianMixture) -> None:
         """Keeps the mixture of an iteration: one iteration adds one entry to `log_likelihood`."""
-        save_mixture(storage.join(self.folder, f"iteration-{len(mixture.log_likelihood):04d}.npz"), mixture)
+        save_mixture(self.path(len(mixture.log_likelihood)), mixture)
+
+    def save_bounds(self, bounds: RowBounds) -> None:
+        """Keeps the bounds of all rows, which every iteration needs."""
+        with storage.atomic_write(storage.join(self.folder, _BOUNDS)) as file:
+            np.savez(file, num_rows=bounds.num_rows, max_abs=bounds.max_abs)
+
+    def load_bounds(self) -> RowBounds:
+        """The bounds that were kept."""
+        content = storage.read_bytes(storage.join(self.folder, _BOUNDS))
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return RowBounds(int(arrays["num_rows"]), arrays["max_abs"])
+
+    def has_bounds(self) -> bool:
+        """Whether the bounds of all rows are kept."""
+        return storage.exists(storage.join(self.folder, _BOUNDS))
 
     def newest(self, max_iter: int, tol: float) -> GaussianMixture | None:
         """Where a fit of `max_iter` iterations to the tolerance `tol` goes on, None if nothing is kept.

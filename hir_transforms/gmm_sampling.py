@@ -1,134 +1,151 @@
-"""Which rows a mixture is fitted to: all, or the N of the smallest hashed identities."""
+"""Which rows a mixture is fitted to: all, or the N of the smallest hashed identities, copied to files of their own."""
 
-import functools
+import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.typehints.decorators import no_annotations
 
-from hir_transforms.combining import MergeCombineFn
-from hir_transforms.embedding_shards import EmbeddingBatch, EmbeddingShard, read_shard
+from hir_transforms import storage
+from hir_transforms.combining import Gather
+from hir_transforms.embedding_shards import EmbeddingBatch, EmbeddingShard, iter_shard
 from hir_transforms.numerics.gumbel import identity_hash
 
-ShardRows = tuple[EmbeddingShard, ...]
+_ALL = (1 << 64) - 1
+# Sampled rows that one task is expected to copy: few enough for many workers, enough for files of a fair size.
+_COPIED_ROWS = 1024
+# So that the references of one task are far below 1 MB.
+_MOST_SOURCES = 2048
+# How many more rows are copied than wanted: 8 standard deviations of their number, and some where it is small.
+_DEVIATIONS, _MORE_ROWS = 8, 32
+_WHOLE = "whole"
 
-_BIN_BITS = 16
+
+@dataclass(frozen=True, order=True)
+class CopiedRows:
+    """A file of sampled rows: its place in corpus order, its path, its number of rows."""
+
+    index: int
+    path: str
+    num_rows: int
+
+
+# What rows are read from, and what one task reads: neighbours in corpus order.
+RowSource = EmbeddingShard | CopiedRows
+RowSources = tuple[RowSource, ...]
+_Source = TypeVar("_Source", bound=RowSource)
 
 
 @dataclass(frozen=True)
-class RowSample:
-    """The rows whose (hash, file name) is not after `last`; all rows where that is None.
+class _Group:
+    """Shards to copy the rows from whose hashes are at most `limit`, and their place in corpus order."""
 
-    The hashes are uniform, so the first N in this order are a uniform sample. The order is total: two rows of one file
-    never share a hash, because `identity_hash` maps the offsets of a file one to one.
+    index: int
+    shards: tuple[EmbeddingShard, ...]
+    limit: int
 
-    Attributes:
-        seed: of the hashes.
-        last: hash and name of the last row that belongs to the sample.
-    """
 
-    seed: int
-    last: tuple[int, str] | None = None
-
-    def read(self, shards: ShardRows) -> tuple[np.ndarray, np.ndarray]:
-        """The sampled rows of some shards: float32 [N, D], and their hashes, uint64 [N]."""
-        parts = [self._select(batch) for shard in shards for batch in read_shard(shard.path)]
-        rows, hashes = zip(*parts, strict=True)
-        return np.concatenate(rows), np.concatenate(hashes)
-
-    def _select(self, batch: EmbeddingBatch) -> tuple[np.ndarray, np.ndarray]:
-        hashes = _row_hashes(self.seed, batch)
-        if self.last is None:
-            return batch.rows, hashes
-        last_hash, last_name = self.last
-        kept = hashes <= last_hash if batch.name <= last_name else hashes < last_hash
-        return batch.rows[kept], hashes[kept]
+def read_rows(sources: RowSources, seed: int, last: int = _ALL) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of some sources whose hash is at most `last`: float32 [N, D], and these hashes, uint64 [N]."""
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for source in sources:
+        if isinstance(source, CopiedRows):
+            with np.load(io.BytesIO(storage.read_bytes(source.path)), allow_pickle=False) as arrays:
+                parts.append((arrays["rows"], arrays["hashes"]))
+        else:
+            parts += ((batch.rows, _row_hashes(seed, batch)) for batch in iter_shard(source.path))
+    rows, hashes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if last == _ALL:
+        return rows, hashes
+    kept = hashes <= np.uint64(last)
+    return rows[kept], hashes[kept]
 
 
 def _row_hashes(seed: int, batch: EmbeddingBatch) -> np.ndarray:
     return identity_hash(seed, batch.name, batch.offsets, purpose="rows")
 
 
-@dataclass(frozen=True)
-class HashBin:
-    """The hashes with the same highest 16 bits, among which the sample ends: after the first `num_kept` of them."""
+class SampleRows(beam.PTransform):
+    """`EmbeddingShard`s -> `CopiedRows` of a uniform sample; the same shards if there are no more rows than wanted.
 
-    number: int
-    num_kept: int
+    The rows of the smallest hashes are the sample, so it depends on nothing but the rows and the seed. One pass copies
+    the rows below a limit under which there are surely enough of them, a few percent more than wanted; `last_hash`
+    tells where the sample ends among these.
 
-
-def find_sample(tasks: Sequence[ShardRows], seed: int, max_samples: int | None) -> RowSample:
-    """The sample of the `max_samples` first rows (None: all) of all tasks, found in one place as by `FindSample`."""
-    if max_samples is None:
-        return RowSample(seed)
-    counts = functools.reduce(np.add, (count_hashes(task, seed) for task in tasks))
-    hash_bin = find_bin(counts, max_samples)
-    in_bin = [found for task in tasks for found in hashes_in_bin(task, seed, hash_bin)]
-    return end_sample(in_bin, seed, hash_bin)
-
-
-class FindSample(beam.PTransform):
-    """`ShardRows` -> the one `RowSample` of the `max_samples` first rows of all.
-
-    Two passes over the shards, both bounded: a histogram of the hashes' highest 16 bits (512 KB) tells in which bin
-    the last row lies, then the hashes in this bin alone, a 65,536th part of all, are gathered and sorted.
+    Args:
+        folder: where the copies are written.
+        seed: of the hashes.
+        max_samples: rows wanted.
     """
 
-    def __init__(self, seed: int, max_samples: int | None) -> None:
+    def __init__(self, folder: str, seed: int, max_samples: int) -> None:
         super().__init__()
+        self._folder = folder
         self._seed = seed
         self._max_samples = max_samples
 
-    def expand(self, tasks: beam.PCollection[ShardRows]) -> beam.PCollection[RowSample]:
+    @no_annotations  # Beam cannot check more than one output
+    def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[RowSource]:
         """See the class."""
-        if self._max_samples is None:
-            return tasks.pipeline | "All" >> beam.Create([RowSample(self._seed)])
-        hash_bin = (
-            tasks
-            | "Histogram" >> beam.Map(count_hashes, self._seed)
-            | "Add" >> beam.CombineGlobally(MergeCombineFn(np.add))
-            | "Bin" >> beam.Map(find_bin, self._max_samples)
+        divided = (
+            shards
+            | "Gather" >> Gather()
+            | "Divide" >> beam.FlatMap(_divide, self._max_samples).with_outputs(_WHOLE, main="groups")
         )
-        side_input = beam.pvalue.AsSingleton(hash_bin)
-        return (
-            tasks
-            | "InBin" >> beam.FlatMap(hashes_in_bin, self._seed, side_input)
-            | "Gather" >> beam.combiners.ToList()
-            | "End" >> beam.Map(end_sample, self._seed, side_input)
+        copied = (
+            divided.groups | "Spread" >> beam.Reshuffle() | "Copy" >> beam.FlatMap(_copy, self._seed, self._folder)
         )
+        return (divided[_WHOLE], copied) | "Sampled" >> beam.Flatten()
 
 
-def count_hashes(shards: ShardRows, seed: int) -> np.ndarray:
-    """Histogram of the highest 16 bits of all hashes, int64 [65536]."""
-    _, hashes = RowSample(seed).read(shards)
-    return np.bincount((hashes >> np.uint64(64 - _BIN_BITS)).astype(np.int64), minlength=1 << _BIN_BITS)
+def last_hash(sources: Sequence[RowSource], seed: int, max_samples: int | None) -> int:
+    """The hash of the last row of a sample, among what `SampleRows` gave; more than any if all rows belong to it."""
+    if max_samples is None or sum(source.num_rows for source in sources) <= max_samples:
+        return _ALL
+    hashes = np.concatenate([read_rows((source,), seed)[1] for source in sources])
+    return int(np.partition(hashes, max_samples - 1)[max_samples - 1])
 
 
-def find_bin(counts: np.ndarray, max_samples: int) -> HashBin | None:
-    """The bin in which the sample ends; None if there are not more rows than asked for."""
-    ends = np.cumsum(counts)
-    if ends[-1] <= max_samples:
-        return None
-    number = int(np.searchsorted(ends, max_samples))
-    return HashBin(number, max_samples - int(ends[number] - counts[number]))
+def group_sources(sources: Sequence[_Source], rows: int) -> list[tuple[_Source, ...]]:
+    """Sources of one kind in corpus order, neighbours together up to `rows` rows; empty ones left out."""
+    groups: list[tuple[_Source, ...]] = []
+    pending: list[_Source] = []
+    pending_rows = 0
+    for source in sorted(source for source in sources if source.num_rows):
+        if pending and (pending_rows + source.num_rows > rows or len(pending) == _MOST_SOURCES):
+            groups.append(tuple(pending))
+            pending, pending_rows = [], 0
+        pending.append(source)
+        pending_rows += source.num_rows
+    return [*groups, tuple(pending)] if pending else groups
 
 
-def hashes_in_bin(shards: ShardRows, seed: int, hash_bin: HashBin | None) -> Iterator[tuple[np.ndarray, str]]:
-    """The hashes of the bin, uint64 [N], with the name of their file, of each batch that has any."""
-    if hash_bin is None:
+def _divide(shards: list[EmbeddingShard], max_samples: int) -> Iterator[Any]:
+    """Groups to copy from; the shards as `_WHOLE` where there is nothing to leave out."""
+    num_rows = sum(shard.num_rows for shard in shards)
+    if num_rows <= max_samples:
+        yield from (beam.pvalue.TaggedOutput(_WHOLE, shard) for shard in shards)
         return
-    for shard in shards:
-        for batch in read_shard(shard.path):
-            hashes = _row_hashes(seed, batch)
-            inside = hashes[hashes >> np.uint64(64 - _BIN_BITS) == hash_bin.number]
-            if inside.size:
-                yield inside, batch.name
+    share = (max_samples + _DEVIATIONS * math.sqrt(max_samples) + _MORE_ROWS) / num_rows
+    limit = min(_ALL, int(share * 2**64))
+    for index, group in enumerate(group_sources(shards, _COPIED_ROWS * num_rows // max_samples)):
+        yield _Group(index, group, limit)
 
 
-def end_sample(in_bin: list[tuple[np.ndarray, str]], seed: int, hash_bin: HashBin | None) -> RowSample:
-    """The sample that ends in the bin, of which `in_bin` has all hashes."""
-    if hash_bin is None:
-        return RowSample(seed)
-    candidates = sorted((value, name) for hashes, name in in_bin for value in hashes.tolist())
-    return RowSample(seed, candidates[hash_bin.num_kept - 1])
+def _copy(group: _Group, seed: int, folder: str) -> Iterator[CopiedRows]:
+    rows, hashes = [], []
+    for shard in group.shards:
+        for batch in iter_shard(shard.path):
+            of_batch = _row_hashes(seed, batch)
+            kept = of_batch <= np.uint64(group.limit)
+            rows.append(batch.rows[kept])
+            hashes.append(of_batch[kept])
+    copied = CopiedRows(group.index, storage.join(folder, f"rows-{group.index:06d}.npz"), sum(map(len, rows)))
+    if copied.num_rows:
+        with storage.atomic_write(copied.path) as file:
+            np.savez(file, rows=np.concatenate(rows), hashes=np.concatenate(hashes))
+        yield copied

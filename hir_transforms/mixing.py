@@ -7,7 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from hir_transforms.combining import MergeCombineFn
+from hir_transforms.combining import Gather, MergeCombineFn
 from hir_transforms.document_parts import DocumentPart, PartReader, part_path, weight_column
 from hir_transforms.numerics.hybrid import hybrid_weight
 from hir_transforms.numerics.standardizing import WeightMoments
@@ -108,7 +108,7 @@ class MixWeights(beam.PTransform):
         shards = parts | "Mix" >> beam.Map(_mix, moments, self._settings, self._stage.folder)
         (
             shards
-            | "Gather" >> beam.combiners.ToList()
+            | "Gather" >> Gather()
             | "Counts" >> beam.Map(_counts, moments, self._proportions, self._settings.num_targets)
             | "Manifest" >> WriteStageManifest(self._stage)
         )

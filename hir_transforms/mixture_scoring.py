@@ -1,6 +1,8 @@
 """`ScoreMixtures`: importance weights of documents from their embeddings; no text is read."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import apache_beam as beam
 import numpy as np
@@ -46,6 +48,27 @@ class MixtureRatio:
         return np.stack([target.score_samples(rows) - raw for target in self.targets], axis=1)
 
 
+@runtime_checkable
+class MixtureReference(Protocol):
+    """A mixture in a file."""
+
+    def load(self) -> GaussianMixture:
+        """The mixture."""
+
+
+@dataclass(frozen=True)
+class MixtureRatioFiles:
+    """A reference to a `MixtureRatio`, which may be too large to be sent itself."""
+
+    raw: MixtureReference
+    targets: tuple[MixtureReference, ...]
+    raw_embeddings: str
+
+    def load(self) -> MixtureRatio:
+        """The ratio."""
+        return MixtureRatio(self.raw.load(), tuple(target.load() for target in self.targets), self.raw_embeddings)
+
+
 class ScoreMixtures(beam.PTransform):
     """`DocumentPart`s -> the same, once their embedding weights are in the stage's folder.
 
@@ -54,10 +77,10 @@ class ScoreMixtures(beam.PTransform):
     Args:
         stage: where the weights are written.
         documents: the folder with the parts' documents.
-        mixtures: PCollection of one `MixtureRatio`.
+        mixtures: PCollection of one `MixtureRatioFiles`.
     """
 
-    def __init__(self, stage: Stage, documents: str, mixtures: beam.PCollection[MixtureRatio]) -> None:
+    def __init__(self, stage: Stage, documents: str, mixtures: beam.PCollection[MixtureRatioFiles]) -> None:
         super().__init__()
         self._stage = stage
         self._documents = documents
@@ -65,9 +88,23 @@ class ScoreMixtures(beam.PTransform):
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
-        scored = parts | "Score" >> beam.Map(_score, self._mixtures, self._documents, self._stage.folder)
+        scored = parts | "Score" >> beam.ParDo(_ScoreDoFn(self._documents, self._stage.folder), self._mixtures)
         scored | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
         return scored
+
+
+class _ScoreDoFn(beam.DoFn):
+    def __init__(self, documents: str, folder: str) -> None:
+        self._documents = documents
+        self._folder = folder
+
+    def setup(self) -> None:
+        self._mixtures: MixtureRatio | None = None
+
+    def process(self, part: DocumentPart, files: MixtureRatioFiles) -> Iterator[DocumentPart]:
+        if self._mixtures is None:
+            self._mixtures = files.load()
+        yield _score(part, self._mixtures, self._documents, self._folder)
 
 
 def _score(part: DocumentPart, mixtures: MixtureRatio, documents: str, folder: str) -> DocumentPart:

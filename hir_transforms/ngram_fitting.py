@@ -12,7 +12,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from hir_transforms import storage
-from hir_transforms.combining import MergeCombineFn
+from hir_transforms.combining import Chunk, Gather, SumChunks, from_chunks, to_chunks
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
@@ -40,14 +40,6 @@ class NgramCounts:
     lines: LineCounts = field(default_factory=LineCounts)
     bytes: int = 0
 
-    def merge(self, other: "NgramCounts") -> "NgramCounts":
-        """Counts of both; integers, so the order does not matter."""
-        return NgramCounts(
-            self.buckets + other.buckets,
-            self.lines.merge(other.lines),
-            self.bytes + other.bytes,
-        )
-
     def summary(self) -> dict[str, Any]:
         """For the manifest."""
         return {
@@ -59,7 +51,7 @@ class NgramCounts:
 
 
 class CountNgrams(beam.PTransform):
-    """`ReadTask`s of a dataset -> its n-gram counts, int64 [T, B], also written to the stage's folder.
+    """`ReadTask`s of a dataset -> the path of its n-gram counts, int64 [T, B], in the stage's folder.
 
     Args:
         stage: where the counts are written.
@@ -87,25 +79,35 @@ class CountNgrams(beam.PTransform):
         self._do_fn = _CountNgramsDoFn(dataset, settings, num_targets, stage.folder, shared)
         self._shape = (num_targets, settings.num_buckets)
 
-    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[np.ndarray]:
+    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[str]:
         """See the class."""
-        counts = (
+        path = counts_path(self._stage)
+        summary = (
             tasks
             | "Count" >> beam.ParDo(self._do_fn)
-            | "Sum" >> beam.CombineGlobally(MergeCombineFn(NgramCounts.merge))
-            | "Save" >> beam.Map(_save_counts, self._shape, self._dataset, self._stage.path(_COUNTS))
+            | "Sum" >> SumChunks()
+            | "Gather" >> Gather()
+            | "Save" >> beam.Map(_save_counts, self._shape, self._dataset, path)
         )
         (
-            counts
-            | "Summary" >> beam.Map(NgramCounts.summary)
+            summary
             | "Manifest" >> WriteStageManifest(self._stage)
             | "CheckRejected" >> beam.Map(check_rejected, self._dataset)
         )
-        return counts | "Buckets" >> beam.Map(lambda counts: counts.buckets)
+        return summary | "Path" >> beam.Map(lambda _, path: path, path)
 
 
-def _save_counts(counts: NgramCounts | None, shape: tuple[int, int], dataset: Dataset, path: str) -> NgramCounts:
-    counts = counts or NgramCounts(np.zeros(shape, np.int64))
+def counts_path(stage: Stage) -> str:
+    """Path of the counts of a stage of `CountNgrams`."""
+    return stage.path(_COUNTS)
+
+
+def _save_counts(chunks: list[Chunk], shape: tuple[int, int], dataset: Dataset, path: str) -> dict[str, Any]:
+    """Writes the counts; returns what the manifest says of them."""
+    counts = NgramCounts(np.zeros(shape, np.int64))
+    if chunks:
+        sums = from_chunks(chunks)
+        counts = NgramCounts(**sums | {"buckets": sums["buckets"].reshape(shape)})
     if not counts.buckets.any(axis=1).all():
         empty = int(np.argmin(counts.buckets.any(axis=1)))
         where = f" of {dataset.patterns[empty]}" if len(counts.buckets) > 1 else ""
@@ -113,12 +115,12 @@ def _save_counts(counts: NgramCounts | None, shape: tuple[int, int], dataset: Da
         raise UserError(f"--{dataset.role}: no text in it{where} ({lines.documents} documents){lines.first_rejected}")
     with storage.atomic_write(path) as file:
         np.save(file, counts.buckets, allow_pickle=False)
-    return counts
+    return counts.summary()
 
 
-def load_counts(stage: Stage) -> np.ndarray:
-    """The counts that a complete stage of `CountNgrams` holds, int64 [T, B]."""
-    return np.load(io.BytesIO(storage.read_bytes(stage.path(_COUNTS))), allow_pickle=False)
+def load_counts(path: str) -> np.ndarray:
+    """The counts that `CountNgrams` wrote, int64 [T, B]."""
+    return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
 
 
 class _CountNgramsDoFn(beam.DoFn):
@@ -160,16 +162,17 @@ class _CountNgramsDoFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._counts is not None:
             window = GlobalWindow()
-            yield WindowedValue(self._counts, window.max_timestamp(), (window,))
+            for chunk in to_chunks(vars(self._counts)):
+                yield WindowedValue(chunk, window.max_timestamp(), (window,))
 
 
 class FitNgramEstimator(beam.PTransform):
-    """Counts of raw, a PCollection of one int64 [1, B] -> the `NgramEstimator`, also written to the stage's folder.
+    """The path of the counts of raw -> the path of the `NgramEstimator`, which is written to the stage's folder.
 
     Args:
         stage: where the estimator is written.
         settings: what the counts were made with.
-        target_counts: PCollection of one int64 [T, B].
+        target_counts: PCollection of the path of the counts of the targets.
         target_laplace_smoothing: added to every target bucket.
     """
 
@@ -178,7 +181,7 @@ class FitNgramEstimator(beam.PTransform):
         stage: Stage,
         settings: NgramSettings,
         *,
-        target_counts: beam.PCollection[np.ndarray],
+        target_counts: beam.PCollection[str],
         target_laplace_smoothing: float,
     ) -> None:
         super().__init__()
@@ -187,25 +190,21 @@ class FitNgramEstimator(beam.PTransform):
         self._target_counts = beam.pvalue.AsSingleton(target_counts)
         self._smoothing = target_laplace_smoothing
 
-    def expand(self, raw_counts: beam.PCollection[np.ndarray]) -> beam.PCollection[NgramEstimator]:
+    def expand(self, raw_counts: beam.PCollection[str]) -> beam.PCollection[str]:
         """See the class."""
-        estimator = raw_counts | "Fit" >> beam.Map(
-            _fit, self._target_counts, self._settings, self._smoothing, self._stage.path(_ESTIMATOR)
-        )
-        estimator | "Counts" >> beam.Map(_describe) | "Manifest" >> WriteStageManifest(self._stage)
-        return estimator
+        path = estimator_path(self._stage)
+        described = raw_counts | "Fit" >> beam.Map(_fit, self._target_counts, self._settings, self._smoothing, path)
+        described | "Manifest" >> WriteStageManifest(self._stage)
+        return described | "Path" >> beam.Map(lambda _, path: path, path)
 
 
-def _fit(
-    raw_counts: np.ndarray, target_counts: np.ndarray, settings: NgramSettings, smoothing: float, path: str
-) -> NgramEstimator:
-    estimator = NgramEstimator.fit(settings, raw_counts[0], target_counts, target_laplace_smoothing=smoothing)
+def _fit(raw_counts: str, target_counts: str, settings: NgramSettings, smoothing: float, path: str) -> dict[str, Any]:
+    """Writes the estimator; returns what the manifest says of it."""
+    estimator = NgramEstimator.fit(
+        settings, load_counts(raw_counts)[0], load_counts(target_counts), target_laplace_smoothing=smoothing
+    )
     with storage.atomic_write(path) as file:
         estimator.save(file)
-    return estimator
-
-
-def _describe(estimator: NgramEstimator) -> dict[str, Any]:
     return {
         "raw_ngrams": int(estimator.raw_counts.sum()),
         "target_ngrams": estimator.target_counts.sum(axis=1).tolist(),
@@ -213,6 +212,11 @@ def _describe(estimator: NgramEstimator) -> dict[str, Any]:
     }
 
 
-def load_estimator(stage: Stage) -> NgramEstimator:
-    """The estimator that a complete stage holds."""
-    return NgramEstimator.load(io.BytesIO(storage.read_bytes(stage.path(_ESTIMATOR))))
+def estimator_path(stage: Stage) -> str:
+    """Path of a stage's estimator."""
+    return stage.path(_ESTIMATOR)
+
+
+def load_estimator(path: str) -> NgramEstimator:
+    """The estimator that `FitNgramEstimator` wrote."""
+    return NgramEstimator.load(io.BytesIO(storage.read_bytes(path)))

@@ -1,6 +1,7 @@
 """`FitProjection`: principal components of embedding shards on disk."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms import storage
-from hir_transforms.combining import MergeCombineFn
+from hir_transforms.combining import Chunk, Gather, MergeCombineFn, SumChunks, from_chunks, to_chunks
 from hir_transforms.embedding_shards import EmbeddingShard, read_shard
 from hir_transforms.numerics.gmm import RowBounds
 from hir_transforms.numerics.pca import Moments, effective_dim, principal_components
@@ -16,27 +17,25 @@ from hir_transforms.numerics.projection import Projection
 from hir_transforms.stages import Stage, WriteStageManifest
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    projection: Projection
-    explained_variance: float
-    rows: int
-    warning: str | None
-
-
 def projection_path(stage: Stage) -> str:
     """Path of a stage's fitted projection."""
     return stage.path("projection.npz")
 
 
-def load_projection(path: str) -> Projection:
-    """A projection that was written by `FitProjection`."""
-    with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-        return Projection(arrays["projection_mean"], arrays["projection"])
+@dataclass(frozen=True)
+class ProjectionFile:
+    """A reference to a projection that `FitProjection` wrote: it may be too large to be sent itself."""
+
+    path: str
+
+    def load(self) -> Projection:
+        """The projection."""
+        with np.load(io.BytesIO(storage.read_bytes(self.path)), allow_pickle=False) as arrays:
+            return Projection(arrays["projection_mean"], arrays["projection"])
 
 
 class FitProjection(beam.PTransform):
-    """`EmbeddingShard`s -> the `Projection` to their principal components, also written to `projection_path(stage)`.
+    """`EmbeddingShard`s -> the `ProjectionFile` of their principal components, at `projection_path(stage)`.
 
     Args:
         stage: its manifest is written when the projection is.
@@ -48,20 +47,20 @@ class FitProjection(beam.PTransform):
         self._stage = stage
         self._dim = dim
 
-    def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[Projection]:
+    def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[ProjectionFile]:
         """See the class."""
         spread = shards | "Spread" >> beam.Reshuffle()
         each = spread | "Bounds" >> beam.Map(_bounds)
         bounds = beam.pvalue.AsSingleton(each | "MergeBounds" >> beam.CombineGlobally(MergeCombineFn(RowBounds.merge)))
-        fitted = (
+        counts = (
             spread
-            | "Moments" >> beam.Map(_moments, bounds)
-            | "MergeMoments" >> beam.CombineGlobally(MergeCombineFn(Moments.merge))
-            | "Fit" >> beam.Map(_fit, bounds, self._dim)
-            | "Save" >> beam.Map(_save, projection_path(self._stage))
+            | "Moments" >> beam.FlatMap(_moments, bounds)
+            | "SumMoments" >> SumChunks()
+            | "GatherMoments" >> Gather()
+            | "Fit" >> beam.Map(_fit, bounds, self._dim, projection_path(self._stage))
         )
-        fitted | "Counts" >> beam.Map(_counts) | "Manifest" >> WriteStageManifest(self._stage)
-        return fitted | "Projection" >> beam.Map(lambda fitted: fitted.projection)
+        counts | "Manifest" >> WriteStageManifest(self._stage)
+        return counts | "Projection" >> beam.Map(lambda _, path: ProjectionFile(path), projection_path(self._stage))
 
 
 def _rows(shard: EmbeddingShard) -> np.ndarray:
@@ -72,27 +71,22 @@ def _bounds(shard: EmbeddingShard) -> RowBounds:
     return RowBounds.from_rows(_rows(shard))
 
 
-def _moments(shard: EmbeddingShard, bounds: RowBounds) -> Moments:
-    return Moments.of(_rows(shard), bounds)
+def _moments(shard: EmbeddingShard, bounds: RowBounds) -> Iterator[Chunk]:
+    yield from to_chunks(vars(Moments.of(_rows(shard), bounds)))
 
 
-def _fit(moments: Moments, bounds: RowBounds, dim: int) -> _Fitted:
-    kept, warning = effective_dim(dim, len(bounds.max_abs), bounds.num_rows)
+def _fit(chunks: list[Chunk], bounds: RowBounds, dim: int, path: str) -> dict[str, Any]:
+    """Writes the projection; returns the counts for the manifest."""
+    sums = from_chunks(chunks)
+    num_features = len(sums["sum_x"])
+    moments = Moments(sums["num_rows"], sums["sum_x"], sums["sum_xx"].reshape(num_features, num_features))
+    kept, warning = effective_dim(dim, num_features, bounds.num_rows)
     projection, shares = principal_components(moments, bounds, kept)
-    return _Fitted(projection, float(shares.sum()), bounds.num_rows, warning)
-
-
-def _save(fitted: _Fitted, path: str) -> _Fitted:
-    projection = fitted.projection
     with storage.atomic_write(path) as file:
         np.savez(file, projection_mean=projection.mean, projection=projection.matrix)
-    return fitted
-
-
-def _counts(fitted: _Fitted) -> dict[str, Any]:
     return {
-        "rows": fitted.rows,
-        "dimensions": fitted.projection.matrix.shape[1],
-        "explained_variance": fitted.explained_variance,
-        "warning": fitted.warning,
+        "rows": bounds.num_rows,
+        "dimensions": projection.matrix.shape[1],
+        "explained_variance": float(shares.sum()),
+        "warning": warning,
     }

@@ -20,7 +20,7 @@ from hir_transforms.document_parts import (
     write_weights,
 )
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.ngram_estimator import NgramEstimator
+from hir_transforms.ngram_fitting import load_estimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
@@ -38,7 +38,7 @@ class ScoreDocuments(beam.PTransform):
         ngram_weights: where their n-gram weights are written; None for none.
         raw: the dataset.
         settings: how tokens and n-grams are made.
-        estimator: PCollection of one `NgramEstimator`; None without an n-gram part.
+        estimator: PCollection of the path of the one `NgramEstimator`; None without an n-gram part.
         shared: handle of the process's `NgramFeaturizer` of these settings.
         id_field: of the ids to list with the documents; None for none.
     """
@@ -50,7 +50,7 @@ class ScoreDocuments(beam.PTransform):
         raw: Dataset,
         settings: NgramSettings,
         *,
-        estimator: beam.PCollection[NgramEstimator] | None,
+        estimator: beam.PCollection[str] | None,
         shared: Shared,
         id_field: str | None = None,
     ) -> None:
@@ -90,12 +90,12 @@ class _ScoreDocumentsDoFn(beam.DoFn):
     def setup(self) -> None:
         self._reader = DocumentReader(self._raw, self._id_field)
         self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
+        self._log_ratio: np.ndarray | None = None
 
-    def process(self, task: ReadTask, estimator: NgramEstimator | None) -> Iterator[DocumentPart]:
-        log_ratio = np.empty((0, self._settings.num_buckets))
-        if estimator is not None:
-            _require(estimator, self._settings)
-            log_ratio = estimator.log_ratio
+    def process(self, task: ReadTask, estimator: str | None) -> Iterator[DocumentPart]:
+        if self._log_ratio is None:
+            self._log_ratio = _load_log_ratio(estimator, self._settings)
+        log_ratio = self._log_ratio
         rejects: list[Reject] = []
         groups = self._read(task, rejects)
         first = next(groups, None)
@@ -133,8 +133,13 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             yield documents, ngram_weights
 
 
-def _require(estimator: NgramEstimator, settings: NgramSettings) -> None:
+def _load_log_ratio(path: str | None, settings: NgramSettings) -> np.ndarray:
+    """The log ratios of an estimator's file, float64 [T, B]; without one, none of no target."""
+    if path is None:
+        return np.empty((0, settings.num_buckets))
+    estimator = load_estimator(path)
     try:
         estimator.require(settings)
     except ValueError as error:
         raise UserError(f"{error}: fit it again, or score with its settings") from None
+    return estimator.log_ratio

@@ -10,6 +10,7 @@ import apache_beam as beam
 import msgspec
 
 from hir_transforms import storage
+from hir_transforms.combining import Gather
 from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.errors import UserError
 
@@ -170,7 +171,7 @@ class WriteManifestOfAll(beam.PTransform):
 
     def expand(self, results: beam.PCollection[Any]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
-        counts = results | "Gather" >> beam.combiners.ToList() | "Count" >> beam.Map(self._count)
+        counts = results | "Gather" >> Gather() | "Count" >> beam.Map(self._count)
         for stage in self._stages:
             counts = counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
         return counts

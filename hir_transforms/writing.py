@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any, BinaryIO, cast
 
 import apache_beam as beam
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms import rejecting, storage
+from hir_transforms.combining import Gather
 from hir_transforms.compression import compressed, compressed_suffix
 from hir_transforms.copying import copy_lines
 from hir_transforms.document_parts import ID_FIELD
@@ -121,10 +123,10 @@ class WriteSelection(beam.PTransform):
     ) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
         picked, state = selection
-        listed = picked | "List" >> beam.combiners.ToList()
+        listed = picked | "List" >> Gather()
         shards = (
             listed
-            | "Cut" >> beam.FlatMap(plan_output, self._settings)
+            | "Cut" >> beam.FlatMap(_save_tasks, self._settings)
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.FlatMap(_write, self._settings)
         )
@@ -153,6 +155,14 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
             last += 1
         name = f"part-{shard:05d}-of-{num_shards:05d}.jsonl{suffix}"
         yield WriteTask(name, groups[first:last], begin - ends[first], end - begin)
+
+
+def _save_tasks(picked: list[PickedFile], settings: OutputSettings) -> Iterator[str]:
+    """Paths of the tasks, which wait in files: one may name every picked file."""
+    for task in plan_output(picked, settings):
+        path = storage.join(settings.temporary, "tasks", f"{task.name}.json")
+        storage.write_bytes(path, msgspec.json.encode(task))
+        yield path
 
 
 def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
@@ -187,7 +197,8 @@ class _HashingWriter:
         self._file.flush()
 
 
-def _write(task: WriteTask, settings: OutputSettings) -> Iterator[OutputShard]:
+def _write(path: str, settings: OutputSettings) -> Iterator[OutputShard]:
+    task = msgspec.json.decode(storage.read_bytes(path), type=WriteTask)
     with storage.atomic_write(storage.join(settings.unpublished, task.name)) as file:
         if task.name == _SELECTION:
             _write_selection(task, file)

@@ -54,7 +54,7 @@ def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
         check_complete_stage(part.stage)
     missing = [part for part in parts if part.stage.manifest() is None]
     if not missing:
-        return Launch(None, [])
+        return Launch([], [])
     for part in missing:
         if isinstance(part.source, EmbeddingFiles):
             check_num_rows(part.source, part.dataset)
@@ -63,7 +63,7 @@ def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
     pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(files)), options=options)
     for part in missing:
         embedding_shards(pipeline, part.stage, part.dataset, part.source, complete=False)
-    return Launch(pipeline, [part.stage for part in missing])
+    return Launch([pipeline], [part.stage for part in missing])
 
 
 def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:

@@ -1,28 +1,25 @@
 """The embedding part of the graph: embeddings, their projection, and the mixtures."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 
 import apache_beam as beam
 
+from hir_transforms.combining import Gather
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import EmbeddingShard
 from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.given_mixtures import GivenMixture
-from hir_transforms.gmm_checkpoints import load_mixture
+from hir_transforms.gmm_checkpoints import MixtureFile
 from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, mixture_path
-from hir_transforms.mixture_scoring import MixtureRatio
-from hir_transforms.numerics.gmm import GaussianMixture
-from hir_transforms.planning import estimated_bytes
-from hir_transforms.projecting import FitProjection, load_projection, projection_path
+from hir_transforms.gmm_jobs import AdvanceMixture, MixtureFit
+from hir_transforms.mixture_scoring import MixtureRatioFiles, MixtureReference
+from hir_transforms.projecting import FitProjection, ProjectionFile, projection_path
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards
 from pipelines.plan import EmbeddingStages
-
-# Above this size EM runs on all workers; below it the runner's time for each iteration would be most of the cost.
-_UNROLL_BYTES = 256 << 20
 
 
 class EmbeddingGraph:
@@ -50,6 +47,27 @@ class EmbeddingGraph:
         self._missing = missing
         self._after = after
 
+    def build(self, names: Collection[str]) -> None:
+        """Adds what makes the stages of these names complete."""
+        stages = self._stages
+        if stages.raw.name in names:
+            _ = self.raw_shards
+        if stages.target and stages.target.name in names:
+            _ = self.target_shards
+        if stages.projection and stages.projection.name in names:
+            _ = self._projection
+        if {mixture.name for mixture in stages.mixtures} & set(names):
+            _ = self.mixtures
+
+    def advance(self, mixture: Stage) -> None:
+        """Adds some more iterations of a mixture's fit; what it is fitted to must be complete."""
+        stages = self._stages
+        target = None if mixture == stages.raw_mixture else stages.target_mixtures.index(mixture)
+        projection = ProjectionFile(projection_path(stages.projection)) if stages.projection else None
+        settings = stages.raw_settings if target is None else stages.target_settings
+        fit = MixtureFit(mixture, settings, projection, self._config.gmm_checkpoint_dir)
+        _ = self._shards_of(target) | f"Advance {mixture.name}" >> AdvanceMixture(fit)
+
     @cached_property
     def raw_shards(self) -> beam.PCollection:
         """Raw's embedding shards."""
@@ -76,24 +94,24 @@ class EmbeddingGraph:
         """The number of rows of each target, one tuple of T integers."""
         return (
             self.target_shards
-            | "Gather" >> beam.combiners.ToList()
+            | "Gather" >> Gather()
             | "RowsOfTargets" >> beam.Map(_rows_of_targets, self._target_starts)
         )
 
     @property
     def ratio(self) -> beam.PCollection:
-        """The one `MixtureRatio`; it is there once raw's embeddings are, so that what it goes to may read them."""
+        """The one `MixtureRatioFiles`; there once raw's embeddings are, so that what it goes to may read them."""
         ready = self.raw_shards | "AllRawEmbeddings" >> beam.combiners.Count.Globally()
         raw, *targets = (beam.pvalue.AsSingleton(mixture) for mixture in self.mixtures)
         return ready | "MixtureRatio" >> beam.Map(_ratio, self._stages.raw.folder, raw, *targets)
 
     @cached_property
     def mixtures(self) -> list[beam.PCollection]:
-        """Raw's mixture and that of each target, each a PCollection of one."""
-        config, stages = self._config, self._stages
-        raw = self._mixture("RawMixture", stages.raw_mixture, config.raw, stages.raw_settings)
+        """The reference to raw's mixture and that of each target, each a PCollection of one."""
+        stages = self._stages
+        raw = self._mixture("RawMixture", stages.raw_mixture, stages.raw_settings)
         targets = [
-            self._mixture(f"TargetMixture{number}", mixture, config.target, stages.target_settings, number)
+            self._mixture(f"TargetMixture{number}", mixture, stages.target_settings, number)
             for number, mixture in enumerate(stages.target_mixtures)
         ]
         return [raw, *targets]
@@ -102,29 +120,21 @@ class EmbeddingGraph:
         self,
         label: str,
         mixture: Stage | GivenMixture,
-        dataset: Dataset | None,
         settings: MixtureSettings,
         target: int | None = None,
     ) -> beam.PCollection:
         if isinstance(mixture, GivenMixture):
-            return self._pipeline | label >> beam.Create([mixture]) | f"Load{label}" >> beam.Map(GivenMixture.load)
+            return self._pipeline | label >> beam.Create([mixture])
         if mixture.name not in self._missing:
-            return (
-                self._pipeline
-                | label >> beam.Create([mixture_path(mixture)])
-                | f"Load{label}" >> beam.Map(load_mixture)
-            )
-        assert dataset
-        shards = self.raw_shards if target is None else self._shards_of(target)
-        return shards | label >> FitGaussianMixture(
-            mixture,
-            settings,
-            unrolled=estimated_bytes(dataset.list_files()) > _UNROLL_BYTES,
-            projection=self._projection,
-            checkpoint_dir=self._config.gmm_checkpoint_dir,
+            return self._pipeline | label >> beam.Create([MixtureFile(mixture_path(mixture))])
+        return self._shards_of(target) | label >> FitGaussianMixture(
+            mixture, settings, projection=self._projection, checkpoint_dir=self._config.gmm_checkpoint_dir
         )
 
-    def _shards_of(self, target: int) -> beam.PCollection:
+    def _shards_of(self, target: int | None) -> beam.PCollection:
+        """The embedding shards of a target; of raw for None."""
+        if target is None:
+            return self.raw_shards
         if self._config.num_targets == 1:
             return self.target_shards
         first, end = self._target_starts[target : target + 2]
@@ -141,8 +151,7 @@ class EmbeddingGraph:
         if stage is None:
             return None
         if stage.name not in self._missing:
-            path = projection_path(stage)
-            return self._pipeline | "Projection" >> beam.Create([path]) | "LoadProjection" >> beam.Map(load_projection)
+            return self._pipeline | "Projection" >> beam.Create([ProjectionFile(projection_path(stage))])
         return self.raw_shards | "Projection" >> FitProjection(stage, stage.settings["dim"])
 
 
@@ -158,5 +167,5 @@ def _rows_of_targets(shards: list[EmbeddingShard], starts: list[int]) -> tuple[i
     )
 
 
-def _ratio(_: int, folder: str, raw: GaussianMixture, *targets: GaussianMixture) -> MixtureRatio:
-    return MixtureRatio(raw, targets, folder)
+def _ratio(_: int, folder: str, raw: MixtureReference, *targets: MixtureReference) -> MixtureRatioFiles:
+    return MixtureRatioFiles(raw, targets, folder)

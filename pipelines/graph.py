@@ -3,7 +3,6 @@
 from functools import cached_property
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.utils.shared import Shared
 
 from hir_transforms.config import SelectConfig
@@ -11,7 +10,7 @@ from hir_transforms.document_parts import load_parts
 from hir_transforms.given_weights import GiveWeights
 from hir_transforms.mixing import MixingSettings, MixWeights
 from hir_transforms.mixture_scoring import ScoreMixtures
-from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
+from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, counts_path, estimator_path, load_estimator
 from hir_transforms.ngram_sampling import ReadSampledTasks
 from hir_transforms.reading import ReadTasks
 from hir_transforms.score_shards import default_proportions, load_score_shards
@@ -47,11 +46,8 @@ class ScoreGraph:
         names = {stage.name for stage in wanted} & self._missing
         if self._stages.ngrams and self._stages.ngrams.estimator.name in names:
             _ = self.estimator
-        if self._embeddings and self._stages.embeddings:
-            if self._stages.embeddings.raw.name in names:
-                _ = self._embeddings.raw_shards
-            if names & {mixture.name for mixture in self._stages.embeddings.mixtures}:
-                _ = self._embeddings.mixtures
+        if self._embeddings:
+            self._embeddings.build(names)
         if self._stages.scores.name in names:
             _ = self.scores
 
@@ -122,7 +118,7 @@ class ScoreGraph:
             return self._pipeline | "OneTarget" >> beam.Create([(1.0,)])
         if self._stages.ngrams:
             return self.estimator | "Shares" >> beam.Map(
-                lambda estimator: tuple(estimator.target_proportions.tolist())
+                lambda path: tuple(load_estimator(path).target_proportions.tolist())
             )
         if self._embeddings and self._config.fits_target_mixtures and self._config.alpha == 0:
             return self._embeddings.target_rows | "Shares" >> beam.Map(
@@ -132,15 +128,11 @@ class ScoreGraph:
 
     @cached_property
     def estimator(self) -> beam.PCollection:
-        """The one `NgramEstimator`."""
+        """The path of the one `NgramEstimator`."""
         stages = self._stages.ngrams
         assert stages
         if stages.estimator.name not in self._missing:
-            return (
-                self._pipeline
-                | "NgramEstimator" >> beam.Create([stages.estimator])
-                | "LoadEstimator" >> beam.Map(load_estimator)
-            )
+            return self._pipeline | "NgramEstimator" >> beam.Create([estimator_path(stages.estimator)])
         return self._counts["raw"] | "NgramEstimator" >> FitNgramEstimator(
             stages.estimator,
             self._config.ngram_settings,
@@ -149,12 +141,12 @@ class ScoreGraph:
         )
 
     @cached_property
-    def _counts(self) -> dict[str, beam.PCollection[np.ndarray]]:
-        """N-gram counts of "raw" and of "target"."""
+    def _counts(self) -> dict[str, beam.PCollection[str]]:
+        """The paths of the n-gram counts of "raw" and of "target"."""
         config, stages = self._config, self._stages.ngrams
         assert stages
         assert config.target
-        raw = self._load_counts("Raw", stages.raw_counts)
+        raw = self._complete_counts("Raw", stages.raw_counts)
         if raw is None:
             tasks = self._raw_tasks
             if stages.sample:
@@ -162,7 +154,7 @@ class ScoreGraph:
             (dataset,) = stages.raw_counts.datasets
             count = CountNgrams(stages.raw_counts, dataset, config.ngram_settings, shared=self._shared)
             raw = tasks | "CountRaw" >> count
-        target = self._load_counts("Target", stages.target_counts)
+        target = self._complete_counts("Target", stages.target_counts)
         if target is None:
             count = CountNgrams(
                 stages.target_counts,
@@ -174,12 +166,11 @@ class ScoreGraph:
             target = self._pipeline | "Target" >> ReadTasks(config.target) | "CountTarget" >> count
         return {"raw": raw, "target": target}
 
-    def _load_counts(self, label: str, stage: Stage) -> beam.PCollection[np.ndarray] | None:
-        """The counts of a complete stage; None for one that is missing."""
+    def _complete_counts(self, label: str, stage: Stage) -> beam.PCollection[str] | None:
+        """The path of the counts of a complete stage; None for one that is missing."""
         if stage.name in self._missing:
             return None
-        stages = self._pipeline | f"{label}Counts" >> beam.Create([stage])
-        return stages | f"Load{label}Counts" >> beam.Map(load_counts)
+        return self._pipeline | f"{label}Counts" >> beam.Create([counts_path(stage)])
 
     @cached_property
     def _raw_tasks(self) -> beam.PCollection:

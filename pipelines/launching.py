@@ -1,12 +1,14 @@
 """What every command does: check its inputs, make the stages ready, run the graph, and tell what was done."""
 
 import contextlib
+import copy
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
@@ -17,6 +19,7 @@ from hir_transforms.locking import locked
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage, missing_stages
+from pipelines.fitting_jobs import fit_jobs, mixtures_by_jobs
 from pipelines.graph import ScoreGraph
 from pipelines.plan import Stages
 from pipelines.portable import run_to_end
@@ -45,15 +48,16 @@ def check_datasets(config: SelectConfig) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """A pipeline that is ready to run (None: nothing to do), and the stages that it computes."""
+    """The jobs to run, one after the other (each laid out when it is its turn), and the stages that they compute."""
 
-    pipeline: beam.Pipeline | None
+    jobs: Iterable[beam.Pipeline]
     computed: list[Stage]
 
     def run(self) -> bool:
-        """Runs it to its end and tells the warnings of fits; returns whether it is done, and not only handed over."""
-        if self.pipeline is not None and not run_to_end(self.pipeline):
-            return False
+        """Runs them and tells the warnings of fits; returns whether they are done, and not only handed over."""
+        for job in self.jobs:
+            if not run_to_end(job):
+                return False
         for stage in self.computed:
             if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
                 print(f"warning: {stage.name}: {warning}", file=sys.stderr)
@@ -67,7 +71,7 @@ def lay_out(
     wanted: list[Stage],
     extend: Callable[[ScoreGraph], None] | None = None,
 ) -> Launch:
-    """Makes ready the pipeline that computes what the wanted stages lack, and what `extend` adds to the graph.
+    """Makes ready what computes what the wanted stages lack, and what `extend` adds to the graph.
 
     Raises:
         UserError: for what cannot come to a good end.
@@ -81,14 +85,33 @@ def lay_out(
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
         print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
-    if not missing and not extend:
-        return Launch(None, [])
-    pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(config.raw.list_files())), options=options)
-    graph = ScoreGraph(pipeline, config, stages, missing)
-    graph.build(wanted)
-    if extend:
-        extend(graph)
-    return Launch(pipeline, missing)
+    mixtures = mixtures_by_jobs(config, stages.embeddings, missing)
+    if mixtures and options.view_as(GoogleCloudOptions).template_location:
+        role = mixtures[0].name.rpartition("/")[2].partition("-")[0]
+        raise UserError(
+            f"--{role}_max_samples: a mixture is fitted to all documents by jobs that the launcher repeats, which a "
+            "template cannot; give auto or a number"
+        )
+    pieces = most_pieces(config.raw.list_files())
+
+    def make_pipeline() -> beam.Pipeline:
+        of_job = copy.deepcopy(options)  # runners change what they are given
+        return beam.Pipeline(runner=choose_runner(of_job, pieces), options=of_job)
+
+    def last_job() -> Iterator[beam.Pipeline]:
+        left = missing_stages(wanted)
+        if left or extend:
+            pipeline = make_pipeline()
+            graph = ScoreGraph(pipeline, config, stages, left)
+            graph.build(wanted)
+            if extend:
+                extend(graph)
+            yield pipeline
+
+    if not mixtures:
+        return Launch(list(last_job()), missing)
+    assert stages.embeddings
+    return Launch(itertools.chain(fit_jobs(make_pipeline, config, stages.embeddings, mixtures), last_job()), missing)
 
 
 def _check_num_rows(config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:

@@ -144,9 +144,10 @@ class SelectOptions(PipelineOptions):
         for role in ("raw", "target"):
             embeddings.add_argument(
                 f"--{role}_max_samples",
-                default="all",
-                metavar="all|N",
-                help=f"documents of {role} to fit its mixture to, a uniform sample [all]",
+                default="auto",
+                metavar="all|auto|N",
+                help=f"documents of {role} to fit its mixture to, a uniform sample; auto: 500 a component, at least "
+                "50000 [auto]",
             )
         embeddings.add_argument("--raw_gmm", metavar="FILE.npz", help="a mixture of raw instead of fitting one")
         embeddings.add_argument(

@@ -1,22 +1,20 @@
 """One harness for everything that is merged, directly and by a runner."""
 
 import copy
+import operator
 import pickle
 from dataclasses import replace
 
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hir_transforms.combining import MergeCombineFn
-from hir_transforms.gmm_fitting import RowSummary
-from hir_transforms.gmm_fitting import _add_statistics as add_statistics
+from hir_transforms.combining import Gather, MergeCombineFn, SumChunks, from_chunks, to_chunks
 from hir_transforms.mixing import PartMoments
-from hir_transforms.ngram_fitting import NgramCounts
-from hir_transforms.numerics.gmm import RowBounds, SufficientStatistics
+from hir_transforms.numerics.gmm import RowBounds
 from hir_transforms.numerics.pca import Moments
 from hir_transforms.numerics.standardizing import WeightMoments
 from hir_transforms.numerics.threshold import Gathered, Refinement, order_bits
@@ -24,19 +22,12 @@ from hir_transforms.ranking import ScoreCounts
 from hir_transforms.selecting import Measured
 
 
-def ngram_counts(generator):
-    return NgramCounts(generator.integers(0, 2**40, (2, 7)), *generator.integers(0, 2**40, 3).tolist())
-
-
 def row_bounds(generator):
     return RowBounds.from_rows(generator.normal(size=(generator.integers(0, 4), 3)).astype(np.float32))
 
 
-def row_summary(generator):
-    num_rows = generator.integers(1, 6)
-    rows = generator.normal(size=(num_rows, 3)).astype(np.float32)
-    hashes = np.sort(generator.integers(0, 2**64, num_rows, np.uint64))
-    return RowSummary(RowBounds.from_rows(rows), hashes, rows, 8)
+def counts(generator):
+    return generator.integers(0, 2**40, 7)
 
 
 def score_counts(generator):
@@ -52,11 +43,6 @@ def part_moments(generator):
 def moments(generator):
     rows = generator.uniform(-1, 1, (generator.integers(0, 4), 3)).astype(np.float32)
     return Moments.of(rows, RowBounds.from_rows(np.ones((100, 3), np.float32)))
-
-
-def sufficient_statistics(generator):
-    integers = [generator.integers(0, 2**40, shape) for shape in (2, (2, 3), (2, 3))]
-    return SufficientStatistics(*integers, *generator.integers(0, 2**40, 2).tolist())
 
 
 def measured_histogram(generator):
@@ -84,15 +70,13 @@ def gathered_in_order(value):
 
 
 CASES = {
-    "NgramCounts": (NgramCounts.merge, ngram_counts),
     "Measured, histograms": (Measured.merge, measured_histogram),
     "Measured, rows": (Measured.merge, measured_rows),
     "Moments": (Moments.merge, moments),
     "PartMoments": (PartMoments.merge, part_moments),
     "RowBounds": (RowBounds.merge, row_bounds),
-    "RowSummary": (RowSummary.merge, row_summary),
+    "arrays": (operator.add, counts),
     "ScoreCounts": (ScoreCounts.merge, score_counts),
-    "SufficientStatistics": (add_statistics, sufficient_statistics),
 }
 cases = pytest.mark.parametrize(("merge", "make"), CASES.values(), ids=CASES)
 
@@ -182,16 +166,6 @@ def test_a_runner_gives_the_same(merge, make, count):
         assert_that(merged, check)
 
 
-def test_ngram_counts_add_up():
-    inputs = elements(ngram_counts, 5)
-    merged = combine(MergeCombineFn(NgramCounts.merge), [inputs])
-    assert merged.buckets.tolist() == np.sum([one.buckets for one in inputs], axis=0).tolist()
-    assert merged.summary() == {
-        **{name: sum(one.summary()[name] for one in inputs) for name in ("documents", "rejected", "bytes")},
-        "ngrams": np.sum([one.summary()["ngrams"] for one in inputs], axis=0).tolist(),
-    }
-
-
 def test_row_bounds_are_those_of_all_rows():
     generator = np.random.default_rng(0)
     parts = [generator.normal(size=(size, 4)).astype(np.float32) for size in (3, 0, 1, 10)]
@@ -199,16 +173,36 @@ def test_row_bounds_are_those_of_all_rows():
     assert comparable(merged) == comparable(RowBounds.from_rows(np.concatenate(parts)))
 
 
-def test_a_row_summary_holds_the_rows_with_the_smallest_hashes():
-    inputs = elements(row_summary, 10)
-    merged = combine(MergeCombineFn(RowSummary.merge), [inputs])
-    rows = sorted(
-        (int(hashed), *row) for one in inputs for hashed, row in zip(one.hashes, one.rows.tolist(), strict=True)
-    )
-    assert [(int(hashed), *row) for hashed, row in zip(merged.hashes, merged.rows.tolist(), strict=True)] == rows[:8]
-    assert merged.bounds.num_rows == len(rows)
-
-
 def test_score_counts_add_up():
     merged = combine(MergeCombineFn(ScoreCounts.merge), [[ScoreCounts(1, 2, 3, 4), ScoreCounts(10, 20, 30, 40)]])
     assert merged.summary() == {"read": 110, "rejected": 11, "short": 22, "duplicate": 33, "eligible": 44}
+
+
+@pytest.mark.parametrize("inputs", [[], [3], list(range(1000))])
+def test_gather_makes_one_list_of_all(inputs):
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        gathered = pipeline | beam.Create(inputs) | Gather() | beam.Map(sorted)
+        assert_that(gathered, equal_to([inputs]))
+
+
+def test_chunks_are_small_and_add_up_to_the_sums():
+    generator = np.random.default_rng(0)
+    parts = [
+        {"matrix": generator.integers(-(2**60), 2**60, (7, 30_000)), "vector": np.arange(3), "large": 2**70 + number}
+        for number in range(3)
+    ]
+    chunks = [list(to_chunks(part)) for part in parts]
+    assert max(len(pickle.dumps(chunk)) for chunk in chunks[0]) < 600_000
+    assert len(chunks[0]) == 4 + 1 + 1
+    assert from_chunks([]) == {}
+
+    def check(summed):
+        sums = from_chunks(summed)
+        assert set(sums) == {"matrix", "vector", "large"}
+        np.testing.assert_array_equal(sums["matrix"].reshape(7, 30_000), sum(part["matrix"] for part in parts))
+        np.testing.assert_array_equal(sums["vector"], [0, 3, 6])
+        assert sums["large"] == 3 * 2**70 + 3
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        summed = pipeline | beam.Create([chunk for part in chunks for chunk in part]) | beam.Reshuffle() | SumChunks()
+        assert_that(summed, check)

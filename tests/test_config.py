@@ -25,7 +25,7 @@ from tests.helpers.config import CONFIG, changed
         ("embedding_dim", [-1]),
         ("weight_scaling", ["", "Standardize", "rank"]),
         ("gmm_tol", [-1e-9, float("nan"), float("inf")]),
-        ("raw_max_samples", ["0", "-1", "1e6", "auto", ""]),
+        ("raw_max_samples", ["0", "-1", "1e6", "Auto", ""]),
         ("target_max_samples", ["0", "many"]),
     ],
 )
@@ -33,6 +33,16 @@ def test_a_bad_value_is_named_with_its_flag(name, values):
     for value in values:
         with pytest.raises(UserError, match=rf"^--{name}: must be .*, not {value}$"):
             changed(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("flag", "components", "rows"),
+    [("all", 1000, None), ("7", 1000, 7), ("auto", 1000, 500_000), ("auto", 100, 50_000), ("auto", 101, 50_500)],
+)
+def test_a_mixture_is_fitted_to_as_many_rows_as_its_components_need(flag, components, rows):
+    for role in ("raw", "target"):
+        config = changed(**{f"{role}_max_samples": flag, f"{role}_components": components})
+        assert config.max_samples(role) == rows
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,21 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from hir_transforms.gmm_checkpoints import Checkpoints, load_mixture
-from hir_transforms.gmm_fitting import (
-    FitGaussianMixture,
-    MixtureSettings,
-    RowSummary,
-    arrange_shards,
-    mixture_path,
-)
-from hir_transforms.gmm_sampling import RowSample
+from hir_transforms import gmm_jobs, storage
+from hir_transforms.gmm_checkpoints import Checkpoints, MixtureFile, load_mixture
+from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, StartRows, mixture_path
+from hir_transforms.gmm_jobs import AdvanceMixture, MixtureFit
+from hir_transforms.gmm_sampling import read_rows
 from hir_transforms.numerics import gmm
 from hir_transforms.numerics.gmm import RowBounds
 from hir_transforms.numerics.gmm_init import initial_mixture
 from hir_transforms.numerics.gumbel import identity_hash
 from hir_transforms.numerics.projection import Projection
+from hir_transforms.projecting import ProjectionFile
 from hir_transforms.stages import Stage
 from tests.helpers.embeddings import write_shards
 
@@ -39,22 +36,35 @@ def stage_of(folder, settings):
     return Stage.create("gmm/raw", str(folder), dataclasses.asdict(settings))
 
 
-def fit(folder, shards, settings, *, unrolled, projection=None, checkpoint_dir=None):
-    """Fits through a pipeline; returns the mixture that it wrote."""
+def fit(folder, shards, settings, *, by_jobs, projection=None, checkpoint_dir=None):
+    """Fits on one worker or by jobs; returns the mixture that was written, and its stage."""
     stage = stage_of(folder, settings)
-
-    def check(mixtures):
-        (mixture,) = mixtures
-        np.testing.assert_array_equal(mixture.means, load_mixture(mixture_path(stage)).means)
-
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        projections = projection and pipeline | "Projection" >> beam.Create([projection])
-        fit_mixture = FitGaussianMixture(
-            stage, settings, unrolled=unrolled, projection=projections, checkpoint_dir=checkpoint_dir
-        )
-        fitted = pipeline | beam.Create(shards) | fit_mixture
-        assert_that(fitted, check)
+    if projection is not None:
+        path = str(folder / "given.npz")
+        with storage.atomic_write(path) as file:
+            np.savez(file, projection_mean=projection.mean, projection=projection.matrix)
+        projection = ProjectionFile(path)
+    if by_jobs:
+        advance(MixtureFit(stage, settings, projection, checkpoint_dir), shards)
+    else:
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            projections = projection and pipeline | "Projection" >> beam.Create([projection])
+            fit_mixture = FitGaussianMixture(stage, settings, projection=projections, checkpoint_dir=checkpoint_dir)
+            fitted = pipeline | beam.Create(shards) | fit_mixture
+            assert_that(fitted, equal_to([MixtureFile(mixture_path(stage))]))
+    # Nothing stays of what the fit needed meanwhile.
+    assert [path.name for path in (folder / "gmm").rglob("*") if path.is_file()] == ["raw.npz", "manifest.json"]
     return load_mixture(mixture_path(stage)), stage
+
+
+def advance(fit, shards, jobs=1000):
+    """Runs jobs until the mixture is complete; returns how many it took."""
+    for job in range(jobs):
+        if fit.stage.manifest():
+            return job
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            _ = pipeline | beam.Create(shards) | AdvanceMixture(fit)
+    return jobs
 
 
 def assert_same(one, other):
@@ -69,12 +79,9 @@ SETTINGS = MixtureSettings(num_components=5, max_iter=8, tol=1e-3, seed=0)
 def test_both_routes_and_any_shards_give_the_same_bits(blobs, tmp_path):
     fitted = [
         fit(
-            tmp_path / f"{unrolled}-{rows}",
-            write_shards(tmp_path / f"e{rows}", blobs, rows),
-            SETTINGS,
-            unrolled=unrolled,
+            tmp_path / f"{by_jobs}-{rows}", write_shards(tmp_path / f"e{rows}", blobs, rows), SETTINGS, by_jobs=by_jobs
         )
-        for unrolled in (False, True)
+        for by_jobs in (False, True)
         for rows in (100, 700)
     ]
     for mixture, _ in fitted[1:]:
@@ -85,16 +92,16 @@ def test_both_routes_fit_the_projected_rows_and_keep_the_projection(blobs, tmp_p
     generator = np.random.default_rng(1)
     projection = Projection(blobs.mean(axis=0), np.linalg.qr(generator.normal(size=(6, 6)))[0][:, :3])
     shards = write_shards(tmp_path / "e", blobs, 256)
-    one, unrolled = (
-        fit(tmp_path / f"{route}", shards, SETTINGS, unrolled=route, projection=projection)[0]
+    one, by_jobs = (
+        fit(tmp_path / f"{route}", shards, SETTINGS, by_jobs=route, projection=projection)[0]
         for route in (False, True)
     )
-    assert_same(one, unrolled)
+    assert_same(one, by_jobs)
     assert (tmp_path / "False/gmm/raw.npz").read_bytes() == (tmp_path / "True/gmm/raw.npz").read_bytes()
     np.testing.assert_array_equal(one.projection.matrix, projection.matrix)
     np.testing.assert_array_equal(one.projection.mean, projection.mean)
     projected = write_shards(tmp_path / "p", projection.apply(blobs), 256)
-    plain, _ = fit(tmp_path / "plain", projected, SETTINGS, unrolled=False)
+    plain, _ = fit(tmp_path / "plain", projected, SETTINGS, by_jobs=False)
     assert_same(one, plain)
     np.testing.assert_array_equal(one.score_samples(blobs), plain.score_samples(projection.apply(blobs)))
 
@@ -103,8 +110,8 @@ def test_both_routes_fit_the_projected_rows_and_keep_the_projection(blobs, tmp_p
 def test_fit_is_that_of_scikit_learn_from_the_same_start(blobs, tmp_path, max_iter):
     settings = MixtureSettings(5, max_iter, 1e-3, 0)
     shards = write_shards(tmp_path / "e", blobs, 256)
-    mixture, stage = fit(tmp_path / "work", shards, settings, unrolled=False)
-    start = initial_mixture(RowSummary.of(tuple(shards), RowSample(0), settings).rows, 5, 0)
+    mixture, stage = fit(tmp_path / "work", shards, settings, by_jobs=False)
+    start = initial_mixture(StartRows.first(*read_rows(tuple(shards), 0), settings.start_rows).rows, 5, 0)
     oracle = SklearnMixture(
         5,
         covariance_type="diag",
@@ -125,78 +132,63 @@ def test_fit_is_that_of_scikit_learn_from_the_same_start(blobs, tmp_path, max_it
 
 def test_more_components_than_rows_are_reduced_and_said(tmp_path):
     rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    mixture, stage = fit(
-        tmp_path, write_shards(tmp_path / "e", rows, 2), MixtureSettings(9, 5, 1e-3, 0), unrolled=True
-    )
+    mixture, stage = fit(tmp_path, write_shards(tmp_path / "e", rows, 2), MixtureSettings(9, 5, 1e-3, 0), by_jobs=True)
     assert mixture.num_components <= 5
     assert np.isfinite(mixture.score_samples(rows)).all()
     assert "9 components" in stage.counts()["warning"]
 
 
-def test_sample_is_bounded_uniform_and_independent_of_the_order_of_merging(blobs, tmp_path):
-    settings = MixtureSettings(5, 1, 1e-3, 0)
-    shards = write_shards(tmp_path, np.tile(blobs, (3, 1)), 1000)
-    parts = [RowSummary.of((shard,), RowSample(0), settings) for shard in shards]
-    forward, backward = parts[0], parts[-1]
-    for part in parts[1:]:
-        forward = forward.merge(part)
-    for part in reversed(parts[:-1]):
-        backward = backward.merge(part)
-    assert len(forward.rows) == settings.sample_rows == 5000
-    np.testing.assert_array_equal(forward.rows, backward.rows)
-    assert forward.bounds.num_rows == 9000
-    np.testing.assert_array_equal(forward.bounds.max_abs, np.abs(blobs).max(axis=0))
-    np.testing.assert_allclose(forward.rows.mean(axis=0), blobs.mean(axis=0), atol=0.2)
-
-
-def test_shards_are_arranged_in_corpus_order_by_size(blobs, tmp_path):
-    shards = write_shards(tmp_path, np.tile(blobs, (6, 1)), 1000)
-    tasks = arrange_shards(list(reversed(shards)))
-    assert [shard for task in tasks for shard in task] == shards
-    assert [sum(shard.num_rows for shard in task) for task in tasks] == [8000, 8000, 2000]
-    assert arrange_shards([]) == []
+def test_k_means_starts_from_the_rows_of_the_smallest_hashes(blobs, tmp_path):
+    rows, hashes = read_rows(tuple(write_shards(tmp_path, np.tile(blobs, (3, 1)), 1000)), 0)
+    start = StartRows.first(rows, hashes, 5000)
+    np.testing.assert_array_equal(start.hashes, np.sort(hashes)[:5000])
+    np.testing.assert_array_equal(start.rows, rows[np.argsort(hashes)[:5000]])
+    parts = StartRows.first(rows[6000:], hashes[6000:], 5000).with_more(rows[:6000], hashes[:6000], 5000)
+    np.testing.assert_array_equal(parts.rows, start.rows)
+    np.testing.assert_allclose(start.rows.mean(axis=0), blobs.mean(axis=0), atol=0.2)
 
 
 @pytest.mark.parametrize("max_samples", [1, 700, 2999])
 def test_a_sample_is_fitted_as_if_it_were_all_there_is(blobs, tmp_path, max_samples):
-    """By both routes and any cut into shards: the same bits as a fit to shards that hold the sample alone."""
+    """By any cut into shards: the same bits as a fit to shards that hold the sample alone."""
     settings = MixtureSettings(3, 6, 1e-3, 0, max_samples)
     hashes = identity_hash(0, "raw.jsonl", np.arange(3000) * 10, purpose="rows")
     kept = np.sort(np.argsort(hashes)[:max_samples])
     alone = write_shards(tmp_path / "alone", blobs[kept], 3000, offsets=kept * 10)
-    expected, _ = fit(tmp_path / "all", alone, dataclasses.replace(settings, max_samples=None), unrolled=False)
-    for unrolled, rows in ((False, 3000), (False, 130), (True, 1000)):
+    expected, _ = fit(tmp_path / "all", alone, dataclasses.replace(settings, max_samples=None), by_jobs=False)
+    for rows in (3000, 130, 1000):
         shards = write_shards(tmp_path / f"e{rows}", blobs, rows)
-        mixture, stage = fit(tmp_path / f"{unrolled}-{rows}", shards, settings, unrolled=unrolled)
-        assert stage.counts()["rows"] == max_samples
+        mixture, stage = fit(tmp_path / f"{rows}", shards, settings, by_jobs=False)
+        assert (stage.counts()["rows"], stage.counts()["sampled_from"]) == (max_samples, 3000)
         assert_same(mixture, expected)
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-def test_a_sample_of_more_rows_than_there_are_is_all(blobs, tmp_path, unrolled):
+def test_a_sample_of_more_rows_than_there_are_is_all(blobs, tmp_path):
     shards = write_shards(tmp_path / "e", blobs, 1000)
-    everything, _ = fit(tmp_path / "all", shards, SETTINGS, unrolled=False)
+    everything, _ = fit(tmp_path / "all", shards, SETTINGS, by_jobs=False)
     for max_samples in (3000, 10**12):
         settings = dataclasses.replace(SETTINGS, max_samples=max_samples)
-        assert_same(fit(tmp_path / str(max_samples), shards, settings, unrolled=unrolled)[0], everything)
+        mixture, stage = fit(tmp_path / str(max_samples), shards, settings, by_jobs=False)
+        assert_same(mixture, everything)
+        assert stage.counts()["rows"] == stage.counts()["sampled_from"] == 3000
 
 
 def all_bytes(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-def test_a_fit_that_was_interrupted_goes_on_to_the_same_bits(blobs, tmp_path, unrolled):
+@pytest.mark.parametrize("by_jobs", [False, True])
+def test_a_fit_that_was_interrupted_goes_on_to_the_same_bits(blobs, tmp_path, by_jobs):
     """Whichever route wrote the checkpoints, and wherever it was interrupted."""
-    settings = MixtureSettings(5, 6, 0.0, 0, 2500)
+    settings = MixtureSettings(5, 6, 0.0, 0)
     shards = write_shards(tmp_path / "e", blobs, 500)
-    plain, _ = fit(tmp_path / "plain", shards, settings, unrolled=unrolled)
+    plain, _ = fit(tmp_path / "plain", shards, settings, by_jobs=by_jobs)
     full = tmp_path / "full"
-    whole, stage = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=str(full))
+    whole, stage = fit(tmp_path / "work", shards, settings, by_jobs=by_jobs, checkpoint_dir=str(full))
     assert_same(whole, plain)
     folder = Path(Checkpoints.of_stage(str(full), stage).folder)
     names = [f"iteration-{number:04d}.npz" for number in range(1, 7)]
-    assert sorted(path.name for path in full.rglob("*.npz")) == names
+    assert set(names) <= {path.name for path in full.rglob("*.npz")} <= {*names, "iteration-0000.npz", "bounds.npz"}
     assert_same(load_mixture(str(folder / names[-1])), whole)
     for done in (1, 4, 6):
         kept = tmp_path / f"kept-{done}"
@@ -204,14 +196,15 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bits(blobs, tmp_path, un
         for name in names[done:]:
             (kept / folder.relative_to(full) / name).unlink()
         before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")}
-        mixture, _ = fit(tmp_path / "work", shards, settings, unrolled=not unrolled, checkpoint_dir=str(kept))
+        mixture, _ = fit(tmp_path / f"work-{done}", shards, settings, by_jobs=not by_jobs, checkpoint_dir=str(kept))
         assert_same(mixture, whole)
         assert {path: path.stat().st_mtime_ns for path in before} == before
-        assert all_bytes(kept) == all_bytes(full)
+        assert all_bytes(kept) | all_bytes(full) == all_bytes(full) | all_bytes(kept)
+        assert {path.name for path in all_bytes(kept)} >= set(names)
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-def test_a_fit_starts_from_the_checkpoint_and_from_no_other_fits(blobs, tmp_path, unrolled):
+@pytest.mark.parametrize("by_jobs", [False, True])
+def test_a_fit_starts_from_the_checkpoint_and_from_no_other_fits(blobs, tmp_path, by_jobs):
     settings = MixtureSettings(2, 4, 0.0, 0)
     shards = write_shards(tmp_path / "e", blobs, 1000)
     bounds = RowBounds.from_rows(blobs)
@@ -220,31 +213,31 @@ def test_a_fit_starts_from_the_checkpoint_and_from_no_other_fits(blobs, tmp_path
     for name, of in {"own": settings, "other": dataclasses.replace(settings, seed=1)}.items():
         Checkpoints.of_stage(str(tmp_path / name), stage_of(tmp_path / "work", of)).save(elsewhere)
         fits[name], _ = fit(
-            tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=str(tmp_path / name)
+            tmp_path / f"work-{name}", shards, settings, by_jobs=by_jobs, checkpoint_dir=str(tmp_path / name)
         )
     assert_same(fits["own"], gmm.fit(lambda: [blobs], elsewhere, bounds, max_iter=1, tol=0.0))
-    assert_same(fits["other"], fit(tmp_path / "plain", shards, settings, unrolled=unrolled)[0])
+    assert_same(fits["other"], fit(tmp_path / "plain", shards, settings, by_jobs=by_jobs)[0])
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-def test_a_converged_checkpoint_is_the_result(blobs, tmp_path, unrolled):
+@pytest.mark.parametrize("by_jobs", [False, True])
+def test_a_converged_checkpoint_is_the_result(blobs, tmp_path, by_jobs):
     settings = MixtureSettings(5, 8, 0.5, 0)
     shards = write_shards(tmp_path / "e", blobs, 1000)
     directory = str(tmp_path / "kept")
-    whole, _ = fit(tmp_path / "work", shards, settings, unrolled=False, checkpoint_dir=directory)
+    whole, _ = fit(tmp_path / "work", shards, settings, by_jobs=False, checkpoint_dir=directory)
     assert whole.converged
-    again, _ = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=directory)
+    again, _ = fit(tmp_path / "again", shards, settings, by_jobs=by_jobs, checkpoint_dir=directory)
     assert_same(again, whole)
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-def test_a_fit_goes_on_from_one_that_was_to_stop_earlier_or_later(blobs, tmp_path, unrolled):
+@pytest.mark.parametrize("by_jobs", [False, True])
+def test_a_fit_goes_on_from_one_that_was_to_stop_earlier_or_later(blobs, tmp_path, by_jobs):
     shards = write_shards(tmp_path / "e", blobs, 1000)
     for max_iter, tol in ((2, 1e-3), (5, 0.0), (3, 0.0), (30, 0.05)):
         settings = MixtureSettings(5, max_iter, tol, 0)
-        whole, _ = fit(tmp_path / "plain", shards, settings, unrolled=False)
+        whole, _ = fit(tmp_path / f"plain-{max_iter}", shards, settings, by_jobs=False)
         kept = str(tmp_path / "kept")
-        again, _ = fit(tmp_path / "work", shards, settings, unrolled=unrolled, checkpoint_dir=kept)
+        again, _ = fit(tmp_path / f"work-{max_iter}", shards, settings, by_jobs=by_jobs, checkpoint_dir=kept)
         assert_same(again, whole)
     assert whole.converged
 
@@ -285,8 +278,8 @@ def test_rows_that_are_hard_to_fit_give_a_valid_mixture_by_both_routes(tmp_path,
     rows, most = generate(kind)
     shards = write_shards(tmp_path / "e", rows, 64)
     settings = MixtureSettings(4, 5, 1e-3, 0)
-    mixture, stage = fit(tmp_path / "one", shards, settings, unrolled=False)
-    assert_same(mixture, fit(tmp_path / "unrolled", shards, settings, unrolled=True)[0])
+    mixture, stage = fit(tmp_path / "one", shards, settings, by_jobs=False)
+    assert_same(mixture, fit(tmp_path / "jobs", shards, settings, by_jobs=True)[0])
     assert 1 <= mixture.num_components <= most
     np.testing.assert_allclose(mixture.weights.sum(), 1)
     assert (mixture.covariances > 0).all()
@@ -301,3 +294,26 @@ def test_rows_that_are_hard_to_fit_give_a_valid_mixture_by_both_routes(tmp_path,
     )
     np.testing.assert_allclose(densities, logsumexp(logs, axis=0), rtol=1e-9)
     assert (stage.counts()["warning"] is not None) == (len(rows) < 4)
+
+
+def test_jobs_that_are_cut_short_go_on_to_the_same_bits_in_any_number(blobs, tmp_path, monkeypatch):
+    settings = MixtureSettings(5, 12, 0.0, 0)
+    shards = write_shards(tmp_path / "e", blobs, 1000)
+    whole, _ = fit(tmp_path / "whole", shards, settings, by_jobs=False)
+    monkeypatch.setattr(gmm_jobs, "ITERATIONS_PER_JOB", 5)
+    by_jobs = MixtureFit(stage_of(tmp_path / "jobs", settings), settings, None, None)
+    assert advance(by_jobs, shards, jobs=1) == 1
+    maximization = gmm_jobs._maximization
+
+    def fails_once(chunks, iteration, fit):
+        if iteration == 8:
+            raise OSError("the worker is gone")
+        return maximization(chunks, iteration, fit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gmm_jobs, "_maximization", fails_once)
+        with pytest.raises(Exception, match="the worker is gone"):
+            advance(by_jobs, shards)
+    assert len(by_jobs.newest().log_likelihood) == 7
+    assert advance(by_jobs, shards) == 1
+    assert_same(load_mixture(mixture_path(by_jobs.stage)), whole)

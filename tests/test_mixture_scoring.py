@@ -5,7 +5,8 @@ from scipy.stats import multivariate_normal
 
 from hir_transforms.document_parts import PartReader, load_parts, part_path
 from hir_transforms.embedding_shards import write_shard
-from hir_transforms.mixture_scoring import MixtureRatio, ScoreMixtures
+from hir_transforms.gmm_checkpoints import MixtureFile, save_mixture
+from hir_transforms.mixture_scoring import MixtureRatio, MixtureRatioFiles, ScoreMixtures
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.stages import Stage
 from tests.helpers.parts import FILE, group_of, write_parts
@@ -25,6 +26,14 @@ def log_density(mixture, rows):
     return np.log(sum(weight * multivariate_normal(mean, np.diag(cov)).pdf(rows) for weight, mean, cov in parts))
 
 
+def saved(ratio, folder):
+    """A reference to the ratio, whose mixtures are written to the folder."""
+    files = [MixtureFile(str(folder / f"{number}.npz")) for number in range(1 + len(ratio.targets))]
+    for file, mixture in zip(files, (ratio.raw, *ratio.targets), strict=True):
+        save_mixture(file.path, mixture)
+    return MixtureRatioFiles(files[0], tuple(files[1:]), ratio.raw_embeddings)
+
+
 def score(folder, rows, targets, *, raw=None, shift=0):
     """(the stage of the weights, what it was computed from); embeddings are of documents `shift` bytes further on."""
     parts = write_parts(folder / "documents", np.arange(NUM_ROWS), 15, rows_per_group=5)
@@ -34,7 +43,7 @@ def score(folder, rows, targets, *, raw=None, shift=0):
     ratio = MixtureRatio(raw or mixture(0), tuple(targets), str(folder / "embeddings"))
     stage = Stage.create("gmm_weights", str(folder), {})
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        mixtures = pipeline | "Mixtures" >> beam.Create([ratio])
+        mixtures = pipeline | "Mixtures" >> beam.Create([saved(ratio, folder)])
         pipeline | "Parts" >> beam.Create(parts) | ScoreMixtures(stage, str(folder / "documents"), mixtures)
     assert load_parts(stage) == parts
     return stage, ratio

@@ -11,9 +11,15 @@ from data_selection.hashed_ngram_dsir import get_ngram_counts
 
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import find_user_error
-from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts, load_estimator
+from hir_transforms.ngram_fitting import (
+    CountNgrams,
+    FitNgramEstimator,
+    counts_path,
+    estimator_path,
+    load_counts,
+    load_estimator,
+)
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling, sampled_tasks
-from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.stages import Stage
@@ -53,8 +59,9 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
     p_target = (target_counts + smoothing) / (target_counts.sum() + smoothing * buckets)
     expected = np.log(p_target + 1e-8) - np.log(p_raw + 1e-8)
 
-    def check(estimators: list[NgramEstimator]) -> None:
-        (estimator,) = estimators
+    def check(paths: list[str]) -> None:
+        (path,) = paths
+        estimator = load_estimator(path)
         np.testing.assert_array_equal(estimator.raw_counts, raw_counts)
         np.testing.assert_array_equal(estimator.target_counts, [target_counts])
         np.testing.assert_allclose(estimator.log_ratio, [expected], rtol=1e-12, atol=1e-12)
@@ -70,13 +77,13 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
             stage, settings, target_counts=of_target, target_laplace_smoothing=smoothing
         )
         assert_that(fitted, check)
-    check([load_estimator(stage)])
-    np.testing.assert_array_equal(load_counts(stages[0]), [raw_counts])
+    assert estimator_path(stage) == str(tmp_path / "work" / "ngram" / "estimator.npz")
+    np.testing.assert_array_equal(load_counts(counts_path(stages[0])), [raw_counts])
     assert stages[0].counts()["documents"] == 300
     assert stages[0].counts()["ngrams"] == [raw_counts.sum()]
     assert stage.counts()["target_proportions"] == [1.0]
     saved = io.BytesIO()
-    load_estimator(stage).save(saved)
+    load_estimator(estimator_path(stage)).save(saved)
     assert saved.getvalue() == (tmp_path / "work" / "ngram" / "estimator.npz").read_bytes()
 
 
@@ -89,7 +96,7 @@ def count_targets(tmp_path, *documents):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         count = CountNgrams(stage, target, NgramSettings(2, 997), num_targets=len(documents), shared=Shared())
         pipeline | ReadTasks(target) | count
-    return load_counts(stage)
+    return load_counts(counts_path(stage))
 
 
 def test_each_target_is_counted_by_itself(tmp_path):

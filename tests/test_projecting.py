@@ -1,10 +1,10 @@
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 from sklearn.decomposition import PCA
 
-from hir_transforms.projecting import FitProjection, load_projection, projection_path
+from hir_transforms.projecting import FitProjection, ProjectionFile, projection_path
 from hir_transforms.stages import Stage
 from tests.helpers.embeddings import write_shards
 
@@ -18,14 +18,10 @@ def rows():
 def fit(folder, shards, dim):
     """Fits through a pipeline; returns the projection that it wrote, and its counts."""
     stage = Stage.create("projection", str(folder), {"dim": dim})
-
-    def check(projections):
-        (projection,) = projections
-        np.testing.assert_array_equal(projection.matrix, load_projection(projection_path(stage)).matrix)
-
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create(shards) | FitProjection(stage, dim), check)
-    return load_projection(projection_path(stage)), stage.counts()
+        fitted = pipeline | beam.Create(shards) | FitProjection(stage, dim)
+        assert_that(fitted, equal_to([ProjectionFile(projection_path(stage))]))
+    return ProjectionFile(projection_path(stage)).load(), stage.counts()
 
 
 def test_projection_is_that_of_scikit_learn(rows, tmp_path):

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.utils.shared import Shared
 
+from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, part_path
 from hir_transforms.errors import find_user_error
@@ -31,8 +32,11 @@ def score(raw, folder, fitted, settings, num_targets=1):
     weights = Stage.create("ngram_weights", str(folder), {}, [], [documents])
     counts = np.arange(1, fitted.num_buckets + 1)
     estimator = NgramEstimator.fit(fitted, counts, np.stack([np.roll(counts[::-1], by) for by in range(num_targets)]))
+    path = str(folder / "estimator.npz")
+    with storage.atomic_write(path) as file:
+        estimator.save(file)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        estimators = pipeline | beam.Create([estimator])
+        estimators = pipeline | beam.Create([path])
         tasks = pipeline | ReadTasks(raw)
         tasks | ScoreDocuments(documents, weights, raw, settings, estimator=estimators, shared=Shared())
     return documents, weights, estimator

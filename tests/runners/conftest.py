@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import embedding_graph, select
+from pipelines import fitting_jobs, select
 from pipelines.docstring_corpus import write_corpus
 from tests.helpers.folders import contents
 from tests.helpers.worker_pool import WorkerPool
@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PRISM = ROOT / ".tools" / "bin" / "prism"
 DIMENSIONS = 16
 SETTINGS = ["--num_to_sample=30", "--num_shards=3", "--raw_components=4", "--target_components=2", "--gmm_max_iter=5"]
+SETTINGS += ["--raw_max_samples=all", "--target_max_samples=20"]
 
 
 class Selection:
@@ -47,9 +48,9 @@ def selection(tmp_path_factory):
 
 
 @pytest.fixture
-def unrolled(monkeypatch):
-    """Every iteration of EM a step of the graph, as for a large corpus."""
-    monkeypatch.setattr(embedding_graph, "_UNROLL_BYTES", 0)
+def by_jobs(monkeypatch):
+    """The mixture of all rows fitted by jobs of a few iterations each, as of a large corpus."""
+    monkeypatch.setattr(fitting_jobs, "_ONE_WORKER_BYTES", 0)
 
 
 @pytest.fixture(scope="session")

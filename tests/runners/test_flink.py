@@ -14,15 +14,12 @@ The names of transforms, coders and environments come from Beam's sources (apach
 import os
 import shutil
 
-import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import StateServicer
 
-from hir_transforms.numerics.gmm import GaussianMixture
-from pipelines import select
+from pipelines import embed, select
 from tests.runners.capture import Submitted
 
 BY_THE_RUNNER = {
@@ -51,34 +48,27 @@ MODEL_CODERS = {
 PYTHON_CODERS = {"beam:coder:pickled_python:v1", "beam:coder:tuple:v1"}
 ENVIRONMENTS = {"beam:env:docker:v1", "beam:env:external:v1", "beam:env:process:v1"}
 SIDE_INPUTS = {"beam:side_input:iterable:v1", "beam:side_input:multimap:v1"}
-MAX_SIDE_INPUT_BYTES = 8 << 20
-# A job of more than 10 MB is refused by Dataflow, and slow to submit anywhere.
-MAX_JOB_BYTES = 10 << 20
 
 
-UNROLLED_ITERATIONS = 10
-
-
-@pytest.fixture(scope="module", params=["one worker", "unrolled"])
+@pytest.fixture(scope="module", params=["40", "all"])
 def job(request, selection):
-    """The job of a whole selection, whichever way EM goes, with the most buckets that there can be.
-
-    The default of 100 iterations takes long to lay out.
-    """
-    unrolled = request.param == "unrolled"
-    paths = [f"--raw={selection.raw}", f"--target={selection.target}", f"--output={selection.folder / 'flink job'}"]
+    """The job of a whole selection, or the first of a fit to all rows, with the most buckets there can be."""
+    paths = [f"--raw={selection.raw}", f"--target={selection.target}"]
     given = [f"--{role}_embeddings={selection.folder / role}.npy" for role in ("raw", "target")]
-    flags = ["--runner=tests.runners.capture.CapturingFlinkRunner", "--num_to_sample=30", "--embedding_dim=8"]
+    settings = [*paths, *given, "--embedding_dim=8", f"--num_buckets={1 << 24}", f"--raw_max_samples={request.param}"]
+    flags = ["--runner=tests.runners.capture.CapturingFlinkRunner", "--num_to_sample=3000"]
     flags += ["--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
-    flags += [f"--gmm_max_iter={UNROLLED_ITERATIONS}", f"--num_buckets={1 << 24}"]
+    work = f"--work_dir={selection.folder / 'flink work'}"
     with pytest.MonkeyPatch.context() as patch:
-        if unrolled:
-            patch.setattr("pipelines.embedding_graph._UNROLL_BYTES", 0)
+        if request.param == "all":
+            assert embed.run([*paths, *given, work]) == 0
+            patch.setattr("pipelines.fitting_jobs._ONE_WORKER_BYTES", 0)
+            settings.remove("--embedding_dim=8")
         with pytest.raises(Submitted) as submitted:
-            select.run([*paths, *given, *flags])
+            select.run([*settings, *flags, work, f"--output={selection.folder / 'flink job'}"])
     pipeline = submitted.value.pipeline
-    names = {transform.unique_name for transform in pipeline.components.transforms.values()}
-    assert any(name.endswith(f"Maximization{UNROLLED_ITERATIONS}") for name in names) == unrolled
+    names = [transform.unique_name for transform in pipeline.components.transforms.values()]
+    assert any(name.endswith("Maximization8") for name in names) == (request.param == "all")
     return pipeline
 
 
@@ -131,7 +121,7 @@ def test_coders_are_flinks_or_opaque_to_it(job):
 
 def test_no_state_no_timers_no_splittable_functions(job):
     payloads = par_dos(job)
-    assert len(payloads) > 50
+    assert len(payloads) > 40
     for payload in payloads:
         assert not payload.state_specs
         assert not payload.timer_family_specs
@@ -143,44 +133,6 @@ def test_no_state_no_timers_no_splittable_functions(job):
 def test_side_inputs_are_read_as_flink_reads_them(job):
     patterns = {side.access_pattern.urn for payload in par_dos(job) for side in payload.side_inputs.values()}
     assert patterns <= SIDE_INPUTS
-
-
-def test_the_job_of_all_iterations_is_small(job):
-    assert job.ByteSize() * 100 / UNROLLED_ITERATIONS < MAX_JOB_BYTES
-
-
-def any_mixture(rows, num_components, seed):
-    """Stands in for k-means, of which only the sizes matter here."""
-    means = rows[:num_components].astype(np.float64)
-    return GaussianMixture(np.full(num_components, 1 / num_components), means, np.ones_like(means))
-
-
-def test_no_side_input_of_the_default_sizes_is_large(tmp_path, monkeypatch):
-    """1000 and 50 components of 384 dimensions, 10,000 buckets: every side input as it is sent, measured."""
-    sizes = {}
-    append = StateServicer.append_raw
-
-    def measured(self, key, data):
-        for side_input in (key.iterable_side_input, key.multimap_side_input):
-            if side_input.transform_id:
-                name = (side_input.transform_id, side_input.side_input_id)
-                sizes[name] = sizes.get(name, 0) + len(data)
-        return append(self, key, data)
-
-    generator = np.random.default_rng(0)
-    # As many as the sample that EM starts from.
-    for role, documents in (("raw", 10_000), ("target", 5_000)):
-        lines = [f'{{"text": "word{number} and {role}"}}\n' for number in range(documents)]
-        (tmp_path / f"{role}.jsonl").write_text("".join(lines))
-        np.save(tmp_path / f"{role}.npy", generator.normal(size=(documents, 384)).astype(np.float32))
-    paths = [f"--{role}={tmp_path / role}.jsonl" for role in ("raw", "target")]
-    paths += [f"--{role}_embeddings={tmp_path / role}.npy" for role in ("raw", "target")]
-    flags = ["--num_to_sample=10", "--min_example_length=0", "--gmm_max_iter=1", "--direct_num_workers=1"]
-    monkeypatch.setattr("pipelines.embedding_graph._UNROLL_BYTES", 0)
-    monkeypatch.setattr("hir_transforms.gmm_fitting.initial_mixture", any_mixture)
-    monkeypatch.setattr(StateServicer, "append_raw", measured)
-    assert select.run([*paths, *flags, f"--output={tmp_path / 'out'}"]) == 0
-    assert 2 * 1000 * 384 * 8 < max(sizes.values()) < MAX_SIDE_INPUT_BYTES  # means and variances of raw at least
 
 
 @pytest.fixture(scope="session")

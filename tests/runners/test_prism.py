@@ -21,13 +21,13 @@ def test_workers_in_the_process_that_launches_change_no_byte(selection):
     assert selection.result("loopback") == selection.result("local")
 
 
-@pytest.mark.usefixtures("unrolled")
-def test_every_iteration_as_a_step_of_the_graph_changes_no_byte(selection):
-    assert selection.run("unrolled", ON_PRISM) == 0
-    assert selection.result("unrolled") == selection.result("local")
+@pytest.mark.usefixtures("by_jobs")
+def test_jobs_of_a_few_iterations_change_no_byte(selection):
+    assert selection.run("jobs", ON_PRISM) == 0
+    assert selection.result("jobs") == selection.result("local")
 
 
-@pytest.mark.usefixtures("unrolled")
+@pytest.mark.usefixtures("by_jobs")
 def test_workers_in_processes_of_their_own_change_no_byte(selection, worker_pool):
     before = worker_pool.workers_started
     assert selection.run("pool", ON_PRISM, *worker_pool.flags) == 0

@@ -1,0 +1,45 @@
+"""Mixtures that are fitted to all of a large corpus: by jobs of a few iterations, repeated until each is complete."""
+
+from collections.abc import Callable, Iterator
+
+import apache_beam as beam
+
+from hir_transforms.config import SelectConfig
+from hir_transforms.planning import estimated_bytes
+from hir_transforms.stages import Stage, missing_stages
+from pipelines.embedding_graph import EmbeddingGraph
+from pipelines.plan import EmbeddingStages
+
+# Up to this size one worker fits a mixture to all rows: the jobs' own time would be most of the cost.
+_ONE_WORKER_BYTES = 256 << 20
+
+
+def mixtures_by_jobs(config: SelectConfig, stages: EmbeddingStages | None, missing: list[Stage]) -> list[Stage]:
+    """The missing mixtures that no single job fits."""
+    if stages is None:
+        return []
+    found: list[Stage] = []
+    of_roles = (("raw", config.raw, [stages.raw_mixture]), ("target", config.target, [*stages.target_mixtures]))
+    for role, dataset, mixtures in of_roles:
+        fitted = [mixture for mixture in mixtures if isinstance(mixture, Stage) and mixture in missing]
+        if fitted and dataset and config.max_samples(role) is None:
+            found += fitted if estimated_bytes(dataset.list_files()) > _ONE_WORKER_BYTES else []
+    return found
+
+
+def fit_jobs(
+    make_pipeline: Callable[[], beam.Pipeline], config: SelectConfig, stages: EmbeddingStages, mixtures: list[Stage]
+) -> Iterator[beam.Pipeline]:
+    """The jobs that fit these mixtures; each is laid out from what the one before has left."""
+    embedded = missing_stages(stage for mixture in mixtures for stage in mixture.upstream)
+    if embedded:
+        pipeline = make_pipeline()
+        names = frozenset(stage.name for stage in embedded)
+        EmbeddingGraph(pipeline, config, stages, names).build(names)
+        yield pipeline
+    while left := [mixture for mixture in mixtures if mixture.manifest() is None]:
+        pipeline = make_pipeline()
+        graph = EmbeddingGraph(pipeline, config, stages, frozenset())
+        for mixture in left:
+            graph.advance(mixture)
+        yield pipeline
