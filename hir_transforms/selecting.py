@@ -8,15 +8,19 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.typehints.decorators import no_annotations
 
-from hir_transforms.combining import MergeCombineFn
+from hir_transforms.combining import Gather, MergeCombineFn
 from hir_transforms.errors import UserError
-from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Histogram, Refinement, Threshold, order_bits
+from hir_transforms.measuring import Measured, Piece, from_pieces, merge_pieces, to_pieces
+from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Refinement, Threshold, order_bits
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.score_shards import ScoreShard, read_ids
 
 # Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
 MAX_TOP = 1000
+# Passes that read one PCollection; runners limit their number.
+_READERS = 24
+_STATE = ("state", 0, 0)
 _SIGN = np.uint64(1 << 63)
 
 
@@ -38,21 +42,10 @@ class SelectionState:
     refinement: Refinement
     counts: ScoreCounts | None = None
 
-
-@dataclass(frozen=True)
-class Measured:
-    """What a pass finds in some score shards."""
-
-    counts: ScoreCounts
-    found: Histogram | Gathered | None
-
-    def merge(self, other: "Measured") -> "Measured":
-        """Of all these shards."""
-        if self.found is None or other.found is None:
-            found = other.found if self.found is None else self.found
-        else:
-            found = self.found.merge(other.found)  # type: ignore[arg-type]  # of one pass, so of one kind
-        return Measured(self.counts.merge(other.counts), found)
+    def merge(self, other: "SelectionState") -> "SelectionState":
+        """Either: all shards are measured in one state."""
+        del other
+        return self
 
 
 class SelectDocuments(beam.PTransform):
@@ -95,13 +88,17 @@ class SelectDocuments(beam.PTransform):
         proportions = self._proportions
         if proportions is None:
             proportions = shards.pipeline | "OneTarget" >> beam.Create([(1.0,)])
-        spread = shards | "Spread" >> beam.Reshuffle()
+        # A shard without rows, so that each pass has at least one to hand the state on with.
+        none = shards.pipeline | "NoShard" >> beam.Create([ScoreShard(-1, None, 0, 0)])
+        spread = (shards, none) | "Shards" >> beam.Flatten() | "Spread" >> beam.Reshuffle()
         by_top = self._num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
         state = proportions | "Start" >> beam.Map(start_selection, settings, gathers=by_top)
         if by_top:
             state = _top_pass(spread, state, settings)
         else:
             for number in range(MAX_PASSES * self._num_targets):
+                if number and number % _READERS == 0:
+                    spread = spread | f"Spread{number}" >> beam.Reshuffle()
                 state = _refining_pass(spread, state, settings, f"Pass{number}")
         picked = spread | "Pick" >> beam.FlatMap(_pick, beam.pvalue.AsSingleton(state), settings, self._folder)
         return picked, state
@@ -127,14 +124,28 @@ def _refining_pass(
     settings: SelectionSettings,
     label: str,
 ) -> beam.PCollection[SelectionState]:
-    before = beam.pvalue.AsSingleton(state)
-    measured = (
+    """The state after a pass; the state before comes with what is measured in it.
+
+    Came it by a path of its own, the number of all paths would double with each pass, to more than runners can plan.
+    """
+    return (
         shards
-        | f"{label}/Measure" >> beam.FlatMap(measure_shard, before, settings)
-        | f"{label}/Merge" >> beam.CombineGlobally(MergeCombineFn(Measured.merge)).without_defaults()
+        | f"{label}/Measure" >> beam.FlatMap(_measure, beam.pvalue.AsSingleton(state), settings)
+        | f"{label}/Merge" >> beam.CombinePerKey(MergeCombineFn(merge_pieces))
+        | f"{label}/Gather" >> Gather()
+        | f"{label}/Advance" >> beam.Map(_advance, settings)
     )
-    found = beam.pvalue.AsSingleton(measured, None)
-    return state | f"{label}/Advance" >> beam.Map(advance_selection, found, settings)
+
+
+def _measure(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Piece]:
+    yield _STATE, state
+    for measured in measure_shard(shard, state, settings):
+        yield from to_pieces(measured, shard.index)
+
+
+def _advance(pieces: list[Piece], settings: SelectionSettings) -> SelectionState:
+    state = dict(pieces)[_STATE]
+    return advance_selection(state, from_pieces(piece for piece in pieces if piece[0] != _STATE), settings)
 
 
 def start_selection(

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms.combining import Gather, MergeCombineFn, SumChunks, from_chunks, to_chunks
+from hir_transforms.measuring import Measured
 from hir_transforms.mixing import PartMoments
 from hir_transforms.numerics.gmm import RowBounds
 from hir_transforms.numerics.pca import Moments
 from hir_transforms.numerics.standardizing import WeightMoments
 from hir_transforms.numerics.threshold import Gathered, Refinement, order_bits
 from hir_transforms.ranking import ScoreCounts
-from hir_transforms.selecting import Measured
 
 
 def row_bounds(generator):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hir_transforms.errors import find_user_error
+from hir_transforms.measuring import from_pieces, merge_pieces, to_pieces
 from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
 from hir_transforms.numerics.threshold import MAX_PASSES
 from hir_transforms.picking import read_picked
@@ -25,7 +26,6 @@ from hir_transforms.records import SourceFile
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import (
     MAX_TOP,
-    Measured,
     SelectDocuments,
     advance_selection,
     end_top,
@@ -195,7 +195,11 @@ def refine(shards, selection, proportions=(1.0,)):
     while state.refinement.threshold is None:
         passes += 1
         measured = [one for shard in shards for one in measure_shard(shard, state, selection)]
-        state = advance_selection(state, functools.reduce(Measured.merge, measured), selection)
+        merged = {}
+        for shard, one in zip(shards, measured, strict=True):
+            for key, piece in to_pieces(one, shard.index):
+                merged[key] = merge_pieces(merged[key], piece) if key in merged else piece
+        state = advance_selection(state, from_pieces(merged.items()), selection)
     return state, passes
 
 
