@@ -15,6 +15,7 @@ from hir_transforms.datasets import Dataset, is_unicode, listed_patterns, split_
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
 from hir_transforms.stores import connect
+from pipelines.job_servers import is_portable, left_for_no_server
 
 
 class SelectOptions(PipelineOptions):
@@ -178,6 +179,8 @@ class _Parser(argparse.ArgumentParser):
 def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], command: str) -> PipelineOptions:
     """Options from the command line; a flag that neither this project nor Beam knows is an error.
 
+    A job server has options that Beam's Python does not know: those of a portable runner are left to it.
+
     Raises:
         UserError: for a bad flag or value.
         SystemExit: after printing the help.
@@ -193,6 +196,8 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
         known._add_argparse_args(parser)
     argv = _plain_switches(parser, argv)
     known_flags, unknown = parser.parse_known_args(argv)
+    if unknown and is_portable(known_flags.runner):
+        unknown = left_for_no_server(unknown)
     # The launcher of a template adds flags of its own time; what its user gives is checked against the metadata.
     if unknown and not known_flags.template_location:
         flags = [flag for action in parser._actions for flag in action.option_strings]

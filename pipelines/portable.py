@@ -22,6 +22,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, create_runner
 
 from hir_transforms.errors import UserError
+from pipelines.job_servers import ask_server_for_flags
 
 # Where `make tools` puts it.
 _PRISM = Path(__file__).parents[1] / ".tools" / "bin" / "prism"
@@ -45,6 +46,7 @@ def named_runner(options: PipelineOptions) -> PipelineRunner:
             prism.prism_location = str(_PRISM)
         _require_pool(options.view_as(PortableOptions))
     if isinstance(runner, PortableRunner):
+        ask_server_for_flags(runner)
         _keep_quiet("prism_log_level" in options.get_all_options(drop_default=True))
     return runner
 
