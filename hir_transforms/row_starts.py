@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms import storage
+from hir_transforms.combining import Gather
 from hir_transforms.datasets import Dataset
 from hir_transforms.row_files import RowKind
 from hir_transforms.row_tables import RowTable, TableReader, require_rows, row_table
@@ -84,7 +85,7 @@ class FindRowStarts(beam.PTransform):
             | "Arrays" >> beam.FlatMap(_to_array)
             | "Neighbours" >> beam.GroupByKey()
             | "Write" >> beam.Map(_write, self._folder)
-            | "Gather" >> beam.combiners.ToList()
+            | "Gather" >> Gather()
             | "Starts" >> beam.Map(_row_starts, *self._arguments)
         )
 
