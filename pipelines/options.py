@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -198,6 +199,8 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
     known_flags, unknown = parser.parse_known_args(argv)
     if unknown and is_portable(known_flags.runner):
         unknown = left_for_no_server(unknown)
+        # It would tell that they are discarded.
+        logging.getLogger(PipelineOptions.__module__).setLevel(logging.ERROR)
     # The launcher of a template adds flags of its own time; what its user gives is checked against the metadata.
     if unknown and not known_flags.template_location:
         flags = [flag for action in parser._actions for flag in action.option_strings]

@@ -2,11 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import apache_beam as beam
 import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
+from hir_transforms.errors import UserError
 from pipelines.job_servers import is_portable, left_for_no_server
+from pipelines.options import SelectOptions, parse_options
+from pipelines.portable import named_runner, run_to_end
 
 TYPES = beam_job_api_pb2.PipelineOptionType
 
@@ -44,25 +48,29 @@ def server():
     server.stop(None)
 
 
-def run(selection, server, *flags):
-    endpoint = [f"--job_endpoint={server.endpoint}", "--environment_type=LOOPBACK"]
-    return selection.run("none", "--runner=FlinkRunner", *endpoint, *flags)
+def submit(server, *flags):
+    """Submits a small job as the commands do."""
+    where = ["--runner=FlinkRunner", f"--job_endpoint={server.endpoint}", "--environment_type=LOOPBACK"]
+    options = parse_options([*where, *flags], SelectOptions, "hir select")
+    pipeline = beam.Pipeline(runner=named_runner(options), options=options)
+    pipeline | beam.Create([1])
+    run_to_end(pipeline)
 
 
-def test_options_of_the_job_server_reach_it(selection, server):
-    flags = ["--parallelism=4", "--execution_mode_for_batch", "BATCH_FORCED", "--use_data_stream_for_batch"]
-    assert run(selection, server, *flags) == 1
-    assert server.options["beam:option:execution_mode_for_batch:v1"] == "BATCH_FORCED"
+def test_options_of_the_job_server_reach_it(server, caplog):
+    with pytest.raises(grpc.RpcError, match="no cluster"):
+        submit(server, "--parallelism=4", "--execution_mode_for_batch", "PIPELINED", "--use_data_stream_for_batch")
+    assert server.options["beam:option:execution_mode_for_batch:v1"] == "PIPELINED"
     assert server.options["beam:option:use_data_stream_for_batch:v1"] is True
     assert server.options["beam:option:parallelism:v1"] == "4"
+    assert "Discarding" not in caplog.text
 
 
 @pytest.mark.parametrize("flag", ["--execution_mode_for_bacth=PIPELINED", "--num_shrads=3"])
-def test_a_flag_that_nobody_knows_is_one_line(selection, server, capfd, flag):
-    assert run(selection, server, flag) == 2
+def test_a_flag_that_nobody_knows_is_an_error(server, flag):
     name = flag.partition("=")[0]
-    error = f"hir select: error: unknown flag {name}: hir, Beam and the job server do not have it\n"
-    assert capfd.readouterr().err == error
+    with pytest.raises(UserError, match=f"^unknown flag {name}: hir, Beam and the job server do not have it$"):
+        submit(server, flag)
     assert server.options is None
 
 
@@ -70,10 +78,10 @@ def test_what_is_no_flag_is_left_for_no_server():
     assert left_for_no_server(["--execution_mode_for_batch", "PIPELINED", "--x=1", "raw-2.jsonl"]) == ["raw-2.jsonl"]
 
 
-def test_other_runners_have_no_server(selection, capfd):
+def test_other_runners_have_no_server():
     names = ["FlinkRunner", "PortableRunner", "PrismRunner", "tests.runners.capture.CapturingFlinkRunner"]
     assert [
         name for name in [*names, "DirectRunner", "DataflowRunner", "NoRunner", None] if is_portable(name)
     ] == names
-    assert selection.run("none", "--execution_mode_for_batch=PIPELINED") == 2
-    assert capfd.readouterr().err == "hir select: error: unknown flag --execution_mode_for_batch=PIPELINED\n"
+    with pytest.raises(UserError, match=r"^unknown flag --execution_mode_for_batch=PIPELINED$"):
+        parse_options(["--execution_mode_for_batch=PIPELINED"], SelectOptions, "hir select")
