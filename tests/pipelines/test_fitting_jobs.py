@@ -5,7 +5,7 @@ import pytest
 
 from hir_transforms import gmm_jobs
 from pipelines import fitting_jobs, launching, select
-from tests.runners.conftest import contents
+from tests.helpers.folders import contents
 
 
 @pytest.fixture

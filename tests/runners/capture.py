@@ -3,6 +3,13 @@
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.flink_runner import FlinkRunner
 
+BY_THE_RUNNER = {
+    "beam:transform:flatten:v1",
+    "beam:transform:group_by_key:v1",
+    "beam:transform:impulse:v1",
+    "beam:transform:reshuffle:v1",
+}
+
 
 class Submitted(BaseException):
     """Carries the pipeline; not an `Exception`, so that nothing on the way handles it."""
@@ -20,3 +27,17 @@ class CapturingFlinkRunner(FlinkRunner):
 
     def submit(self, pipeline):
         raise Submitted(pipeline)
+
+
+def leaves(job):
+    """The transforms that are executed: what the runner knows by itself, else the innermost ones."""
+
+    def visit(name):
+        transform = job.components.transforms[name]
+        if transform.spec.urn in BY_THE_RUNNER or not transform.subtransforms:
+            yield transform
+        else:
+            for part in transform.subtransforms:
+                yield from visit(part)
+
+    return [leaf for root in job.root_transform_ids for leaf in visit(root)]

@@ -20,14 +20,8 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
 
 from pipelines import embed, select
-from tests.runners.capture import Submitted
+from tests.runners.capture import BY_THE_RUNNER, Submitted, leaves
 
-BY_THE_RUNNER = {
-    "beam:transform:flatten:v1",
-    "beam:transform:group_by_key:v1",
-    "beam:transform:impulse:v1",
-    "beam:transform:reshuffle:v1",
-}
 PAR_DO = "beam:transform:pardo:v1"
 BY_WORKERS = {
     PAR_DO,
@@ -70,20 +64,6 @@ def job(request, selection):
     names = [transform.unique_name for transform in pipeline.components.transforms.values()]
     assert any(name.endswith("Maximization8") for name in names) == (request.param == "all")
     return pipeline
-
-
-def leaves(job):
-    """The transforms that are executed: what the runner knows by itself, else the innermost ones."""
-
-    def visit(name):
-        transform = job.components.transforms[name]
-        if transform.spec.urn in BY_THE_RUNNER or not transform.subtransforms:
-            yield transform
-        else:
-            for part in transform.subtransforms:
-                yield from visit(part)
-
-    return [leaf for root in job.root_transform_ids for leaf in visit(root)]
 
 
 def par_dos(job):

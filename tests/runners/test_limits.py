@@ -17,7 +17,7 @@ from apache_beam.runners.worker.bundle_processor import DataOutputOperation
 from hir_transforms import selecting
 from hir_transforms.numerics.gmm import GaussianMixture
 from pipelines import embed, fit, fitting_jobs, launching, resample, score, select
-from tests.runners.test_flink import leaves
+from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
 # Five separate targets take 120,000, one takes 20,000. Two ways from each of 20 iterations to the next would make a
