@@ -8,7 +8,8 @@ from hir_transforms.config import SelectConfig
 from hir_transforms.planning import estimated_bytes
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.embedding_graph import EmbeddingGraph
-from pipelines.plan import EmbeddingStages
+from pipelines.graph import ScoreGraph
+from pipelines.plan import EmbeddingStages, Stages
 
 # Up to this size one worker fits a mixture to all rows: the jobs' own time would be most of the cost.
 _ONE_WORKER_BYTES = 256 << 20
@@ -28,18 +29,21 @@ def mixtures_by_jobs(config: SelectConfig, stages: EmbeddingStages | None, missi
 
 
 def fit_jobs(
-    make_pipeline: Callable[[], beam.Pipeline], config: SelectConfig, stages: EmbeddingStages, mixtures: list[Stage]
+    make_pipeline: Callable[[], beam.Pipeline],
+    config: SelectConfig,
+    stages: Stages,
+    missing: list[Stage],
+    mixtures: list[Stage],
 ) -> Iterator[beam.Pipeline]:
-    """The jobs that fit these mixtures; each is laid out from what the one before has left."""
-    embedded = missing_stages(stage for mixture in mixtures for stage in mixture.upstream)
-    if embedded:
+    """The jobs that fit these of the missing mixtures; each is laid out from what the one before has left."""
+    assert stages.embeddings
+    if embedded := missing_stages(stage for mixture in mixtures for stage in mixture.upstream):
         pipeline = make_pipeline()
-        names = frozenset(stage.name for stage in embedded)
-        EmbeddingGraph(pipeline, config, stages, names).build(names)
+        ScoreGraph(pipeline, config, stages, missing).build(embedded)
         yield pipeline
     while left := [mixture for mixture in mixtures if mixture.manifest() is None]:
         pipeline = make_pipeline()
-        graph = EmbeddingGraph(pipeline, config, stages, frozenset())
+        graph = EmbeddingGraph(pipeline, config, stages.embeddings, frozenset(), after=lambda _: None)
         for mixture in left:
             graph.advance(mixture)
         yield pipeline

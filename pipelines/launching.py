@@ -110,8 +110,8 @@ def lay_out(
 
     if not mixtures:
         return Launch(list(last_job()), missing)
-    assert stages.embeddings
-    return Launch(itertools.chain(fit_jobs(make_pipeline, config, stages.embeddings, mixtures), last_job()), missing)
+    fits = fit_jobs(make_pipeline, config, stages, missing, mixtures)
+    return Launch(itertools.chain(fits, last_job()), missing)
 
 
 def _check_num_rows(config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:
