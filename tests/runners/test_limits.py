@@ -20,9 +20,9 @@ from pipelines import embed, fit, fitting_jobs, launching, resample, score, sele
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
-# Five separate targets take 120,000, one takes 20,000. Two ways from each of 20 iterations to the next would make a
-# million for one mixture alone.
-MAX_PATHS = 150_000
+# Of a selection for five separate targets, with everything computed, 500,000; they grow with the product of the number
+# of targets and what each takes, no longer twofold with each pass or iteration.
+MAX_PATHS = 600_000
 MAX_JOB_BYTES = 5_000_000
 MAX_ELEMENT_BYTES = 1_000_000
 
