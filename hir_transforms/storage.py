@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -23,6 +24,7 @@ _COPY_BYTES = 1 << 20
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}$")
 _INCOMPLETE, _REPLACED = ".incomplete", ".replaced"
+_beginning = threading.Lock()
 
 
 def join(folder: str, *names: str) -> str:
@@ -78,12 +80,19 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.tmp-{uuid.uuid4().hex}"
     try:
-        with open(temporary, "wb") as file:
+        with _beginning:
+            file = open(temporary, "wb")  # noqa: SIM115 - closed below
+        with file:
             yield file
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def stop_writing() -> None:
+    """Lets no thread of this process begin another file: it is about to end, and to remove what is unfinished."""
+    _beginning.acquire()
 
 
 def _upload(file: BinaryIO, path: str) -> None:

@@ -4,12 +4,18 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from hir_transforms import __version__
 from pipelines import command_line
+from pipelines.interruption import in_a_word, interruptible
+from pipelines.telling import tell, warn
 
+# The modules of this package that have a `run`.
 COMMANDS = {
     "select": "select raw documents distributed like the target, end to end",
-    "resample": "select again from the scores of an earlier selection",
+    "fit": "fit the n-gram estimator and the mixtures",
     "embed": "embed raw or target documents once, for any number of selections",
+    "score": "score all raw documents",
+    "resample": "select again from the scores of an earlier selection",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }
 
@@ -19,7 +25,7 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     commands = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
-        ["usage: hir COMMAND [OPTION ...]", "", *commands, "", "'hir COMMAND --help' lists the options of a command."]
+        ["usage: hir COMMAND [OPTION ...]", "", *commands, "", "'hir help COMMAND' lists the options of a command."]
     )
 
 
@@ -33,15 +39,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: that of the command, or 2 where no known command is named.
     """
     arguments = list(command_line.arguments() if argv is None else argv)
+    try:
+        with interruptible():
+            return _run(arguments)
+    except KeyboardInterrupt as interruption:  # before the command began
+        warn(f"hir: {in_a_word(interruption)}")
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments:
-        print(usage(), file=sys.stderr)
+        warn(usage())
         return 2
     command, *options = arguments
-    if command in ("-h", "--help"):
-        print(usage())
+    if command == "help" and options:
+        command, *options = [options[0], "--help"]
+    if command in ("-h", "--help", "help"):
+        tell(usage())
+        return 0
+    if command == "--version":
+        tell(f"hir {__version__}")
         return 0
     if command not in COMMANDS:
-        print(f"hir: unknown command {command!r} (one of: {', '.join(COMMANDS)})", file=sys.stderr)
+        warn(f"hir: unknown command {command!r} (one of: {', '.join(COMMANDS)})")
         return 2
     status: int = importlib.import_module(f"pipelines.{command}").run(options)
     return status

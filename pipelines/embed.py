@@ -18,6 +18,7 @@ from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
 from pipelines.running import choose_runner, run_main
+from pipelines.telling import tell
 
 
 class Part(NamedTuple):
@@ -46,7 +47,7 @@ def _tell(parts: list[Part], launch: Launch) -> None:
     for part in parts:
         counts = part.stage.counts()
         unchanged = "" if part.stage in launch.computed else ", unchanged, not computed again"
-        print(f"{counts['documents']} rows of {counts['dim']} numbers in {part.stage.folder}{unchanged}")
+        tell(f"{counts['documents']} rows of {counts['dim']} numbers in {part.stage.folder}{unchanged}")
 
 
 def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:

@@ -11,6 +11,7 @@ from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
 from pipelines.running import run_main
+from pipelines.telling import tell
 
 
 def fit(options: PipelineOptions) -> None:
@@ -23,7 +24,7 @@ def fit(options: PipelineOptions) -> None:
             launch = lay_out(options, config, stages, stages.models)
         if launch.run():
             for stage in stages.models:
-                print(stage.folder)
+                tell(stage.folder)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

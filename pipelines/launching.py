@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from pipelines.graph import ScoreGraph
 from pipelines.plan import Stages
 from pipelines.portable import run_to_end
 from pipelines.running import choose_runner
+from pipelines.telling import warn
 
 # What a raw corpus without any text, such as one of another --text_field, is found out by at once.
 _MAX_GROUPS_OF_RAW = 16
@@ -60,7 +60,7 @@ class Launch:
                 return False
         for stage in self.computed:
             if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
-                print(f"warning: {stage.name}: {warning}", file=sys.stderr)
+                warn(f"warning: {stage.name}: {warning}")
         return True
 
 
@@ -84,7 +84,7 @@ def lay_out(
     for stage in missing:
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
-        print(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}", file=sys.stderr)
+        warn(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}")
     mixtures = mixtures_by_jobs(config, stages.embeddings, missing)
     if mixtures and options.view_as(GoogleCloudOptions).template_location:
         role = mixtures[0].name.rpartition("/")[2].partition("-")[0]

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +23,15 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, create_runner
 
+from hir_transforms import storage
 from hir_transforms.errors import UserError
+from pipelines.interruption import Interrupted
 from pipelines.job_servers import ask_server_for_flags
 
 # Where `make tools` puts it.
 _PRISM = Path(__file__).parents[1] / ".tools" / "bin" / "prism"
+# A worker pool that the line before has started takes some.
+_POOL_SECONDS = 10
 _NO_PROGRAM = "Unable to fetch remote "
 
 
@@ -57,10 +63,19 @@ def _require_pool(portable: PortableOptions) -> None:
         return
     address = portable.environment_config or portable.lookup_environment_option("external_service_address")
     host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + _POOL_SECONDS
+    while not _answers(host, port):
+        if time.monotonic() > deadline:
+            raise UserError(f"--environment_config: no worker pool answers at {address}")
+        time.sleep(0.5)
+
+
+def _answers(host: str, port: str) -> bool:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, ValueError):
-        raise UserError(f"--environment_config: no worker pool answers at {address}") from None
+        return False
+    return True
 
 
 def _keep_quiet(show_prism: bool) -> None:
@@ -72,7 +87,7 @@ def _keep_quiet(show_prism: bool) -> None:
 
 
 def run_to_end(pipeline: beam.Pipeline) -> bool:
-    """Runs a pipeline until it is done; an interruption cancels a job that would go on elsewhere.
+    """Runs a pipeline until it is done; an interruption cancels a job that would go on elsewhere, and ends Prism.
 
     The launcher of a Dataflow flex template gives a place for the job's description (`--template_location`). Beam
     writes it there instead of starting a job, so there is none to wait for: it starts once this process has ended.
@@ -84,15 +99,26 @@ def run_to_end(pipeline: beam.Pipeline) -> bool:
         UserError: if the runner cannot be reached or started.
     """
     with _quiet_loopback() if isinstance(pipeline.runner, PortableRunner) else contextlib.nullcontext():
-        result = _submit(pipeline)
-        if pipeline.options.view_as(GoogleCloudOptions).template_location:
-            return False
         try:
-            result.wait_until_finish()
-        except KeyboardInterrupt:
-            with contextlib.suppress(Exception):  # its server may be interrupted as well
-                result.cancel()
+            return _run_to_end(pipeline)
+        except Interrupted:
+            storage.stop_writing()  # a runner's threads in this process cannot be ended before it
             raise
+        finally:
+            if isinstance(sys.exception(), KeyboardInterrupt) and isinstance(pipeline.runner, PrismRunner):
+                pipeline.runner.default_job_server(pipeline.options).stop()
+
+
+def _run_to_end(pipeline: beam.Pipeline) -> bool:
+    result = _submit(pipeline)
+    if pipeline.options.view_as(GoogleCloudOptions).template_location:
+        return False
+    try:
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        with contextlib.suppress(Exception):  # its server may be interrupted as well
+            result.cancel()
+        raise
     return True
 
 

@@ -2,18 +2,21 @@
 
 import gc
 import logging
-import sys
+import os
 import traceback
 from collections.abc import Callable
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from hir_transforms.errors import find_user_error
-from pipelines.local_workers import MultiProcessRunner, WorkerDiedError
+from pipelines.interruption import GOES_ON, Interrupted, in_a_word, interruptible
+from pipelines.local_workers import InProcessRunner, MultiProcessRunner, WorkerDiedError
 from pipelines.portable import named_runner
-from pipelines.state_sampling import sample_often
+from pipelines.telling import flush, warn
+
+# Of an error's one line, as a list of a thousand patterns would make it longer than a screen.
+_MAX_CHARACTERS = 1000
 
 
 def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
@@ -38,30 +41,36 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
         # The cores that this process may use: fewer than the machine's under an affinity or a container's quota.
         direct.direct_num_workers = max(1, min(joblib.cpu_count(), pieces))
     if direct.direct_num_workers == 1:
-        sample_often()
-        return FnApiRunner()
+        return InProcessRunner()
     # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.
     direct.direct_running_mode = "in_memory"
-    return MultiProcessRunner(options)
+    return MultiProcessRunner()
 
 
 def run_main(command: str, main: Callable[[], None]) -> int:
     """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
     gc.freeze()  # what the imports made is no garbage, and long to look through
     try:
-        main()
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; the same command goes on with what is finished", file=sys.stderr)
+        with interruptible():
+            main()
+    except KeyboardInterrupt as interruption:
+        warn(f"{command}: {in_a_word(interruption)}; {GOES_ON}")
+        if isinstance(interruption, Interrupted):
+            # Threads of a runner that are still at work would be waited for, or end the process in a crash.
+            os._exit(1)
         return 1
     except WorkerDiedError as error:
-        print(f"{command}: failed: {error}", file=sys.stderr)
+        warn(f"{command}: failed: {error}")
         return 1
     except Exception as error:
         message = find_user_error(error)
         if message is None:
-            traceback.print_exc()
-            print(f"{command}: failed: {type(error).__name__}", file=sys.stderr)
+            warn(f"{traceback.format_exc()}{command}: failed: {type(error).__name__}")
             return 1
-        print(f"{command}: error: {message}", file=sys.stderr)
+        if len(message) > _MAX_CHARACTERS:
+            message = f"{message[: _MAX_CHARACTERS // 2]} ... {message[-_MAX_CHARACTERS // 2 :]}"
+        warn(f"{command}: error: {message}")
         return 2
+    finally:
+        flush()  # an argument parser's help too
     return 0

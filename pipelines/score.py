@@ -11,6 +11,7 @@ from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
 from pipelines.running import run_main
+from pipelines.telling import tell
 
 
 def score(options: PipelineOptions) -> None:
@@ -23,8 +24,8 @@ def score(options: PipelineOptions) -> None:
             launch = lay_out(options, config, stages, [stages.scores])
         if launch.run():
             counts = stages.scores.counts()
-            print(f"{counts['read']} read, {counts['rejected']} rejected")
-            print(stages.scores.folder)
+            tell(f"{counts['read']} read, {counts['rejected']} rejected")
+            tell(stages.scores.folder)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectDocuments
 from hir_transforms.stages import MANIFEST, Stage
 from hir_transforms.writing import OutputSettings, RejectedLines, WriteSelection, unpublished
+from pipelines.telling import tell
 
 # Which stage keeps which rejected lines: its name, and what their files' names begin with.
 _REJECTED = (
@@ -109,5 +110,5 @@ def print_counts(config: SelectionConfig) -> None:
     assert config.output
     counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
     shown = ["read", "rejected", "short", *(["duplicate"] if counts["duplicate"] else []), "eligible", "selected"]
-    print(", ".join(f"{counts[name]} {name}" for name in shown))
-    print(config.output)
+    tell(", ".join(f"{counts[name]} {name}" for name in shown))
+    tell(config.output)

@@ -61,7 +61,7 @@ _BY_METAVAR = {
 }
 _NUMBER = "[1-9][0-9]*"
 _BY_TYPE = {int: "[0-9]+", float: r"[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?"}
-_BY_NAME = dict.fromkeys(("seed", "fit_seed"), "-?[0-9]+")
+_BY_NAME = {"seed": "-?[0-9]+"}
 
 
 def metadata(name: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def write_metadata(folder: Path) -> Mapping[str, Path]:
     return paths
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes the files into the folder that is named; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.template_metadata", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
@@ -134,4 +134,4 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

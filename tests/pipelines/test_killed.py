@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.corpora import jsonl
+from tests.helpers.processes import children, is_alive
 
 ROOT = Path(__file__).parents[2]
 # In the order in which the command names them.
@@ -88,25 +89,6 @@ class Run:
                     stat = os.stat(path)
                     found[os.path.relpath(path, folder)] = (stat.st_ino, stat.st_mtime_ns)
         return {path: made for path, made in found.items() if ".lock/" not in path}
-
-
-def children(process):
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parts = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if parts[1] == str(process) and parts[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def is_alive(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_for(condition, run):
