@@ -14,6 +14,8 @@ from hir_transforms.numerics.standardizing import SCALINGS
 _AUTO_NGRAMS_PER_BUCKET = 100_000
 _AUTO_SAMPLE_ROWS = 50_000
 _AUTO_SAMPLE_ROWS_PER_COMPONENT = 500
+_INT32_MAX, _UINT32_MAX, _INT64_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1
+_MAX_SHARDS = 99_999  # five digits of a file's name
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,20 @@ class SelectionConfig:
                 f"--work_dir: {self.work_dir} must not be in --output {self.output}, which is replaced whole"
             )
         for name in ("num_to_sample", "num_tokens_to_sample"):
-            budget = getattr(self, name)
-            _check(name, budget, budget is None or budget >= 1, "at least 1")
+            if (budget := getattr(self, name)) is not None:
+                _check_range(name, budget, 1)
         if self.num_to_sample is not None and self.num_tokens_to_sample is not None:
             raise UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
         if self.output is not None and self.num_to_sample is None and self.num_tokens_to_sample is None:
             raise UserError(
                 "--num_to_sample is required: how many documents to select (or --num_tokens_to_sample: tokens)"
             )
-        _check("num_shards", self.num_shards, self.num_shards >= 0, "at least 0 (0 chooses by size)")
+        _check_range("seed", self.seed, -_INT64_MAX)
+        _check_range("num_shards", self.num_shards, 0, _MAX_SHARDS, "0 chooses by size")
         _check("compression", self.compression, self.compression in COMPRESSIONS, f"one of {', '.join(COMPRESSIONS)}")
-        _check("min_example_length", self.min_example_length, self.min_example_length >= 0, "at least 0")
+        _check_range("min_example_length", self.min_example_length, 0, _INT32_MAX)
         if (shares := self.target_proportions) is not None:
-            good = all(math.isfinite(share) and share >= 0 for share in shares) and sum(shares) > 0
+            good = all(share >= 0 for share in shares) and 0 < sum(shares) < math.inf
             _check("target_proportions", list(shares), good, "numbers of at least 0, not all 0")
 
     def check_num_targets(self, num_targets: int, hint: str = "") -> None:
@@ -119,8 +122,9 @@ class SelectConfig(SelectionConfig):
         smoothing = self.target_laplace_smoothing
         _check("target_laplace_smoothing", smoothing, 0.0 <= smoothing < float("inf"), "a number of at least 0")
         for name in ("raw_components", "target_components", "gmm_max_iter"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        _check("embedding_dim", self.embedding_dim, self.embedding_dim >= 0, "at least 0 (0 keeps all)")
+            _check_range(name, getattr(self, name), 1, _INT32_MAX)
+        _check_range("embedding_dim", self.embedding_dim, 0, _INT32_MAX, "0 keeps all")
+        _check_range("fit_seed", self.fit_seed, 0, _UINT32_MAX)  # what k-means takes
         _check("gmm_tol", self.gmm_tol, 0.0 <= self.gmm_tol < float("inf"), "a number of at least 0")
         for name in ("raw_max_samples", "target_max_samples"):
             rows = getattr(self, name)
@@ -212,5 +216,12 @@ def _check(name: str, value: Any, good: bool, expected: str) -> None:
         raise UserError(f"--{name}: must be {expected}, not {value}")
 
 
+def _check_range(name: str, value: int, lowest: int, highest: int = _INT64_MAX, hint: str = "") -> None:
+    hint = f" ({hint})" if hint else ""
+    _check(name, value, value >= lowest, f"at least {lowest}{hint}")
+    _check(name, value, value <= highest, f"at most {highest}{hint}")
+
+
 def _is_positive(number: str) -> bool:
-    return number.isascii() and number.isdigit() and int(number) > 0
+    """Whether it is a number from 1 to the largest of 64 bits; Python itself reads no number of any length."""
+    return number.isascii() and number.isdigit() and len(number) < 20 and 0 < int(number) <= _INT64_MAX

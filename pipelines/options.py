@@ -5,11 +5,11 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from hir_transforms.config import SelectConfig, SelectionConfig
 from hir_transforms.datasets import Dataset, is_unicode, listed_patterns, split_patterns
@@ -17,6 +17,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS, NgramSettings
 from hir_transforms.stores import connect
 from pipelines.job_servers import is_portable, left_for_no_server
+from pipelines.telling import tell
 
 
 class SelectOptions(PipelineOptions):
@@ -166,6 +167,9 @@ class SelectOptions(PipelineOptions):
 
 # Beam's own default is one worker; 0 means one for each core. A later flag wins.
 _DEFAULTS = ("--direct_num_workers=0",)
+_MAX_WORKERS = 1024
+# Of names, as difflib measures it: a slip of the pen, not another word of the same length.
+_CLOSE = 0.8
 _WILDCARD = re.compile(r"[*?\[]")
 _OPTIONAL_PATHS = ("raw_gmm", "gmm_checkpoint_dir")
 _GIVEN_FILES = ("raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights")
@@ -191,11 +195,13 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
             prog=command, usage=f"{command} --flag value ...", epilog="All of Beam's pipeline options are flags too."
         )
         options_class._add_argparse_args(help_parser)
-        help_parser.parse_args(["--help"])
+        tell(help_parser.format_help())
+        raise SystemExit(0)
     parser: Any = _Parser(allow_abbrev=False, add_help=False)
     for known in PipelineOptions.__subclasses__():
         known._add_argparse_args(parser)
-    argv = _plain_switches(parser, argv)
+    switches = {flag for action in parser._actions if action.nargs == 0 for flag in action.option_strings}
+    argv = _plain_switches(switches, argv)
     known_flags, unknown = parser.parse_known_args(argv)
     if unknown and is_portable(known_flags.runner):
         unknown = left_for_no_server(unknown)
@@ -204,21 +210,29 @@ def parse_options(argv: Sequence[str], options_class: type[PipelineOptions], com
     # The launcher of a template adds flags of its own time; what its user gives is checked against the metadata.
     if unknown and not known_flags.template_location:
         flags = [flag for action in parser._actions for flag in action.option_strings]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        if not unknown[0].startswith("-"):
-            hint = "; put patterns in quotes, so that the shell leaves them alone"
-        raise UserError(f"unknown flag {unknown[0]}{hint}")
+        raise UserError(_describe_unknown(unknown[0], argv, flags, switches))
     options = options_class([*_DEFAULTS, *argv])
+    workers = options.view_as(DirectOptions).direct_num_workers
+    if not 0 <= workers <= _MAX_WORKERS:
+        raise UserError(f"--direct_num_workers: must be from 0 (all cores) to {_MAX_WORKERS}, not {workers}")
     paths = {flag: value for flag, value in _own_flags(options).items() if isinstance(value, str)}
     connect(options, paths)
     connect(options, {flag: ",".join(listed_patterns(paths[flag])) for flag in _PATTERNS if flag in paths})
     return options
 
 
-def _plain_switches(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+def _describe_unknown(argument: str, argv: Sequence[str], flags: Sequence[str], switches: Collection[str]) -> str:
+    before = argv[argv.index(argument) - 1] if argument in argv[1:] else ""
+    if before in switches:
+        return f"{before} is a switch and takes no value: leave out {argument!r}, or write {before}=true or =false"
+    if not argument.startswith("-"):
+        return f"unknown flag {argument}; put patterns in quotes, so that the shell leaves them alone"
+    close = difflib.get_close_matches(argument.partition("=")[0], flags, n=1, cutoff=_CLOSE)
+    return f"unknown flag {argument}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _plain_switches(switches: Collection[str], argv: Sequence[str]) -> list[str]:
     """Arguments with `--top_k` for `--top_k=true` and nothing for `--top_k=false`: all that a template can give."""
-    switches = {flag for action in parser._actions if action.nargs == 0 for flag in action.option_strings}
     plain = []
     for argument in argv:
         flag, _, value = argument.partition("=")

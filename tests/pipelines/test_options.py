@@ -21,6 +21,13 @@ def options_of(*argv):
     return parse_options(argv, SelectOptions, "hir select")
 
 
+def actions():
+    """What the flags of `select` are declared as."""
+    parser = argparse.ArgumentParser()
+    SelectOptions._add_argparse_args(parser)
+    return parser._actions
+
+
 def config_of(*more, **values):
     return select_config(options_of(*flags(**values), *more).view_as(SelectOptions))
 
@@ -178,7 +185,23 @@ def test_a_missing_flag_is_named(name):
         ("alpha", "half"),
         ("alpha", "2.0"),
         ("seed", "x"),
+        ("seed", str(2**63)),
         ("fit_seed", "x"),
+        ("fit_seed", "-1"),
+        ("fit_seed", str(2**32)),
+        ("num_to_sample", str(2**63)),
+        ("num_tokens_to_fit", str(2**63)),
+        ("num_shards", "100000"),
+        ("min_example_length", str(2**31)),
+        ("raw_components", str(2**31)),
+        ("embedding_dim", str(2**31)),
+        ("raw_max_samples", str(2**63)),
+        ("gmm_tol", "nan"),
+        ("alpha", "nan"),
+        ("target_laplace_smoothing", "inf"),
+        ("target_proportions", "1e308,1e308"),
+        ("direct_num_workers", "-1"),
+        ("direct_num_workers", "1025"),
         ("num_tokens_to_sample", "many"),
         ("target_proportions", "1,half"),
         ("num_shards", "-3"),
@@ -205,7 +228,24 @@ def test_a_missing_flag_is_named(name):
 def test_a_bad_value_is_named_with_its_flag(name, value):
     message = error_of(**{name: value})
     assert f"--{name}" in message
-    assert value in message
+    assert value in message or name == "target_proportions"
+
+
+NUMERIC = [action.dest for action in actions() if action.type in (int, float) or "N" in str(action.metavar).split("|")]
+
+
+@pytest.mark.parametrize("digits", [4_000, 5_000])
+@pytest.mark.parametrize("name", [*NUMERIC, "target_proportions", "direct_num_workers"])
+def test_a_number_of_thousands_of_digits_is_one_short_line(name, digits, capsys):
+    assert select.run(flags(**{name: "9" * digits})) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hir select: error: ")
+    assert f"--{name}" in line
+    assert len(line) < 1100
+
+
+def test_a_number_of_beams_own_that_cannot_be_read_is_named():
+    assert error_of(job_port="9" * 5_000).startswith("argument --job_port: invalid int value: '99")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +266,16 @@ def test_a_stray_argument_may_be_a_pattern_that_the_shell_expanded():
     assert error_of("b.jsonl") == "unknown flag b.jsonl; put patterns in quotes, so that the shell leaves them alone"
 
 
-@pytest.mark.parametrize("argument", ["--quxquxqux", "-z"])
+@pytest.mark.parametrize("value", ["true", "yes"])
+def test_a_switch_with_a_value_of_its_own_is_named(value):
+    assert error_of("--top_k", value) == (
+        f"--top_k is a switch and takes no value: leave out '{value}', or write --top_k=true or =false"
+    )
+
+
+@pytest.mark.parametrize(
+    "argument", ["--quxquxqux", "-z", "--batch_size=3", "--threads=2", "--model=x", "--n", "--tokens"]
+)
 def test_an_unknown_flag_like_no_other(argument):
     assert error_of(argument) == f"unknown flag {argument}"
 
