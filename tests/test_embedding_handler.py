@@ -1,10 +1,15 @@
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from hir_transforms.embedding_handler import SentenceTransformerHandler, cut_long_texts
 from hir_transforms.embedding_model import find_model
+from hir_transforms.errors import UserError
 from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
 
 
@@ -70,3 +75,42 @@ def test_a_prompt_comes_before_each_text(model):
     handler = SentenceTransformerHandler(find_model("all-MiniLM-L6-v2", prompt="query: "))
     (prediction,) = handler.run_inference([group], model)
     np.testing.assert_array_equal(prediction.inference, model.encode(["query: a text"]))
+
+
+@pytest.fixture
+def copied_model(tmp_path):
+    """A folder with a copy of the default model, and its weights apart."""
+    folder = tmp_path / "model"
+    shutil.copytree(find_model("all-MiniLM-L6-v2").locate(), folder)
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    return folder, weights
+
+
+def message_of_loading(folder):
+    with pytest.raises(UserError) as caught:
+        SentenceTransformerHandler(find_model(str(folder))).load_model()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_pickled_weights_are_read_where_they_are_only_arrays(copied_model, model):
+    folder, weights = copied_model
+    torch.save(weights, folder / "pytorch_model.bin")
+    pickled = SentenceTransformerHandler(find_model(str(folder))).load_model()
+    np.testing.assert_array_equal(pickled.encode(["a text"]), model.encode(["a text"]))
+
+
+def test_pickled_weights_that_hold_other_objects_are_named(copied_model):
+    folder, weights = copied_model
+    torch.save({**weights, "more": Path("/tmp")}, folder / "pytorch_model.bin")
+    message = message_of_loading(folder)
+    assert message.startswith(f"--embedding_model: the weights of {folder} are pickled Python objects")
+    assert message.endswith("convert them to safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights"])
+def test_weights_that_cannot_be_read_are_one_line(copied_model, content):
+    folder, _ = copied_model
+    (folder / "model.safetensors").write_bytes(content)
+    assert message_of_loading(folder).startswith(f"--embedding_model: {folder} cannot be loaded: ")

@@ -144,3 +144,34 @@ def test_a_folder_that_a_worker_does_not_see_is_an_error(tmp_path):
     tmp_path.rmdir()
     with pytest.raises(UserError, match=r"but missing on .*put the same folder there"):
         model.locate()
+
+
+def write_model(folder, config=None, modules=None):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config or {"model_type": "bert"}))
+    if modules is not None:
+        (folder / "modules.json").write_text(json.dumps([{"type": name} for name in modules]))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "modules"),
+    [
+        ({"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}, None),
+        (None, ["sentence_transformers.models.Transformer", "mine.Pooling"]),
+    ],
+)
+def test_a_model_with_code_of_its_own_is_refused_unless_that_is_trusted(tmp_path, config, modules):
+    folder = write_model(tmp_path / "model", config, modules)
+    with pytest.raises(UserError, match=r"^--embedding_model: .* code of its own, .* add --trust_remote_code$"):
+        find_model(folder)
+    assert find_model(folder, trust_remote_code=True).folder == folder
+
+
+def test_code_that_is_not_needed_is_no_reason_to_refuse_a_model(tmp_path):
+    folder = write_model(
+        tmp_path / "model",
+        {"model_type": "bert", "auto_map": {"AutoModel": "bert.Model"}},
+        ["sentence_transformers.models.Transformer"],
+    )
+    assert find_model(folder).folder == folder

