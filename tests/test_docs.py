@@ -1,0 +1,149 @@
+"""Every command of the documentation runs as it stands there, on small data under the names that it uses.
+
+A block's language says what becomes of it: `sh` is run, `sh cluster` needs a cluster or a cloud, `sh minutes` takes
+some, and neither is run.
+"""
+
+import contextlib
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+import zstandard
+
+from tests.runners.conftest import free_port
+
+ROOT = Path(__file__).parents[1]
+PRISM = ROOT / ".tools" / "bin" / "prism"
+NAMES = ("README.md", "CONTRIBUTING.md", "templates/README.md")
+DOCUMENTS = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = re.compile(r"s3://|gs://|FlinkRunner|DataflowRunner|docker |gcloud ")
+COMMAND = re.compile(r"^\s*(\.venv/|\.tools/|docker|gcloud|git|hir|make|pip|python)\b", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block: its document, the line of its fence, its language and its text."""
+
+    document: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self):
+        return f"{self.document.relative_to(ROOT)}:{self.line}"
+
+
+def blocks():
+    for document in DOCUMENTS:
+        content = document.read_text("utf-8")
+        for found in FENCE.finditer(content):
+            yield Block(document, content.count("\n", 0, found.start()) + 1, *found.groups())
+
+
+BLOCKS = list(blocks())
+
+
+def of(*languages):
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def test_nothing_is_left_out_but_what_is_marked():
+    assert len(BLOCKS) == sum(document.read_text("utf-8").count("```") for document in DOCUMENTS) // 2
+    assert {block.language for block in BLOCKS} == {"sh", "sh cluster", "sh minutes", "text", "yaml"}
+    assert [str(block) for block in of("text", "yaml") if COMMAND.search(block.text)] == []
+    assert [str(block) for block in of("sh cluster") if not ELSEWHERE.search(block.text)] == []
+    lines = [line for block in of("sh minutes") for line in block.text.splitlines()]
+    assert [line for line in lines if not line.startswith(("make ", "pip install "))] == []
+
+
+@pytest.mark.parametrize("block", of("yaml"), ids=str)
+def test_yaml_can_be_read(block):
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+def write_data(folder):
+    """All input that the documentation names."""
+    generator = np.random.default_rng(0)
+
+    def lines(size):
+        texts = [" ".join(f"w{word}" for word in generator.integers(0, 300, 120)) for _ in range(size)]
+        return "".join(json.dumps({"text": text, "content": text}) + "\n" for text in texts).encode()
+
+    for name, size in (("raw", 24), ("more", 12), ("target", 12), ("law", 8), ("code", 8)):
+        (folder / f"{name}.jsonl").write_bytes(lines(size))
+    for name in ("raw", "corpus", "wanted"):
+        (folder / name).mkdir()
+    for part in ("a", "b"):
+        (folder / "raw" / f"{part}.jsonl").write_bytes(lines(12))
+        (folder / "raw" / f"{part}.jsonl.zst").write_bytes(zstandard.compress(lines(12)))
+        (folder / "corpus" / f"{part}.jsonl.gz").write_bytes(gzip.compress(lines(12)))
+        (folder / "wanted" / f"{part}.jsonl").write_bytes(lines(6))
+        np.save(folder / f"raw-{part}.npy", generator.normal(size=(12, 8)).astype(np.float32))
+    rows = list(generator.normal(size=(12, 8)))
+    pq.write_table(pa.table({"embedding": rows}), folder / "target.parquet")
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """The folder in which all commands of a document run, one after the other."""
+    folders = {}
+
+    def folder_of(document):
+        if document not in folders:
+            folder = folders[document] = tmp_path_factory.mktemp(document.stem)
+            write_data(folder)
+            binaries = folder / ".venv" / "bin"
+            binaries.mkdir(parents=True)
+            start = "from pipelines.__main__ import main; import sys; sys.exit(main())"
+            for name, command in (("python", ""), ("hir", f"-P -c '{start}'")):
+                (binaries / name).write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
+                (binaries / name).chmod(0o755)
+            (folder / ".tools").symlink_to(ROOT / ".tools")
+        return folders[document]
+
+    return folder_of
+
+
+def fitted(text):
+    """A block with numbers that small data can give, and free ports."""
+    text = re.sub(r"(--num_to_sample) \d+", r"\1 5", text)
+    text = re.sub(r"(--num_tokens_to_sample) \d+", r"\1 700", text)
+    for port in ("50000", "8073"):
+        text = text.replace(port, str(free_port()))
+    return text
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_every_command_runs(block, folder_of):
+    if re.search("prism", block.text, re.IGNORECASE) and not PRISM.is_file():
+        pytest.skip(f"Prism is not installed ({PRISM}): 'make tools' builds it, which needs Go")
+    folder = folder_of(block.document)
+    path = os.pathsep.join([str(folder / ".venv" / "bin"), os.environ["PATH"]])
+    with (folder / "printed").open("wb") as printed:
+        process = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", fitted(block.text)],
+            cwd=folder,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        status = process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # what it has started beside
+            os.killpg(process.pid, signal.SIGTERM)
+    assert status == 0, (folder / "printed").read_text()
