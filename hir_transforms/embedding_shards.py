@@ -87,7 +87,7 @@ def write_shard(folder: str, group: DocumentGroup, rows: np.ndarray, model: str,
     ]
     # Avro separates blocks by a random marker; one made from the path keeps equal shards equal.
     marker = hashlib.sha256(f"{group.key}".encode()).digest()[:16]
-    with storage.atomic_write(path) as file:
+    with storage.atomic_write(path, durable=True) as file:
         fastavro.writer(file, _SCHEMA, records, codec="null", sync_marker=marker)
     normalized = all(record["normalized"] for record in records)
     return EmbeddingShard(group.key, path, int(is_finite(rows).sum()), rows.shape[1], normalized)

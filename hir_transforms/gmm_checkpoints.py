@@ -22,7 +22,7 @@ def load_mixture(path: str) -> GaussianMixture:
 
 def save_mixture(path: str, mixture: GaussianMixture) -> None:
     """Writes a mixture, complete or not at all; the same mixture gives the same bytes."""
-    with storage.atomic_write(path) as file:
+    with storage.atomic_write(path, durable=True) as file:
         mixture.save(file)
 
 

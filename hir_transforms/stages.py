@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import msgspec
@@ -15,13 +16,48 @@ from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.errors import UserError
 
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-_STARTED = "started"
+# Readers of a folder of Parquet files pass over names that begin with an underscore.
+MANIFEST = "_manifest.json"
+_STARTED = "_started.json"
+_KIND = "hir stage"
+# What stages write into their folders.
+_WRITTEN = re.compile(
+    rf"{re.escape(MANIFEST)}|{re.escape(_STARTED)}"
+    r"|(part-\d+|file-\d+-block-\d+|counts|estimator|projection)\.(parquet|avro|npy|npz)|rejected/\w+-[\w-]*\d+\.jsonl"
+)
+
+
+class _Mark(msgspec.Struct):
+    """What tells that a folder is that of a stage, to be cleared by it alone."""
+
+    kind: Literal["hir stage"]
+    stage: str
+    fingerprint: str
+
+
+class _Manifest(_Mark):
+    """What every manifest of a stage holds."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    upstream: dict[str, str]
+    counts: dict[str, Any]
 
 
 def to_json(content: Any) -> bytes:
     """Readable JSON, the same bytes for the same content."""
     return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
+
+
+def read_json(path: str) -> Any:
+    """Content of a JSON file; None if there is none, or if it is not JSON."""
+    if not storage.exists(path):
+        return None
+    content = storage.read_bytes(path)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -62,6 +98,12 @@ class Stage:
         """Where the artefacts are."""
         return storage.join(self.work_dir, *self.name.split("/"))
 
+    @property
+    def places(self) -> list[str]:
+        """Where the stage writes: its folder, with a slash at the end, and for a mixture the file beside it."""
+        folder = storage.join(self.folder, "")
+        return [folder, f"{self.folder}.npz"] if self.name.startswith("gmm/") else [folder]
+
     def path(self, *names: str) -> str:
         """Path of an artefact."""
         return storage.join(self.folder, *names)
@@ -72,10 +114,13 @@ class Stage:
         return manifest if manifest and manifest.get("fingerprint") == self.fingerprint else None
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest that is there, whatever it is of."""
-        if not storage.exists(self.path(MANIFEST)):
+        """The manifest that is there, whatever fingerprint it has; None if there is none of this stage."""
+        manifest = read_json(self.path(MANIFEST))
+        try:
+            valid = msgspec.convert(manifest, _Manifest)
+        except msgspec.ValidationError:
             return None
-        return json.loads(storage.read_bytes(self.path(MANIFEST)))
+        return manifest if valid.stage == self.name else None
 
     def counts(self) -> dict[str, Any]:
         """The counts in the manifest of a complete stage; raises `ValueError` for another."""
@@ -84,19 +129,56 @@ class Stage:
             raise ValueError(f"{self.folder} is not complete")
         return manifest["counts"]
 
+    def own_files(self) -> list[str]:
+        """Paths of all files in the stage's folder.
+
+        Raises:
+            UserError: if one of them is not this tool's to clear: the folder has files but no mark of this stage, or
+                there is a file that no stage writes.
+        """
+        files = storage.list_folder(self.folder)
+        if self._started() is None and self.read_manifest() is None:
+            foreign = [*files, *(path for path in self.places if not path.endswith("/") and storage.exists(path))]
+        else:
+            foreign = [path for path in files if not _WRITTEN.fullmatch(path[len(self.folder) + 1 :])]
+        if foreign:
+            raise UserError(
+                f"--work_dir: {foreign[0]} lies where the stage {self.name} is kept, and does not carry the mark of a "
+                "file that this tool wrote there; move it away, or choose another --work_dir"
+            )
+        return files
+
     def prepare(self) -> None:
         """Makes the folder ready for a run.
 
         What a run with the same fingerprint left when it died is kept, but for its temporary files: it is what this
         run would write. All else is removed.
+
+        Raises:
+            UserError: as `own_files` does.
         """
-        marker = self.path(_STARTED)
-        started = self.fingerprint.encode()
-        if storage.exists(marker) and storage.read_bytes(marker) == started:
-            storage.remove_temporary_files(self.folder)
-        else:
-            storage.remove_folder(self.folder)
-            storage.write_bytes(marker, started)
+        storage.remove_temporary_files(self.folder)
+        files = self.own_files()
+        if self._started() == self.fingerprint:
+            return
+        # Whenever this breaks off, the folder is marked as one to clear, and no manifest stands for what is gone.
+        self._mark("")
+        kept = (self.path(_STARTED), self.path(MANIFEST))
+        storage.remove_files(self.folder, [path for path in files if path == kept[1]])
+        storage.remove_files(self.folder, [path for path in files if path not in kept])
+        self._mark(self.fingerprint)
+
+    def _mark(self, fingerprint: str) -> None:
+        content = {"kind": _KIND, "format_version": FORMAT_VERSION, "stage": self.name, "fingerprint": fingerprint}
+        storage.write_bytes(self.path(_STARTED), to_json(content), durable=True)
+
+    def _started(self) -> str | None:
+        """The fingerprint of the run that began to fill the folder; None without this stage's mark."""
+        try:
+            mark = msgspec.convert(read_json(self.path(_STARTED)), _Mark)
+        except msgspec.ValidationError:
+            return None
+        return mark.fingerprint if mark.stage == self.name else None
 
     @listed_once()
     def write_manifest(self, counts: Mapping[str, Any]) -> None:
@@ -107,8 +189,9 @@ class Stage:
             raise UserError(f"the files of {names} changed while {self.name} was computed; run again")
         for dataset in self.datasets:
             dataset.listing().save(self.work_dir)
-        content = {**description, "fingerprint": self.fingerprint, "counts": counts}
-        storage.write_bytes(self.path(MANIFEST), to_json(content))
+        content = {"kind": _KIND, **description, "fingerprint": self.fingerprint, "counts": counts}
+        storage.sync_folder(self.folder)
+        storage.write_bytes(self.path(MANIFEST), to_json(content), durable=True)
 
     def _describe(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -22,8 +22,9 @@ from hir_transforms.errors import UserError
 _SPOOL_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
 
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}$")
-_INCOMPLETE, _REPLACED = ".incomplete", ".replaced"
+# What marks a file that `atomic_write` has begun as this project's.
+_TEMPORARY = ".hir.tmp-"
+_IS_TEMPORARY = re.compile(rf"{re.escape(_TEMPORARY)}[0-9a-f]{{32}}$")
 _beginning = threading.Lock()
 
 
@@ -64,27 +65,43 @@ def open_blocks(path: str) -> Iterator[RandomAccess]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str) -> Iterator[BinaryIO]:
+def atomic_write(path: str, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends without an error, complete, or not at all.
 
     A task that runs twice, even at the same time, writes two temporary files and moves the same bytes to the same
     place twice. Object stores show an object when its upload ends, even by an error, so there the upload starts when
     the file is complete.
+
+    Args:
+        path: its final place.
+        durable: whether it is safe from a loss of power, too, when the block has ended. Other files are made so
+            together, by `sync_folder`.
+
+    Raises:
+        UserError: if it cannot be written, also for want of space within the block.
     """
     if not is_local(path):
-        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spooled:
+        with stores.space_errors(tempfile.gettempdir()), tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spooled:
             yield cast(BinaryIO, spooled)
             with stores.user_errors("write", path):
                 _upload(cast(BinaryIO, spooled), path)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-    try:
+    folder = os.path.dirname(path)
+    temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
+    with stores.user_errors("write", path):
+        os.makedirs(folder, exist_ok=True)
         with _beginning:
             file = open(temporary, "wb")  # noqa: SIM115 - closed below
-        with file:
+    try:
+        with stores.space_errors(folder), file:
             yield file
-        os.replace(temporary, path)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        with stores.user_errors("write", path):
+            os.replace(temporary, path)
+            if durable:
+                sync(folder)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
@@ -93,6 +110,26 @@ def atomic_write(path: str) -> Iterator[BinaryIO]:
 def stop_writing() -> None:
     """Lets no thread of this process begin another file: it is about to end, and to remove what is unfinished."""
     _beginning.acquire()
+
+
+def sync(path: str) -> None:
+    """Waits until the content of a local file, or the list of names in a folder, would survive a loss of power."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sync_folder(folder: str) -> None:
+    """Does as `sync` with all below a local folder, and with the folder's name; object stores need nothing."""
+    if is_local(folder) and os.path.isdir(folder):
+        with stores.user_errors("write", folder):
+            for parent, _, names in os.walk(folder):
+                for name in names:
+                    sync(os.path.join(parent, name))
+                sync(parent)
+            sync(os.path.dirname(folder))
 
 
 def _upload(file: BinaryIO, path: str) -> None:
@@ -113,9 +150,9 @@ def _upload(file: BinaryIO, path: str) -> None:
         raise
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Writes a whole small file at once."""
-    with atomic_write(path) as file:
+def write_bytes(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Writes a whole small file at once, as `atomic_write` does."""
+    with atomic_write(path, durable=durable) as file:
         file.write(data)
 
 
@@ -150,92 +187,61 @@ def size_and_time(path: str) -> tuple[int, float]:
 
 
 def list_folder(folder: str) -> list[str]:
-    """Paths of all files below a folder, sorted."""
-    if is_local(folder):  # not by a pattern: the folder's name may hold wildcards
-        return sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    """Paths of all files below a folder, sorted; a link to a folder counts as a file."""
     with stores.user_errors("list", folder):
+        if is_local(folder):  # not by a pattern: the folder's name may hold wildcards
+            return sorted(_walk(folder, _raise_unless_gone))
         found = FileSystems.match([join(folder, "**")])[0].metadata_list
     # Consoles show a folder by an empty object whose name ends in a slash.
     return sorted(metadata.path for metadata in found if not metadata.path.endswith("/"))
 
 
+def _walk(folder: str, onerror: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder, onerror=onerror):
+        yield from (os.path.join(parent, name) for name in names)
+        yield from filter(os.path.islink, (os.path.join(parent, name) for name in folders))
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
 def remove_folder(folder: str) -> None:
     """Deletes a folder and all below it; no error if there is none."""
-    if is_local(folder):
-        if os.path.isdir(folder):
-            shutil.rmtree(folder)
-    elif list_folder(folder):
-        with stores.user_errors("delete", folder):
+    with stores.user_errors("delete", folder):
+        if is_local(folder):
+            if os.path.isdir(folder):
+                shutil.rmtree(folder)
+        elif files := list_folder(folder):
             FileSystems.delete([join(folder, "")])
-            if left := list_folder(folder):  # Beam's GCS file system does not raise what goes wrong
-                raise OSError(f"{len(left)} files are still there, the first of them {left[0]}")
+            _check_gone(folder, files)
+
+
+def remove_files(folder: str, paths: Sequence[str]) -> None:
+    """Deletes files of a folder that `list_folder` found there."""
+    with stores.user_errors("delete files of", folder):
+        if is_local(folder):
+            for path in paths:
+                os.remove(path)
+        elif paths:
+            FileSystems.delete(list(paths))
+            _check_gone(folder, paths)
+
+
+def _check_gone(folder: str, paths: Sequence[str]) -> None:
+    """Beam's GCS file system does not raise what goes wrong."""
+    if left := sorted({*paths} & {*list_folder(folder)}):
+        raise OSError(f"{len(left)} files are still there, the first of them {left[0]}")
 
 
 def remove_temporary_files(folder: str) -> None:
-    """Deletes what `atomic_write` leaves below a folder when its process is killed."""
+    """Deletes what `atomic_write` leaves below a folder when its process is killed.
+
+    Folders below that may not be entered are not this project's, and are passed over.
+    """
     if is_local(folder):  # elsewhere it leaves nothing
-        for path in list_folder(folder):
-            if _TEMPORARY.search(path):
-                os.remove(path)
-
-
-def temporary_folder(final: str) -> str:
-    """Where a folder is put together: beside its final place, so that one rename moves it."""
-    return f"{final}{_INCOMPLETE}"
-
-
-def start_publishing(final: str) -> str:
-    """The folder in which to put together what `publish_folder` moves; rid of what runs that were killed left."""
-    temporary = temporary_folder(final)
-    remove_folder(f"{final}{_REPLACED}")
-    remove_folder(temporary)
-    return temporary
-
-
-def publish_folder(temporary: str, final: str, *, last: str) -> None:
-    """Moves a complete folder to its final place, replacing what is there.
-
-    On a local disk this is one rename. Object stores have none: each file is copied, and the file named `last` (the
-    manifest, by which readers know that the rest is complete) comes last, after the old one has gone first. Two that
-    do it at the same time copy the same bytes; none of them takes away what the other has completed.
-    """
-    if is_local(final):
-        os.makedirs(os.path.dirname(final), exist_ok=True)
-        replaced = f"{final}{_REPLACED}"
-        remove_folder(replaced)
-        if os.path.isdir(final):
-            os.rename(final, replaced)
-        os.rename(temporary, final)
-        remove_folder(replaced)
-        return
-    with stores.user_errors("write", final):
-        _copy_folder(temporary, final, join(final, last))
-    remove_folder(temporary)
-
-
-def _copy_folder(temporary: str, final: str, marker: str) -> None:
-    copies = {path: join(final, path[len(temporary) :].lstrip("/")) for path in list_folder(temporary)}
-    source = next(path for path, copy in copies.items() if copy == marker)
-    if exists(marker):
-        if read_bytes(marker) == read_bytes(source):
-            return
-        FileSystems.delete([marker])
-    for path, copy in copies.items():
-        if copy != marker:
-            stores.copy(path, copy)
-    if old := sorted(set(list_folder(final)) - set(copies.values())):
-        FileSystems.delete(old)
-    stores.copy(source, marker)
-
-
-def discard_half_published(temporary: str, final: str, *, last: str) -> None:
-    """Clears `final` where `publish_folder` was interrupted between the old manifest and the new one.
-
-    What tells is a complete temporary folder, with its manifest, beside a final one without. On a local disk there is
-    no such state.
-    """
-    if not is_local(final) and exists(join(temporary, last)) and not exists(join(final, last)):
-        remove_folder(final)
+        remove_files(folder, [path for path in _walk(folder) if _IS_TEMPORARY.search(path)])
 
 
 def sha256_of(data: bytes) -> str:

@@ -1,8 +1,10 @@
 """Object stores: found to be within reach before anything runs, and what Beam's file systems for them leave open."""
 
 import contextlib
+import errno
 import functools
 import importlib
+import os
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from hir_transforms.errors import UserError
 
 # Scheme: (the extra of this project that brings its client, a module of that client).
 _CLIENTS = {"s3": ("aws", "boto3"), "gs": ("gcp", "google.cloud.storage")}
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "urllib3")
 
 
@@ -122,11 +125,26 @@ def one_line(error: BaseException) -> str:
 def user_errors(action: str, path: str) -> Iterator[None]:
     """What goes wrong in the block with the store of `path` becomes a `UserError` that names both."""
     try:
-        yield
+        with space_errors(path):
+            yield
     except Exception as error:
         if not is_store_error(error):
             raise
         raise UserError(f"cannot {action} {path}: {one_line(error)}") from None
+
+
+@contextlib.contextmanager
+def space_errors(path: str) -> Iterator[None]:
+    """What goes wrong in the block because the disk of `path` is full becomes a `UserError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise UserError(
+            f"no space left on the disk of {path} ({os.strerror(error.errno)}): make room there, or choose a folder "
+            "on another disk; the same command goes on with what is finished"
+        ) from None
 
 
 def copy(source: str, destination: str) -> None:

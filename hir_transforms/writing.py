@@ -19,10 +19,11 @@ from hir_transforms.copying import copy_lines
 from hir_transforms.document_parts import ID_FIELD
 from hir_transforms.errors import UserError
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
+from hir_transforms.publishing import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
 from hir_transforms.ranking import ScoreCounts
 from hir_transforms.records import SourceFile
 from hir_transforms.selecting import SelectionState
-from hir_transforms.stages import MANIFEST, to_json
+from hir_transforms.stages import to_json
 
 _BYTES_PER_SHARD = 256 << 20
 _SELECTION = "selection.parquet"
@@ -53,34 +54,19 @@ class OutputSettings:
 
     Attributes:
         folder: the final place.
-        temporary: where it is put together, on the same file system; removed in the end.
-        num_shards: 0 for shards of about 256 MB.
+        num_shards: 0 for shards of about 256 MB; never more than there are documents.
         compression: one of `COMPRESSIONS`.
         settings: all settings of the run, for the manifest.
+        fingerprint: of everything that the output depends on.
         rejected: where rejected lines are kept.
     """
 
-    folder: str
-    temporary: str
+    folder: OutputFolder
     num_shards: int
     compression: str
     settings: Mapping[str, Any]
+    fingerprint: str
     rejected: Sequence[RejectedLines]
-
-    @property
-    def picked(self) -> str:
-        """Where the rows of the selected documents are kept meanwhile."""
-        return storage.join(self.temporary, "picked")
-
-    @property
-    def unpublished(self) -> str:
-        """What will be moved to the final place."""
-        return unpublished(self.temporary)
-
-
-def unpublished(temporary: str) -> str:
-    """What will be moved to the final place, within the folder where an output is put together."""
-    return storage.join(temporary, "output")
 
 
 @dataclass(frozen=True)
@@ -140,7 +126,8 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
     num_documents = sum(file.num_documents for file in picked)
     groups = list(group_overlapping(picked))
     yield WriteTask(_SELECTION, groups, 0, num_documents)
-    num_shards = settings.num_shards or max(1, -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD))
+    num_shards = settings.num_shards or -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD)
+    num_shards = max(1, min(num_shards, num_documents))
     suffix = compressed_suffix(settings.compression)
     ends = [0]
     for group in groups:
@@ -160,7 +147,7 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
 def _save_tasks(picked: list[PickedFile], settings: OutputSettings) -> Iterator[str]:
     """Paths of the tasks, which wait in files: one may name every picked file."""
     for task in plan_output(picked, settings):
-        path = storage.join(settings.temporary, "tasks", f"{task.name}.json")
+        path = storage.join(settings.folder.tasks, f"{task.name}.json")
         storage.write_bytes(path, msgspec.json.encode(task))
         yield path
 
@@ -199,7 +186,7 @@ class _HashingWriter:
 
 def _write(path: str, settings: OutputSettings) -> Iterator[OutputShard]:
     task = msgspec.json.decode(storage.read_bytes(path), type=WriteTask)
-    with storage.atomic_write(storage.join(settings.unpublished, task.name)) as file:
+    with storage.atomic_write(storage.join(settings.folder.new, task.name)) as file:
         if task.name == _SELECTION:
             _write_selection(task, file)
             return
@@ -240,28 +227,33 @@ def _publish(
 
     A retry does it again while all shards are in the temporary folder, and changes nothing once they have moved on.
     """
+    folder = settings.folder
+    rejected = {
+        f"{rejecting.FOLDER}/{path.rpartition('/')[2]}": path
+        for kept in settings.rejected
+        for path in rejecting.list_rejects(kept.folder, kept.prefix)
+    }
     manifest = {
-        "format_version": 1,
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "fingerprint": settings.fingerprint,
         "settings": dict(settings.settings),
         **_counts(state, selected),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
+        "files": sorted([_SELECTION, *rejected]),
     }
     content = to_json(manifest)
-    published = storage.join(settings.folder, MANIFEST)
+    published = storage.join(folder.path, MANIFEST)
     names = [_SELECTION, *(shard.name for shard in shards)]
-    present = storage.list_folder(settings.unpublished)
-    if all(storage.join(settings.unpublished, name) in present for name in names):
-        for kept in settings.rejected:
-            for path in rejecting.list_rejects(kept.folder, kept.prefix):
-                name = path.rpartition("/")[2]
-                storage.write_bytes(
-                    storage.join(settings.unpublished, rejecting.FOLDER, name), storage.read_bytes(path)
-                )
-        storage.write_bytes(storage.join(settings.unpublished, MANIFEST), content)
-        storage.publish_folder(settings.unpublished, settings.folder, last=MANIFEST)
+    present = storage.list_folder(folder.new)
+    if all(storage.join(folder.new, name) in present for name in names):
+        for name, path in rejected.items():
+            storage.write_bytes(storage.join(folder.new, name), storage.read_bytes(path))
+        folder.complete(content)
+        folder.publish()
     elif not (storage.exists(published) and storage.read_bytes(published) == content):
-        raise RuntimeError(f"{settings.temporary} is not complete and {settings.folder} holds another result")
-    storage.remove_folder(settings.temporary)
+        raise RuntimeError(f"{folder.incomplete} is not complete and {folder.path} holds another result")
+    folder.discard()
     return manifest
 
 

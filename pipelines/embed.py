@@ -14,6 +14,7 @@ from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.planning import most_pieces
 from hir_transforms.stages import Stage
 from pipelines import command_line
+from pipelines.apart import check_apart
 from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
@@ -38,6 +39,9 @@ def embed(options: PipelineOptions) -> None:
     with in_use(work_dir):
         with listed_once():
             parts = _plan(flags, work_dir)
+            given = [given_files(flags, f"{part.dataset.role}_embeddings") for part in parts]
+            inputs = [*(part.dataset for part in parts), *(files for files in given if files)]
+            check_apart(inputs, [part.stage for part in parts])
             launch = _lay_out(options, parts)
         if launch.run():
             _tell(parts, launch)
@@ -59,6 +63,8 @@ def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
     for part in missing:
         if isinstance(part.source, EmbeddingFiles):
             check_num_rows(part.source, part.dataset)
+        part.stage.own_files()
+    for part in missing:
         part.stage.prepare()
     files = [file for part in missing for file in part.dataset.list_files()]
     pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(files)), options=options)

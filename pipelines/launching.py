@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.locking import locked
 from hir_transforms.numerics.ngrams import warm_up
 from hir_transforms.planning import most_pieces
+from hir_transforms.publishing import OutputFolder
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.fitting_jobs import fit_jobs, mixtures_by_jobs
 from pipelines.graph import ScoreGraph
@@ -31,10 +33,25 @@ _MAX_GROUPS_OF_RAW = 16
 
 @contextlib.contextmanager
 def in_use(work_dir: str, output: str | None = None) -> Iterator[None]:
-    """Keeps other runs off both folders, and clears the work folder of temporary files that a killed run has left."""
+    """Keeps other runs off both folders, and deletes what a killed run, or this one if it fails, leaves half-written.
+
+    Raises:
+        UserError: if a folder is in use, or is a file.
+    """
+    for flag, folder in (("work_dir", work_dir), ("output", output)):
+        if folder and storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
+            raise UserError(f"--{flag}: {folder} is a file, not a folder")
     with locked(work_dir, *([output] if output else [])):
         storage.remove_temporary_files(work_dir)
-        yield
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(UserError):  # what went wrong first is what the user is to know
+                storage.remove_temporary_files(work_dir)
+            if output and storage.is_local(output):
+                with contextlib.suppress(UserError):
+                    OutputFolder(output).discard_unfinished()
+            raise
 
 
 def check_datasets(config: SelectConfig) -> None:
@@ -81,6 +98,8 @@ def lay_out(
         check_complete_stage(stage)
     _check_num_rows(config, stages, missing)
     _warm_up(config, missing)
+    for stage in missing:
+        stage.own_files()
     for stage in missing:
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:

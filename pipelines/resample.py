@@ -6,6 +6,7 @@ and `--weight_scaling`, for which weights are mixed again.
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -16,20 +17,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig, SelectionConfig
-from hir_transforms.datasets import listed_once
+from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.errors import UserError
 from hir_transforms.listings import load_files
 from hir_transforms.matching import look_up
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
 from hir_transforms.stages import ListResults, Stage, missing_stages
 from pipelines import command_line
+from pipelines.apart import check_apart
 from pipelines.launching import Launch, in_use
 from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
 from pipelines.plan import plan_stages
-from pipelines.portable import run_to_end
 from pipelines.running import choose_runner, run_main
 from pipelines.select import lay_out_selection
-from pipelines.selection import add_selection, check_output, print_counts
+from pipelines.selection import add_selection, duplicates_stage, is_selected, print_counts
 
 # Below this, one process is done before others have started.
 _ROWS_PER_PROCESS = 3_000_000
@@ -55,7 +56,6 @@ def _resample_planned(options: PipelineOptions) -> None:
 
 
 def _lay_out_planned(options: PipelineOptions, config: SelectConfig) -> Launch:
-    check_output(config)
     stages = plan_stages(config)
     if lacking := [stage.name for stage in missing_stages([stages.scores]) if stage is not stages.scores]:
         raise UserError(
@@ -69,14 +69,16 @@ def _resample_as_they_stand(options: PipelineOptions, flags: dict[str, Any]) -> 
     _refuse_other_flags(flags)
     config = SelectionConfig(**selection_flags(flags, needs=("work_dir", "output")))
     with in_use(config.work_dir, config.output):
-        pipeline = _lay_out_as_they_stand(options, config)
-        if run_to_end(pipeline):
+        if _lay_out_as_they_stand(options, config).run():
             print_counts(config)
 
 
-def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) -> beam.Pipeline:
-    check_output(config)
-    scores, behind, source_bytes = find_scores(config.work_dir)
+def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) -> Launch:
+    scores, behind, sources = find_scores(config.work_dir)
+    # One file of each folder stands for all.
+    read = tuple({os.path.dirname(path): path for path in sources}.values())
+    kept = [duplicates_stage(scores), *(Stage(name, config.work_dir, {}, (), (), "") for name in behind)]
+    check_apart([Dataset("work_dir", read)], kept, config.output)
     shards = list(load_score_shards(scores))
     proportions = default_proportions(scores)
     num_targets = scores.counts()["num_targets"]
@@ -86,7 +88,10 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
     settings = {field.name: getattr(config, field.name) for field in fields(SelectionConfig)}
     for name in ("output", "work_dir", "overwrite"):
         del settings[name]
-    runner = choose_runner(options, _pieces(shards, source_bytes, config))
+    settings |= {"scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint}
+    if is_selected(config, scores, settings):
+        return Launch(None, [])
+    runner = choose_runner(options, _pieces(shards, sum(sources.values()), config))
     pipeline = beam.Pipeline(runner=runner, options=options)
     add_selection(
         pipeline | "Scores" >> ListResults(scores, load_score_shards),
@@ -95,9 +100,9 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
         num_targets=num_targets,
         proportions=pipeline | "DefaultProportions" >> beam.Create([proportions]),
         stages=behind,
-        settings={**settings, "scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint},
+        settings=settings,
     )
-    return pipeline
+    return Launch(pipeline, [])
 
 
 def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:
@@ -107,8 +112,8 @@ def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig
     return math.ceil(max(rows / _ROWS_PER_PROCESS, share * source_bytes / _BYTES_PER_PROCESS, 1))
 
 
-def find_scores(work_dir: str) -> tuple[Stage, list[str], int]:
-    """The stage of the scores in a work folder, the names of all stages behind it, and stored bytes of the sources.
+def find_scores(work_dir: str) -> tuple[Stage, list[str], dict[str, int]]:
+    """The stage of the scores in a work folder, the names of all stages behind it, and stored bytes of each source.
 
     Raises:
         UserError: if there are none, or their files are missing, or the files that were scored have changed.
@@ -125,7 +130,7 @@ def find_scores(work_dir: str) -> tuple[Stage, list[str], int]:
     written = {shard.path for shard in load_score_shards(scores) if shard.path}
     if missing := sorted(written - {*storage.list_folder(scores.folder)}):
         raise UserError(f"--work_dir: the scores are not complete, {missing[0]} is missing; run 'hir select' again")
-    return scores, list(manifests), sum(file.size for file in files)
+    return scores, list(manifests), {file.path: file.size for file in files}
 
 
 def _read_manifests(work_dir: str) -> dict[str, dict[str, Any]]:

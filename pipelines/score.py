@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.datasets import listed_once
 from pipelines import command_line
+from pipelines.apart import check_apart, inputs_of
 from pipelines.launching import check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import plan_stages
@@ -21,6 +22,7 @@ def score(options: PipelineOptions) -> None:
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)
+            check_apart(inputs_of(config), stages.all, checkpoints=config.gmm_checkpoint_dir)
             launch = lay_out(options, config, stages, [stages.scores])
         if launch.run():
             counts = stages.scores.counts()

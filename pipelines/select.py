@@ -8,12 +8,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import listed_once
 from pipelines import command_line
+from pipelines.apart import check_apart, inputs_of
 from pipelines.graph import ScoreGraph
 from pipelines.launching import Launch, check_datasets, in_use, lay_out
 from pipelines.options import SelectOptions, parse_options, select_config
 from pipelines.plan import Stages, plan_stages
 from pipelines.running import run_main
-from pipelines.selection import add_selection, check_output, print_counts
+from pipelines.selection import add_selection, duplicates_stage, is_selected, print_counts
 
 
 def select(options: PipelineOptions) -> None:
@@ -22,7 +23,6 @@ def select(options: PipelineOptions) -> None:
     with in_use(config.work_dir, config.output):
         with listed_once():
             check_datasets(config)
-            check_output(config)
             launch = lay_out_selection(options, config, plan_stages(config))
         if launch.run():
             print_counts(config)
@@ -30,6 +30,11 @@ def select(options: PipelineOptions) -> None:
 
 def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: Stages) -> Launch:
     """Makes ready the pipeline that computes what is missing, and selects."""
+    settings = config.settings()
+    kept = [*stages.all, duplicates_stage(stages.scores)]
+    check_apart(inputs_of(config), kept, config.output, config.gmm_checkpoint_dir)
+    if is_selected(config, stages.scores, settings):
+        return Launch(None, [])
 
     def extend(graph: ScoreGraph) -> None:
         add_selection(
@@ -39,7 +44,7 @@ def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: St
             num_targets=config.num_targets,
             proportions=graph.proportions,
             stages=[stage.name for stage in stages.all],
-            settings=config.settings(),
+            settings=settings,
         )
 
     return lay_out(options, config, stages, [stages.scores], extend)

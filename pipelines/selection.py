@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -11,11 +11,12 @@ from hir_transforms import storage
 from hir_transforms.config import SelectionConfig
 from hir_transforms.duplicates import FindDuplicates
 from hir_transforms.errors import UserError
+from hir_transforms.publishing import MANIFEST, OutputFolder, own_files, read_result
 from hir_transforms.ranking import SelectionSettings
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectDocuments
-from hir_transforms.stages import MANIFEST, Stage
-from hir_transforms.writing import OutputSettings, RejectedLines, WriteSelection, unpublished
+from hir_transforms.stages import Stage, to_json
+from hir_transforms.writing import OutputSettings, RejectedLines, WriteSelection
 from pipelines.telling import tell
 
 # Which stage keeps which rejected lines: its name, and what their files' names begin with.
@@ -30,18 +31,35 @@ _REJECTED = (
 )
 
 
-def check_output(config: SelectionConfig) -> None:
-    """Raises `UserError` for an output that is in the way."""
+def _fingerprint(settings: Mapping[str, Any], scores: Stage) -> str:
+    """Digest of everything that an output depends on."""
+    return storage.sha256_of(to_json({"settings": settings, "scores": scores.fingerprint}))
+
+
+def is_selected(config: SelectionConfig, scores: Stage, settings: Mapping[str, Any]) -> bool:
+    """Whether a run that was interrupted while it put its output in place has written this very one.
+
+    Whatever output such a run has completed is put in place first.
+
+    Raises:
+        UserError: for an output that is in the way, or another folder to be cleared that holds what is not ours.
+    """
     output = config.output
     assert output
-    storage.discard_half_published(unpublished(storage.temporary_folder(output)), output, last=MANIFEST)
-    if storage.exists(output):
-        if not config.overwrite:
-            raise UserError(f"--output: {output} exists and is not empty; add --overwrite to replace it")
-        if storage.is_local(output) and not os.path.isdir(output):
-            raise UserError(f"--output: {output} is a file, not a folder")
-        if not storage.exists(storage.join(output, MANIFEST)):
-            raise UserError(f"--output: {output} holds other files than a selection; --overwrite keeps off them")
+    if storage.is_local(output) and os.path.islink(output):
+        raise UserError(f"--output: {output} is a symbolic link; name the folder itself")
+    duplicates = duplicates_stage(scores) if config.skip_duplicates else None
+    if duplicates and duplicates.manifest() is None:
+        duplicates.own_files()
+    interrupted = OutputFolder(output).recover()
+    if not storage.exists(output):
+        return False
+    if interrupted and (result := read_result(output)) and result.fingerprint == _fingerprint(settings, scores):
+        return True
+    if not config.overwrite:
+        raise UserError(f"--output: {output} exists and is not empty; add --overwrite to replace it")
+    own_files(output)
+    return False
 
 
 def duplicates_stage(scores: Stage) -> Stage:
@@ -96,11 +114,18 @@ def add_selection(
         config.min_example_length,
         duplicates.folder if duplicates else None,
     )
-    temporary = storage.start_publishing(config.output)
-    rejected = rejected_lines(config.work_dir, stages)
-    output = OutputSettings(config.output, temporary, config.num_shards, config.compression, settings, rejected)
+    folder = OutputFolder(config.output)
+    folder.start()
+    output = OutputSettings(
+        folder,
+        config.num_shards,
+        config.compression,
+        settings,
+        _fingerprint(settings, scores),
+        rejected_lines(config.work_dir, stages),
+    )
     picked = shards | "Select" >> SelectDocuments(
-        selection, output.picked, num_targets=num_targets, proportions=proportions
+        selection, folder.picked, num_targets=num_targets, proportions=proportions
     )
     picked | "Write" >> WriteSelection(output)
 

@@ -115,7 +115,7 @@ def test_files_are_the_same_whatever_the_order_and_the_workers(tmp_path):
 def test_shards_without_duplicates_have_no_file(tmp_path, shards):
     stage = find(tmp_path, write(tmp_path / "scores", shards))
     check(stage, shards)
-    assert [path.name for path in (tmp_path / "duplicates").iterdir()] == ["manifest.json"]
+    assert [path.name for path in (tmp_path / "duplicates").iterdir()] == ["_manifest.json"]
 
 
 def test_a_text_that_every_document_has(tmp_path):

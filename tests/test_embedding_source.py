@@ -37,7 +37,7 @@ def test_rows_of_several_files_follow_each_other_in_the_order_of_paths(folder, p
 def test_a_folder_of_shards_tells_the_model(tmp_path):
     group = group_of([[0, 5]])
     write_shard(str(tmp_path), group, rows_of(group), "m", "r")
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "_manifest.json").write_text("{}")
     found = find_embeddings(given(tmp_path))
     assert (found.suffix, found.dim, found.num_rows, found.model, found.revision) == (".avro", 3, None, "m", "r")
 

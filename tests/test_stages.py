@@ -11,6 +11,7 @@ from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
 from hir_transforms.stages import ListResults, Stage, WriteStageManifest, to_json
 from tests.helpers.corpora import jsonl
+from tests.helpers.killing import kill_at
 
 SETTINGS = {"alpha": 0.5, "name": "ü", "nested": {"b": [1, None], "a": True}}
 
@@ -113,7 +114,7 @@ def test_a_stage_without_a_manifest_is_incomplete(stage):
 
 def test_the_manifest_tells_what_the_result_depends_on(tmp_path, stage):
     stage.write_manifest({"documents": 2})
-    manifest = json.loads((tmp_path / "work" / "ngram" / "manifest.json").read_text("utf-8"))
+    manifest = json.loads((tmp_path / "work" / "ngram" / "_manifest.json").read_text("utf-8"))
     assert stage.manifest() == manifest
     assert stage.counts() == manifest["counts"] == {"documents": 2}
     assert manifest["settings"] == SETTINGS
@@ -127,7 +128,7 @@ def test_the_manifest_names_what_is_upstream(tmp_path, stage):
     fitted = create(tmp_path, {}, [], [stage], name="gmm/raw")
     fitted.write_manifest({})
     assert fitted.manifest()["upstream"] == {"ngram": stage.fingerprint}
-    assert (tmp_path / "work" / "gmm" / "raw" / "manifest.json").exists()
+    assert (tmp_path / "work" / "gmm" / "raw" / "_manifest.json").exists()
 
 
 def test_prepare_removes_what_other_settings_left_and_no_other_stage(tmp_path, stage):
@@ -140,12 +141,12 @@ def test_prepare_removes_what_other_settings_left_and_no_other_stage(tmp_path, s
     changed.prepare()
     assert stage.manifest() is None
     assert other.manifest() is not None
-    assert [path.name for path in (tmp_path / "work" / "ngram").iterdir()] == ["started"]
+    assert [path.name for path in (tmp_path / "work" / "ngram").iterdir()] == ["_started.json"]
 
 
 def test_prepare_keeps_what_a_run_of_the_same_stage_left_but_its_temporary_files(tmp_path, stage):
     stage.prepare()
-    storage.write_bytes(stage.path("shard"), b"finished")
+    storage.write_bytes(stage.path("part-00000.parquet"), b"finished")
     with suppress(KeyboardInterrupt), storage.atomic_write(stage.path("half")) as file:
         file.write(b"half")
         file.flush()
@@ -154,7 +155,113 @@ def test_prepare_keeps_what_a_run_of_the_same_stage_left_but_its_temporary_files
         raise KeyboardInterrupt
     leftover.write_bytes(content)  # as if the process had been killed
     stage.prepare()
-    assert {path.name for path in (tmp_path / "work" / "ngram").iterdir()} == {"started", "shard"}
+    assert {path.name for path in (tmp_path / "work" / "ngram").iterdir()} == {"_started.json", "part-00000.parquet"}
+
+
+PRECIOUS = ["documents/a.jsonl", "documents/deep/part-00000.parquet", "documents/manifest.json", "documents/started"]
+
+
+def put(folder, names, content=b"precious"):
+    for name in names:
+        storage.write_bytes(storage.join(str(folder), *name.split("/")), content)
+
+
+def contents(folder):
+    return {path[len(str(folder)) + 1 :]: storage.read_bytes(path) for path in storage.list_folder(str(folder))}
+
+
+@pytest.mark.parametrize("name", PRECIOUS)
+def test_a_folder_without_the_mark_of_the_stage_is_left_alone(tmp_path, name):
+    put(tmp_path / "work", [name])
+    stage = create(tmp_path, {}, name="documents")
+    with pytest.raises(UserError, match=f"--work_dir: {tmp_path}/work/{name} lies where the stage documents is kept"):
+        stage.prepare()
+    assert contents(tmp_path / "work") == {name: b"precious"}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"no json", b'{"kind": "hir stage"}', b"[" * 100_000])
+@pytest.mark.parametrize("name", ["_manifest.json", "_started.json"])
+def test_files_that_only_bear_the_name_are_no_mark(tmp_path, name, content):
+    put(tmp_path / "work", [f"ngram/{name}"], content)
+    stage = create(tmp_path, {})
+    assert stage.manifest() is None
+    with pytest.raises(UserError, match=f"ngram/{name} lies where"):
+        stage.prepare()
+    assert contents(tmp_path / "work") == {f"ngram/{name}": content}
+
+
+def test_the_mark_of_another_stage_is_none(tmp_path):
+    other = create(tmp_path, {}, name="scores")
+    other.prepare()
+    other.write_manifest({})
+    os.rename(tmp_path / "work" / "scores", tmp_path / "work" / "ngram")
+    stage = create(tmp_path, {})
+    assert stage.read_manifest() is None
+    with pytest.raises(UserError, match="lies where the stage ngram is kept"):
+        stage.prepare()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "mine.parquet", "rejected/notes.txt", "deep/part-00000.parquet"])
+@pytest.mark.parametrize("settings", [{}, {"other": "settings"}])
+def test_what_no_stage_writes_is_left_alone_in_a_marked_folder(tmp_path, name, settings):
+    stage = create(tmp_path, {})
+    stage.prepare()
+    put(stage.folder, ["part-00000.parquet"])
+    stage.write_manifest({})
+    put(stage.folder, [name])
+    before = contents(stage.folder)
+    with pytest.raises(UserError, match=f"ngram/{name} lies where"):
+        create(tmp_path, settings).prepare()
+    assert contents(stage.folder) == before
+
+
+def test_a_mixture_that_lies_where_one_is_to_be_kept_is_left_alone(tmp_path):
+    put(tmp_path / "work", ["gmm/raw.npz", "ngram.npz"])
+    with pytest.raises(UserError, match=r"gmm/raw\.npz lies where the stage gmm/raw is kept"):
+        create(tmp_path, {}, name="gmm/raw").prepare()
+    create(tmp_path, {}).prepare()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"no json", b'{"kind": "hir stage", "stage": "ngram"}'])
+def test_a_manifest_that_was_damaged_makes_the_stage_incomplete(tmp_path, stage, content):
+    stage.prepare()
+    stage.write_manifest({})
+    put(stage.folder, ["_manifest.json"], content)
+    assert stage.manifest() is None
+    create(tmp_path, {"other": "settings"}).prepare()
+    assert set(contents(stage.folder)) == {"_started.json"}
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_clearing_that_is_killed_at_any_step_is_done_again(tmp_path, step):
+    """No manifest outlives what it stands for, and the folder is never taken for somebody else's."""
+    stage = create(tmp_path, {})
+    stage.prepare()
+    put(stage.folder, ["part-00000.parquet", "rejected/raw-00000.jsonl"])
+    stage.write_manifest({})
+    whole = contents(stage.folder)
+    other = create(tmp_path, {"other": "settings"})
+    was_killed = kill_at(step, other.prepare, str(tmp_path))
+    assert (
+        stage.manifest() is None
+        or contents(stage.folder).items()
+        >= {name: content for name, content in whole.items() if name != "_started.json"}.items()
+    )
+    stage.prepare()
+    assert stage.manifest() or set(contents(stage.folder)) == {"_started.json"}
+    other.prepare()
+    assert set(contents(stage.folder)) == {"_started.json"}
+    assert was_killed or step > 4
+
+
+def test_a_manifest_is_written_when_all_else_is_on_the_disk(stage, monkeypatch):
+    stage.prepare()
+    put(stage.folder, ["part-00000.parquet"])
+    synced = []
+    monkeypatch.setattr(storage, "sync_folder", lambda folder: synced.append((folder, stage.read_manifest())))
+    stage.write_manifest({})
+    assert synced == [(stage.folder, None)]
+    assert stage.manifest()
 
 
 def test_stages_in_an_object_store(memory_store):
@@ -162,7 +269,7 @@ def test_stages_in_an_object_store(memory_store):
     dataset = Dataset("raw", ("mem://data/*.jsonl",))
     stage = Stage.create("embeddings/raw", "mem://bucket/work", {}, [dataset])
     stage.write_manifest({"documents": 1})
-    assert "mem://bucket/work/embeddings/raw/manifest.json" in memory_store.objects
+    assert "mem://bucket/work/embeddings/raw/_manifest.json" in memory_store.objects
     assert Stage.create("embeddings/raw", "mem://bucket/work", {}, [dataset]).counts() == {"documents": 1}
     Stage.create("embeddings/raw", "mem://bucket/work", {"other": "settings"}, [dataset]).prepare()
     assert stage.manifest() is None

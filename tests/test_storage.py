@@ -1,8 +1,13 @@
 import os
+import re
+import tempfile
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from hir_transforms import storage, stores
+from hir_transforms import storage
 from hir_transforms.errors import UserError
 from tests.helpers.folders import stored
 
@@ -107,87 +112,8 @@ def test_a_local_folder_may_have_any_name(tmp_path, name):
     fill(str(tmp_path / "a1"), b=b"other")
     assert stored(folder) == {"a": b"content"}
     assert storage.exists(folder)
-    storage.publish_folder(folder, f"{folder}-final", last="a")
-    assert stored(f"{folder}-final") == {"a": b"content"}
-    storage.remove_folder(f"{folder}-final")
+    storage.remove_folder(folder)
     assert sorted(os.listdir(tmp_path)) == ["a1"]
-
-
-def test_publishing_replaces_the_folder(root):
-    final = storage.join(root, "final")
-    fill(final, manifest=b"old", part_1=b"old", part_2=b"old", deep__x=b"old")
-    fill(f"{final}-other", a=b"kept")
-    fill(f"{final}.temporary", manifest=b"new", part_1=b"new", deep__y=b"new")
-    storage.publish_folder(f"{final}.temporary", final, last="manifest")
-    assert stored(root) == {
-        "final/manifest": b"new",
-        "final/part_1": b"new",
-        "final/deep/y": b"new",
-        "final-other/a": b"kept",
-    }
-
-
-def test_publishing_makes_the_folder_above(root):
-    fill(f"{root}.temporary", manifest=b"new")
-    storage.publish_folder(f"{root}.temporary", storage.join(root, "new", "final"), last="manifest")
-    assert stored(root) == {"new/final/manifest": b"new"}
-
-
-def test_in_an_object_store_the_manifest_goes_first_and_comes_last(memory_store):
-    final, temporary = "mem://bucket/out", "mem://bucket/temporary"
-    fill(final, a=b"old", manifest=b"old", z=b"old")
-    fill(temporary, a=b"new", manifest=b"new", z=b"new")
-    memory_store.history.clear()
-    storage.publish_folder(temporary, final, last="manifest")
-    changes = [change for change in memory_store.history if change[1].startswith(final)]
-    assert changes[0] == ("delete", f"{final}/manifest")
-    assert changes[-1] == ("put", f"{final}/manifest")
-
-
-OLD = {"manifest": b"old", "a": b"old", "gone": b"old"}
-NEW = {"manifest": b"new", "a": b"new", "z": b"new"}
-
-
-@pytest.mark.parametrize("old", [{}, OLD], ids=["nothing before", "another before"])
-@pytest.mark.parametrize("step", range(12))
-def test_publishing_that_breaks_off_shows_all_or_nothing_and_can_be_repaired(memory_store, old, step):
-    final, temporary = "mem://bucket/out", "mem://bucket/out.incomplete"
-
-    def reader():
-        """What a reader that goes by the manifest sees."""
-        seen = stored(final)
-        return seen if "manifest" in seen else {}
-
-    fill(final, **old)
-    fill(temporary, **NEW)
-    memory_store.fail_at = len(memory_store.history) + step
-    try:
-        storage.publish_folder(temporary, final, last="manifest")
-    except UserError:
-        assert reader() in ({}, old, NEW)
-        storage.discard_half_published(temporary, final, last="manifest")
-        assert stored(final) in ({}, old, NEW)  # complete, or out of the way of the same command
-        storage.remove_folder(temporary)
-        fill(temporary, **NEW)
-        storage.publish_folder(temporary, final, last="manifest")
-    assert stored(final) == NEW
-    assert stored(temporary) == {}
-
-
-def test_two_that_publish_at_the_same_time_take_nothing_from_each_other(memory_store, monkeypatch):
-    final, temporary = "mem://bucket/out", "mem://bucket/out.incomplete"
-    fill(temporary, **NEW)
-    copy = stores.copy
-
-    def overtaken(source, destination):
-        monkeypatch.setattr(stores, "copy", copy)
-        storage.publish_folder(temporary, final, last="manifest")  # the other one, from begin to end
-        copy(source, destination)
-
-    monkeypatch.setattr(stores, "copy", overtaken)
-    with pytest.raises(UserError, match=f"cannot write {final}"):
-        storage.publish_folder(temporary, final, last="manifest")
-    assert stored(final) == NEW
 
 
 def test_a_file_that_fails_while_it_is_read_is_named(tmp_path):
@@ -211,27 +137,91 @@ def test_sha256_of():
     assert storage.sha256_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_publishing_starts_without_what_killed_runs_left(root):
-    final = storage.join(root, "final")
-    fill(f"{final}.incomplete", part=b"half")
-    fill(f"{final}.replaced", part=b"old")
-    fill(final, part=b"kept")
-    assert storage.start_publishing(final) == f"{final}.incomplete"
-    assert stored(root) == {"final/part": b"kept"}
-
-
-def test_a_publication_that_was_killed_half_way_is_done_again(tmp_path):
-    final = str(tmp_path / "final")
-    fill(f"{final}.replaced", part=b"older")
-    fill(final, part=b"old")
-    fill(f"{final}.incomplete", part=b"new")
-    storage.publish_folder(f"{final}.incomplete", final, last="part")
-    assert stored(str(tmp_path)) == {"final/part": b"new"}
-
-
 def test_only_temporary_files_of_this_project_are_removed(tmp_path):
-    fill(
-        str(tmp_path), deep__a=b"", **{"mine.tmp-1": b"", f"deep__a.tmp-{'0' * 32}": b"", f"b.tmp-{'0' * 32}.txt": b""}
-    )
+    others = ("mine.tmp-1", f"b.hir.tmp-{'0' * 32}.txt", f"a.tmp-{'0' * 32}", "a.hir.tmp-0")
+    fill(str(tmp_path), deep__a=b"", **dict.fromkeys((*others, f"deep__a.hir.tmp-{'0' * 32}"), b""))
     storage.remove_temporary_files(str(tmp_path))
-    assert set(stored(str(tmp_path))) == {"deep/a", "mine.tmp-1", f"b.tmp-{'0' * 32}.txt"}
+    assert set(stored(str(tmp_path))) == {"deep/a", *others}
+
+
+def test_temporary_files_are_known_by_their_names(tmp_path):
+    with storage.atomic_write(str(tmp_path / "a")):
+        (temporary,) = os.listdir(tmp_path)
+        storage.remove_temporary_files(str(tmp_path))
+        assert os.listdir(tmp_path) == []
+        (tmp_path / temporary).write_bytes(b"back")
+
+
+def test_a_link_to_a_folder_is_listed_and_not_followed(tmp_path):
+    fill(str(tmp_path), real__a=b"", folder__b=b"")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "real")
+    assert storage.list_folder(str(tmp_path / "folder")) == [f"{tmp_path}/folder/{name}" for name in ("b", "link")]
+    storage.remove_folder(str(tmp_path / "folder"))
+    assert stored(str(tmp_path)) == {"real/a": b""}
+
+
+def test_removing_files_leaves_the_others(root):
+    fill(root, a=b"", b=b"", deep__c=b"")
+    storage.remove_files(root, [storage.join(root, "a"), storage.join(root, "deep", "c")])
+    assert stored(root) == {"b": b""}
+
+
+def test_what_is_durable_is_synced_before_it_has_its_name_and_the_name_after_that(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+
+        def record(*arguments, name=name, call=call):
+            where = os.path.basename(os.readlink(f"/proc/self/fd/{arguments[0]}")) if name == "fsync" else arguments[1]
+            done.append((name, os.path.basename(where).partition(".hir")[0]))
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, record)
+    storage.write_bytes(str(tmp_path / "a"), b"", durable=True)
+    assert done == [("fsync", "a"), ("replace", "a"), ("fsync", tmp_path.name)]
+    done.clear()
+    fill(str(tmp_path / "folder"), b=b"", deep__c=b"")
+    assert [name for name, _ in done] == ["replace", "replace"]
+    done.clear()
+    storage.sync_folder(str(tmp_path / "folder"))
+    assert sorted(done) == sorted(("fsync", name) for name in ("b", "c", "deep", "folder", tmp_path.name))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    path = str(tmp_path / "file" / "a")
+    with pytest.raises(UserError, match=f"cannot write {path}: "):
+        storage.write_bytes(path, b"")
+
+
+def test_an_error_of_the_writer_is_passed_on(tmp_path):
+    with pytest.raises(OSError, match="mine"), storage.atomic_write(str(tmp_path / "a")):
+        raise OSError("mine")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_nothing(small_disk, durable):
+    fill(small_disk, old=b"kept")
+    expected = re.escape(f"no space left on the disk of {small_disk} (No space left on device): make room there")
+    with pytest.raises(UserError, match=expected):
+        storage.write_bytes(storage.join(small_disk, "a"), b"x" * (2 << 20), durable=durable)
+    assert stored(small_disk) == {"old": b"kept"}
+
+
+def test_a_full_disk_under_a_parquet_writer_is_one_line(small_disk):
+    table = pa.table({"a": np.random.default_rng(0).integers(0, 2**62, 1 << 18)})
+
+    def write():
+        with storage.atomic_write(storage.join(small_disk, "a")) as file:
+            pq.write_table(table, file)
+
+    with pytest.raises(UserError, match="no space left on the disk of"):
+        write()
+    assert stored(small_disk) == {}
+
+
+def test_a_full_disk_under_the_upload_to_an_object_store_is_one_line(small_disk, memory_store, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", small_disk)
+    with pytest.raises(UserError, match=f"no space left on the disk of {small_disk}"):
+        storage.write_bytes("mem://bucket/a", b"x" * (40 << 20))
+    assert memory_store.objects == {}

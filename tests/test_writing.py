@@ -22,11 +22,13 @@ from hir_transforms import storage
 from hir_transforms.errors import UserError, find_user_error
 from hir_transforms.numerics.threshold import Refinement
 from hir_transforms.picking import PickedFile, write_picked
+from hir_transforms.publishing import OutputFolder, own_files
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
+from hir_transforms.stages import to_json
 from hir_transforms.writing import (
     OutputSettings,
     OutputShard,
@@ -105,7 +107,7 @@ def pick(lines, wanted, index=0):
         eligible = EligibleRows(ScoreShard(index, file.name, len(rows), 0), SelectionSettings(1, None, True, 0, 0))
     picked = np.arange(0, len(rows), 2)
     targets = np.array([line.target for line in lines], np.int32)
-    return write_picked(wanted.picked, index, eligible, picked, np.full(len(picked), 0.5), targets, NUM_TARGETS)
+    return write_picked(wanted.folder.picked, index, eligible, picked, np.full(len(picked), 0.5), targets, NUM_TARGETS)
 
 
 def pick_all(lines, wanted, num_shards=1):
@@ -115,11 +117,11 @@ def pick_all(lines, wanted, num_shards=1):
 
 def output_settings(folder, **changed):
     defaults: dict[str, Any] = {
-        "folder": f"{folder}/out",
-        "temporary": f"{folder}/out.incomplete",
+        "folder": OutputFolder(f"{folder}/out"),
         "num_shards": 3,
         "compression": "none",
         "settings": {"seed": 7},
+        "fingerprint": "fingerprint",
         "rejected": (),
     }
     return OutputSettings(**defaults | changed)
@@ -128,7 +130,7 @@ def output_settings(folder, **changed):
 def write(selected, wanted, num_shards=1):
     """Runs the transform; returns the manifest as written."""
     picked = pick_all(selected, wanted, num_shards)
-    path = storage.join(wanted.folder, "manifest.json")
+    path = storage.join(wanted.folder.path, "manifest.json")
 
     def check(manifests):
         assert manifests == [json.loads(storage.read_bytes(path))]
@@ -179,22 +181,23 @@ def test_lines_are_copied_byte_for_byte_in_corpus_order(corpus, data):
         compression = data.draw(st.sampled_from(["none", "gzip", "zstd"]))
         wanted = output_settings(folder, num_shards=num_shards, compression=compression)
         manifest = write(selected, wanted, data.draw(st.integers(1, 4)))
-        parts = shard_contents(manifest, wanted.folder)
+        parts = shard_contents(manifest, wanted.folder.path)
         assert b"".join(parts) == b"".join(line_of(line, contents) + b"\n" for line in selected)
-        assert len(parts) == num_shards
-        table = pq.read_table(f"{wanted.folder}/selection.parquet", columns=["file", "offset"]).to_pylist()
+        assert len(parts) == min(num_shards, len(selected))
+        table = pq.read_table(f"{wanted.folder.path}/selection.parquet", columns=["file", "offset"]).to_pylist()
         assert [(row["file"], row["offset"]) for row in table] == [(line.path, line.offset) for line in selected]
-        assert not Path(wanted.temporary).exists()
+        assert not Path(wanted.folder.incomplete).exists()
 
 
-@pytest.mark.parametrize("num_shards", [1, 3, 10, 13])
-def test_shards_are_contiguous_and_nearly_equal(source, tmp_path, num_shards):
+@pytest.mark.parametrize(("num_shards", "written"), [(1, 1), (3, 3), (10, 10), (13, 10)])
+def test_shards_are_contiguous_nearly_equal_and_never_empty(source, tmp_path, num_shards, written):
     selected, lines = source
     manifest = write(selected, output_settings(tmp_path, num_shards=num_shards), num_shards=3)
     sizes = [shard["documents"] for shard in manifest["shards"]]
     assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) > 0
     assert [shard["name"] for shard in manifest["shards"]] == [
-        f"part-{shard:05d}-of-{num_shards:05d}.jsonl" for shard in range(num_shards)
+        f"part-{shard:05d}-of-{written:05d}.jsonl" for shard in range(written)
     ]
     assert b"".join(shard_contents(manifest, f"{tmp_path}/out")).splitlines() == lines
 
@@ -224,6 +227,8 @@ def test_the_manifest_counts_everything(source, tmp_path):
     chosen = [replace(line, target=int(place != 2)) for place, line in enumerate(selected[:4])]
     manifest = write(chosen, output_settings(tmp_path))
     assert manifest["settings"] == {"seed": 7}
+    assert (manifest["kind"], manifest["fingerprint"]) == ("hir output", "fingerprint")
+    assert manifest["files"] == ["selection.parquet"]
     assert manifest["counts"] == {
         "read": 109,
         "rejected": 2,
@@ -275,6 +280,7 @@ def test_rejected_lines_come_along(source, tmp_path):
         ),
     )
     found = {path.name: json.loads(path.read_bytes()) for path in (tmp_path / "out" / "rejected").iterdir()}
+    assert len(own_files(str(tmp_path / "out"))) == 8
     assert {name: (reject["file"], reject["offset"]) for name, reject in found.items()} == {
         "raw-00000.jsonl": ("/raw", 0),
         "raw-00004.jsonl": ("/raw", 4),
@@ -361,7 +367,7 @@ def test_publishing_without_the_shards_fails(source, place):
     _publish(STATE, *written_shards(source[0], wanted), wanted)
     published = stored(place)
     others = written_shards(source[0][:5], wanted)
-    storage.remove_folder(wanted.temporary)
+    storage.remove_folder(wanted.folder.incomplete)
     with pytest.raises(RuntimeError, match="not complete"):
         _publish(STATE, *others, wanted)
     assert stored(place) == published
@@ -370,7 +376,8 @@ def test_publishing_without_the_shards_fails(source, place):
 def test_publishing_survives_a_broken_connection_at_any_step(source, memory_store):
     """In an object store it takes many steps: whichever fails, no reader sees half, and a retry completes it."""
     wanted = output_settings("mem://bucket/place")
-    memory_store.put("mem://bucket/place/out/manifest.json", b"old")
+    old = to_json({"kind": "hir output", "fingerprint": "old", "shards": [{"name": "part-of-old.jsonl"}], "files": []})
+    memory_store.put("mem://bucket/place/out/manifest.json", old)
     memory_store.put("mem://bucket/place/out/part-of-old.jsonl", b"old")
     written = written_shards(source[0], wanted)
     before = dict(memory_store.objects)
@@ -386,8 +393,8 @@ def test_publishing_survives_a_broken_connection_at_any_step(source, memory_stor
         with pytest.raises((BeamIOError, UserError)):
             _publish(STATE, *written, wanted)
         manifest = memory_store.objects.get("mem://bucket/place/out/manifest.json")
-        out = stored(wanted.folder)
-        assert manifest in (None, b"old") or out == contents_in(expected, wanted.folder)
+        out = stored(wanted.folder.path)
+        assert manifest in (None, old) or out == contents_in(expected, wanted.folder.path)
         _publish(STATE, *written, wanted)
         assert memory_store.objects == expected
     assert steps > 10

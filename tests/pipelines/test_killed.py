@@ -77,7 +77,7 @@ class Run:
     def has_written(self, *prefixes):
         """Whether this run has made a file whose path starts so, finished or not, but for the mark of a start."""
         return any(
-            path.startswith(prefixes) and not path.endswith("/started") and self._at_start.get(path) != made
+            path.startswith(prefixes) and not path.endswith("/_started.json") and self._at_start.get(path) != made
             for path, made in self._list().items()
         )
 
@@ -122,7 +122,7 @@ def reference(corpus, tmp_path_factory):
     run = Run(corpus, folder)
     status, printed = run.end()
     assert (status, run.files() - finished(run)) == (0, set()), printed
-    ended = {stage: (run.work / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES}
+    ended = {stage: (run.work / stage / "_manifest.json").stat().st_mtime_ns for stage in STAGES}
     return {path: (folder / path).read_bytes() for path in run.files()}, sorted(STAGES, key=ended.__getitem__)
 
 
@@ -142,7 +142,7 @@ def check_complete(run, content):
 
 
 def complete_stages(run):
-    return [stage for stage in STAGES if (run.work / stage / "manifest.json").exists()]
+    return [stage for stage in STAGES if (run.work / stage / "_manifest.json").exists()]
 
 
 def points(order):
@@ -150,8 +150,8 @@ def points(order):
     for place, stage in enumerate(stage for stage in order if stage not in TWINS):
         yield (f"out.work/{stage}/", f"out.work/{stage}.npz"), "worker" if place % 3 == 1 else "run"
     yield ("out.incomplete/",), "run"
-    yield ("out.incomplete/selection", "out/"), "worker"
-    yield ("out.incomplete/manifest", "out/"), "run"
+    yield ("out.incomplete/output/selection", "out/"), "worker"
+    yield ("out.incomplete/output/manifest", "out/"), "run"
 
 
 def kill(run, victim):

@@ -107,7 +107,7 @@ def remove_a_shard(folder):
 
 
 def remove_the_manifest(folder):
-    (folder / "out.work" / "scores" / "manifest.json").unlink()
+    (folder / "out.work" / "scores" / "_manifest.json").unlink()
 
 
 def touch_the_source(folder):
@@ -128,7 +128,7 @@ def test_scores_that_do_not_fit_are_an_error(scored, tmp_path, capsys, change, m
     folder = tmp_path / "copy"
     shutil.copytree(scored, folder)
     work_dir = folder / "out.work"
-    for path in work_dir.rglob("manifest.json"):
+    for path in work_dir.rglob("_manifest.json"):
         path.write_text(path.read_text().replace(str(scored), str(folder)))
     change(folder)
     assert run(work_dir, tmp_path / "out", "--num_to_sample=30") == 2

@@ -155,7 +155,7 @@ def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
         "scores",
     ]
     assert sorted(name for name in made if name.endswith("manifest.json")) == [
-        f"{one}/manifest.json" for one in stages
+        f"{one}/_manifest.json" for one in stages
     ]
     assert len(gzip.decompress(store.contents("more")["part-00000-of-00001.jsonl.gz"]).splitlines()) == 3
     assert any(name.startswith("raw/") for name in store.contents("checkpoints"))
@@ -166,7 +166,7 @@ def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
     flags = [f"--output={store.root}/resampled", "--num_to_sample=2", "--skip_duplicates"]
     assert resample.run([*work, *flags]) == 0
     assert json.loads(store.contents("resampled")["manifest.json"])["counts"]["selected"] == 2
-    assert "duplicates/manifest.json" in store.contents("given.work")
+    assert "duplicates/_manifest.json" in store.contents("given.work")
 
 
 def message_of(capsys, *argv):

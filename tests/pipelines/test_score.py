@@ -45,7 +45,7 @@ def read_parts(work, stage):
 
 def computed(work):
     """When each stage was declared complete."""
-    return {str(path.parent.relative_to(work)): path.stat().st_mtime_ns for path in work.rglob("manifest.json")}
+    return {str(path.parent.relative_to(work)): path.stat().st_mtime_ns for path in work.rglob("_manifest.json")}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_resample_finds_what_is_missing_or_changed(corpus, work, tmp_path, capsy
     assert "no scores in" in error(tmp_path / "nothing")
     (work / "scores" / "part-00000.parquet").unlink()
     assert "part-00000.parquet is missing" in error(work)
-    (work / "scores" / "manifest.json").unlink()
+    (work / "scores" / "_manifest.json").unlink()
     assert "the scores are not complete in" in error(work)
 
 

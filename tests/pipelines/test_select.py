@@ -286,7 +286,7 @@ def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
         np.testing.assert_array_equal(columns["ngram"], before["ngram"])
         np.testing.assert_array_equal(columns["gmm"], before["gmm"])
         np.testing.assert_allclose(columns["weight"], alpha * ngram + (1 - alpha) * gmm, atol=1e-9)
-    statistics = json.loads((tmp_path / "a.work" / "scores" / "manifest.json").read_text())["counts"]["standardized"]
+    statistics = json.loads((tmp_path / "a.work" / "scores" / "_manifest.json").read_text())["counts"]["standardized"]
     assert statistics["gmm"][0]["documents"] == eligible.sum()
     assert statistics["gmm"][0]["mean"] == pytest.approx(before["gmm"][eligible].mean())
 
@@ -338,7 +338,7 @@ def test_one_given_mixture_and_one_fitted_to_a_sample(corpus, hybrid, tmp_path):
     given = [f"--raw_gmm={fitted / 'gmm' / 'raw.npz'}", "--target_max_samples=30"]
     checkpoints = f"--gmm_checkpoint_dir={tmp_path / 'kept'}"
     assert run(raw, corpus[1], tmp_path / "out", *HYBRID, *given, checkpoints, "--num_to_sample=2") == 0
-    stage = json.loads((work / "gmm" / "target-0" / "manifest.json").read_text())
+    stage = json.loads((work / "gmm" / "target-0" / "_manifest.json").read_text())
     assert stage["counts"]["rows"] == 30
     assert len(list((tmp_path / "kept" / "target-0").rglob("*.npz"))) == stage["counts"]["iterations"]
     assert {path.name for path in tmp_path.joinpath("kept").iterdir()} == {"target-0"}
@@ -543,7 +543,7 @@ def test_overwrite_keeps_off_a_folder_of_something_else(corpus, tmp_path, capsys
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
     assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=1", "--overwrite") == 2
-    assert "holds other files than a selection" in capsys.readouterr().err
+    assert "holds other files than an output of this tool, such as thesis.txt" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
