@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
-from hir_transforms import storage
+from hir_transforms import storage, stores
 from hir_transforms.errors import UserError
 
 # Between the making of a lock's folder, of the file in it, and the lock, a run that ends may remove either.
 _ATTEMPTS = 10
+# How what is written into a lock's file begins, and the most that is read of it.
+_HOLDER = "process"
+_MAX_HOLDER = 1000
 
 
 @contextlib.contextmanager
@@ -36,8 +39,8 @@ def _locked(folder: str) -> Iterator[None]:
     path = os.path.join(f"{folder}.lock", "lock")
     lock = _acquire(folder, path)
     try:
-        with open(path, "w") as file:
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        with stores.user_errors("lock", folder), open(path, "w") as file:
+            file.write(f"{_HOLDER} {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         # Still held: a run that has opened the file meanwhile sees that it is gone and tries again. From 3.30 on,
@@ -49,6 +52,8 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _acquire(folder: str, path: str) -> FileLock:
+    if (content := _read(path)) and not content.startswith(_HOLDER):
+        raise UserError(f"cannot lock {folder}: {path} is not a lock's file; move it away")
     lock = FileLock(path)
     for _ in range(_ATTEMPTS):
         try:
@@ -69,6 +74,10 @@ def _acquire(folder: str, path: str) -> FileLock:
 
 
 def _holder(path: str) -> str:
-    with contextlib.suppress(OSError), open(path) as file:
-        return file.read() or "process not known"
-    return "process not known"
+    return _read(path) or f"{_HOLDER} not known"
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, errors="replace") as file:
+        return file.read(_MAX_HOLDER)
+    return ""

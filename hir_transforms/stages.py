@@ -161,11 +161,12 @@ class Stage:
         files = self.own_files()
         if self._started() == self.fingerprint:
             return
-        # Whenever this breaks off, the folder is marked as one to clear, and no manifest stands for what is gone.
-        self._mark("")
-        kept = (self.path(_STARTED), self.path(MANIFEST))
-        storage.remove_files(self.folder, [path for path in files if path == kept[1]])
-        storage.remove_files(self.folder, [path for path in files if path not in kept])
+        if files:
+            # Wherever this breaks off, the folder is marked as one to clear, and no manifest stands for what is gone.
+            self._mark("")
+            marker, manifest = self.path(_STARTED), self.path(MANIFEST)
+            storage.remove_files(self.folder, [path for path in files if path == manifest])
+            storage.remove_files(self.folder, [path for path in files if path not in (marker, manifest)])
         self._mark(self.fingerprint)
 
     def _mark(self, fingerprint: str) -> None:

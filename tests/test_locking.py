@@ -142,6 +142,26 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
         pass
 
 
+def test_a_file_of_the_user_is_not_taken_for_a_lock(tmp_path):
+    path = tmp_path / "folder.lock" / "lock"
+    path.parent.mkdir()
+    path.write_text("precious")
+    with (
+        pytest.raises(UserError, match=r"cannot lock .*/lock is not a lock's file; move it away"),
+        locked(str(tmp_path / "folder")),
+    ):
+        pass
+    assert path.read_text() == "precious"
+
+
+def test_a_lock_without_space_for_it_is_one_line(small_disk):
+    with open(os.path.join(small_disk, "full"), "wb") as file, suppress(OSError):
+        file.write(b"x" * (2 << 20))
+    with pytest.raises(UserError, match=f"{small_disk}/folder"), locked(f"{small_disk}/folder"):
+        pass
+    assert os.listdir(small_disk) == ["full"]
+
+
 def test_object_stores_have_no_locks(memory_store):
     with locked("mem://bucket/folder"), locked("mem://bucket/folder"):
         assert memory_store.objects == {}

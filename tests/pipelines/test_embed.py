@@ -59,8 +59,8 @@ def same_selection(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
-def manifest(folder):
-    return json.loads((folder / "manifest.json").read_text())
+def manifest(folder, name="_manifest.json"):
+    return json.loads((folder / name).read_text())
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_documents_without_a_finite_embedding_are_rejected(corpus, given, tmp_pa
 
     output = tmp_path / "out"
     assert run(corpus, output, *given(change=change)) == 0
-    counts = manifest(output)["counts"]
+    counts = manifest(output, "manifest.json")["counts"]
     assert (counts["read"], counts["rejected"]) == (62, 5)
     assert counts["read"] == counts["rejected"] + counts["short"] + counts["duplicate"] + counts["eligible"]
     rejects = {
