@@ -40,7 +40,7 @@ class Listing:
         if len(self.files) > MOST_IN_MANIFEST:
             path = _path(work_dir, self.description["sha256"])
             if not storage.exists(path):
-                storage.write_bytes(path, zlib.compress(self._encode(), level=1))
+                storage.write_bytes(path, zlib.compress(self._encode(), level=1), durable=True)
 
 
 def load_files(work_dir: str, description: Any) -> list[SourceFile]:

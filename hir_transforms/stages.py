@@ -23,7 +23,8 @@ _KIND = "hir stage"
 # What stages write into their folders.
 _WRITTEN = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(_STARTED)}"
-    r"|(part-\d+|file-\d+-block-\d+|counts|estimator|projection)\.(parquet|avro|npy|npz)|rejected/\w+-[\w-]*\d+\.jsonl"
+    r"|(part-\d+|file-\d+-block-\d+|counts|estimator|projection)\.(parquet|avro|npy|npz)"
+    r"|rejected/\w+-[\w-]*\d+\.jsonl|records/\d+\.msgpack|row_starts/part-\d+\.npy"
 )
 
 

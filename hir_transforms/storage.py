@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -64,6 +65,13 @@ def open_blocks(path: str) -> Iterator[RandomAccess]:
         raise UserError(f"cannot decompress {path}: {error}") from None
 
 
+class _Writer(io.BufferedWriter):
+    """A file without a number: with that, numpy writes past Python and does not say why it fails."""
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
 @contextlib.contextmanager
 def atomic_write(path: str, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends without an error, complete, or not at all.
@@ -91,13 +99,13 @@ def atomic_write(path: str, *, durable: bool = False) -> Iterator[BinaryIO]:
     with stores.user_errors("write", path):
         os.makedirs(folder, exist_ok=True)
         with _beginning:
-            file = open(temporary, "wb")  # noqa: SIM115 - closed below
+            file = _Writer(io.FileIO(temporary, "wb"))
     try:
         with stores.space_errors(folder), file:
             yield file
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.raw.fileno())
         with stores.user_errors("write", path):
             os.replace(temporary, path)
             if durable:

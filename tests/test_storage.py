@@ -208,12 +208,19 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(small_disk, durable):
     assert stored(small_disk) == {"old": b"kept"}
 
 
-def test_a_full_disk_under_a_parquet_writer_is_one_line(small_disk):
-    table = pa.table({"a": np.random.default_rng(0).integers(0, 2**62, 1 << 18)})
+NUMBERS = np.random.default_rng(0).integers(0, 2**62, 1 << 18)
+WRITERS = {
+    "Parquet": lambda file: pq.write_table(pa.table({"a": NUMBERS}), file),
+    "npy": lambda file: np.save(file, NUMBERS, allow_pickle=False),
+    "npz": lambda file: np.savez(file, numbers=NUMBERS),
+}
 
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_under_a_library_that_writes_is_one_line(small_disk, writer):
     def write():
         with storage.atomic_write(storage.join(small_disk, "a")) as file:
-            pq.write_table(table, file)
+            writer(file)
 
     with pytest.raises(UserError, match="no space left on the disk of"):
         write()
