@@ -99,13 +99,14 @@ def atomic_write(path: str, *, durable: bool = False) -> Iterator[BinaryIO]:
     with stores.user_errors("write", path):
         os.makedirs(folder, exist_ok=True)
         with _beginning:
-            file = _Writer(io.FileIO(temporary, "wb"))
+            raw = io.FileIO(temporary, "wb")
+        file = _Writer(raw)
     try:
         with stores.space_errors(folder), file:
             yield file
             if durable:
                 file.flush()
-                os.fsync(file.raw.fileno())
+                os.fsync(raw.fileno())
         with stores.user_errors("write", path):
             os.replace(temporary, path)
             if durable:
