@@ -22,7 +22,7 @@ import pytest
 import yaml
 import zstandard
 
-from tests.runners.conftest import free_port
+from tests.helpers.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 PRISM = ROOT / ".tools" / "bin" / "prism"
