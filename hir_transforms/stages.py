@@ -25,6 +25,7 @@ _WRITTEN = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(_STARTED)}"
     r"|(part-\d+|file-\d+-block-\d+|counts|estimator|projection)\.(parquet|avro|npy|npz)"
     r"|rejected/\w+-[\w-]*\d+\.jsonl|records/\d+\.msgpack|row_starts/part-\d+\.npy"
+    r"|(sample|start)/rows-\d+\.npz|checkpoints/[\w-]+/[0-9a-f]{16}/(iteration-\d+|bounds)\.npz"
 )
 
 
