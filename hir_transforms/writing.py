@@ -114,7 +114,7 @@ class WriteSelection(beam.PTransform):
             listed
             | "Cut" >> beam.FlatMap(_save_tasks, self._settings)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.FlatMap(_write, self._settings)
+            | "Write" >> beam.FlatMap(_write_saved, self._settings)
         )
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
@@ -184,8 +184,11 @@ class _HashingWriter:
         self._file.flush()
 
 
-def _write(path: str, settings: OutputSettings) -> Iterator[OutputShard]:
-    task = msgspec.json.decode(storage.read_bytes(path), type=WriteTask)
+def _write_saved(path: str, settings: OutputSettings) -> Iterator[OutputShard]:
+    yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), settings)
+
+
+def _write(task: WriteTask, settings: OutputSettings) -> Iterator[OutputShard]:
     with storage.atomic_write(storage.join(settings.folder.new, task.name)) as file:
         if task.name == _SELECTION:
             _write_selection(task, file)
