@@ -53,7 +53,7 @@ def fit(folder, shards, settings, *, by_jobs, projection=None, checkpoint_dir=No
             fitted = pipeline | beam.Create(shards) | fit_mixture
             assert_that(fitted, equal_to([MixtureFile(mixture_path(stage))]))
     # Nothing stays of what the fit needed meanwhile.
-    assert [path.name for path in (folder / "gmm").rglob("*") if path.is_file()] == ["raw.npz", "manifest.json"]
+    assert {path.name for path in (folder / "gmm").rglob("*") if path.is_file()} == {"raw.npz", "_manifest.json"}
     return load_mixture(mixture_path(stage)), stage
 
 

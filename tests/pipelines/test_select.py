@@ -628,14 +628,14 @@ def test_ids_are_kept_with_scores_and_selection(corpus, tmp_path):
     settings = ["--num_to_sample=30", "--alpha=1", f"--work_dir={tmp_path / 'work'}"]
     assert run(raw, corpus[1], tmp_path / "plain", *settings) == 0
     assert "id" not in pq.read_table(tmp_path / "plain/selection.parquet").column_names
-    counted = (tmp_path / "work/counts/raw/manifest.json").read_bytes()
+    counted = (tmp_path / "work/counts/raw/_manifest.json").read_bytes()
     settings.append("--id_field=url")
     assert run(raw, corpus[1], tmp_path / "a", *settings) == 0
     assert run(raw, corpus[1], tmp_path / "b", *settings, "--num_shards=3", workers=2) == 0
     expected = [id_ if id_ is None else str(id_) for id_ in ids]
     shards = sorted((tmp_path / "work/scores").glob("*.parquet"))
     assert [id_ for shard in shards for id_ in pq.read_table(shard)["id"].to_pylist()] == expected
-    assert (tmp_path / "work/counts/raw/manifest.json").read_bytes() == counted
+    assert (tmp_path / "work/counts/raw/_manifest.json").read_bytes() == counted
     for output in (tmp_path / "a", tmp_path / "b"):
         selection = pq.read_table(output / "selection.parquet")
         urls = [json.loads(line)["url"] for line in selected_lines(output)]
