@@ -11,7 +11,7 @@ import numpy as np
 
 from hir_transforms import storage
 from hir_transforms.numerics.duplicates import later_copies
-from hir_transforms.score_shards import ScoreShard, read_hashes
+from hir_transforms.score_shards import ScoreShard, load_score_shards, read_hashes
 from hir_transforms.stages import Stage, WriteStageManifest
 
 _PARTITION_ROWS = 1 << 21
@@ -35,7 +35,7 @@ class _Rows:
 
 
 class FindDuplicates(beam.PTransform):
-    """`ScoreShard`s -> one element of counts, once the stage's files and manifest are written.
+    """The complete stage of the scores -> one element of counts, once this stage's files and manifest are written.
 
     Of documents with equal hashes the first by (file index, byte offset) is kept; the row numbers of the others are
     written for each shard that has any, where `duplicate_rows` reads them.
@@ -49,18 +49,13 @@ class FindDuplicates(beam.PTransform):
         super().__init__()
         self._stage = stage
 
-    def expand(self, shards: beam.PCollection[ScoreShard]) -> beam.PCollection[dict[str, Any]]:
+    def expand(self, scores: beam.PCollection[Stage]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
-        bits = beam.pvalue.AsSingleton(
-            shards
-            | "Rows" >> beam.Map(lambda shard: shard.rows)
-            | "Sum" >> beam.CombineGlobally(sum)
-            | "Bits" >> beam.Map(_partition_bits)
-        )
         candidates = (
-            shards
+            scores
+            | "List" >> beam.FlatMap(_list_shards)
             | "Spread" >> beam.Reshuffle()
-            | "Halves" >> beam.FlatMap(_halves, bits)
+            | "Halves" >> beam.FlatMapTuple(_halves)
             | "ByHalf" >> beam.GroupByKey()
             | "Shared" >> beam.FlatMap(_shared)
             | "OfShard" >> beam.GroupByKey()
@@ -88,6 +83,13 @@ def duplicate_rows(folder: str, index: int) -> np.ndarray:
 
 def _path(folder: str, index: int) -> str:
     return storage.join(folder, f"part-{index:05d}.npy")
+
+
+def _list_shards(scores: Stage) -> Iterator[tuple[ScoreShard, int]]:
+    """The score shards, with the number of bits that number the partitions."""
+    shards = list(load_score_shards(scores))
+    bits = _partition_bits(sum(shard.rows for shard in shards))
+    return ((shard, bits) for shard in shards)
 
 
 def _partition_bits(num_rows: int) -> int:

@@ -77,12 +77,12 @@ class PartMoments:
 
 
 class MixWeights(beam.PTransform):
-    """`DocumentPart`s whose weights are written -> `ScoreShard`s, written to the stage's folder.
+    """`DocumentPart`s whose weights are written -> the stage of their scores, by itself, once it is complete.
 
     A document with a weight that is not a number is rejected: it has no row.
 
     Args:
-        stage: where the shards are written.
+        stage: where the score shards are written.
         settings: see there.
         proportions: PCollection of each target's default share of the selection, one tuple of T floats or None;
             kept in the manifest.
@@ -96,7 +96,7 @@ class MixWeights(beam.PTransform):
         self._settings = settings
         self._proportions = beam.pvalue.AsSingleton(proportions)
 
-    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[ScoreShard]:
+    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[Stage]:
         """See the class."""
         moments = None
         if self._settings.standardized:
@@ -105,14 +105,14 @@ class MixWeights(beam.PTransform):
                 | "Moments" >> beam.Map(_moments, self._settings)
                 | "Merge" >> beam.CombineGlobally(MergeCombineFn(PartMoments.merge))
             )
-        shards = parts | "Mix" >> beam.Map(_mix, moments, self._settings, self._stage.folder)
-        (
-            shards
+        return (
+            parts
+            | "Mix" >> beam.Map(_mix, moments, self._settings, self._stage.folder)
             | "Gather" >> Gather()
             | "Counts" >> beam.Map(_counts, moments, self._proportions, self._settings.num_targets)
             | "Manifest" >> WriteStageManifest(self._stage)
+            | "Complete" >> beam.Map(lambda _, stage: stage, self._stage.alone())
         )
-        return shards
 
 
 def _moments(part: DocumentPart, settings: MixingSettings) -> PartMoments:

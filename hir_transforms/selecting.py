@@ -14,12 +14,13 @@ from hir_transforms.measuring import Measured, Piece, from_pieces, merge_pieces,
 from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Refinement, Threshold, order_bits
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
-from hir_transforms.score_shards import ScoreShard, read_ids
+from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards, read_ids
+from hir_transforms.stages import Stage
 
 # Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
 MAX_TOP = 1000
-# Passes that read one PCollection; runners limit their number.
-_READERS = 24
+# Tasks of a pass, which has a copy of the state in each: of more shards than these, neighbours are one task.
+_MAX_TASKS = 4096
 _STATE = ("state", 0, 0)
 _SIGN = np.uint64(1 << 63)
 
@@ -29,6 +30,7 @@ class SelectionState:
     """What is known of the thresholds, which are found one target after the other.
 
     Attributes:
+        scores: the complete stage of the score shards.
         proportions: of the targets.
         shares: documents or tokens to take for each target.
         thresholds: those that are known.
@@ -36,6 +38,7 @@ class SelectionState:
         counts: of all score shards, known after the first pass.
     """
 
+    scores: Stage
     proportions: tuple[float, ...]
     shares: tuple[int, ...]
     thresholds: tuple[Threshold, ...]
@@ -48,18 +51,25 @@ class SelectionState:
         return self
 
 
+# Score shards to read, and what is known before they are.
+_Task = tuple[tuple[ScoreShard, ...], SelectionState]
+
+
 class SelectDocuments(beam.PTransform):
-    """`ScoreShard`s -> (`PickedFile`s, the one `SelectionState` that picked them).
+    """The complete stage of the scores -> (`PickedFile`s, the one `SelectionState` that picked them).
 
     Up to `MAX_TOP` documents for one target are found by `Top.Of`. More, a number of tokens, or shares of several
     targets are found by passes that refine a histogram, all of them laid out in advance. A pass that is not needed
     reads nothing.
 
+    Each pass lists the shards anew from the state before it, which is all that goes in: did the passes read one
+    PCollection, the paths that lead to it would count once for each of them, to more than runners can plan.
+
     Args:
         settings: what to select.
         folder: where the picked rows are written, a file for each shard that has any.
         num_targets: columns of weights, each for one target.
-        proportions: PCollection of one tuple of a float a target, adding up to 1; None for a single target.
+        proportions: each target's share, adding up to 1; None for the default that the scores' manifest tells.
 
     Raises (when run):
         UserError: if fewer documents or tokens are eligible than asked for.
@@ -71,7 +81,7 @@ class SelectDocuments(beam.PTransform):
         folder: str,
         *,
         num_targets: int = 1,
-        proportions: beam.PCollection[tuple[float, ...]] | None = None,
+        proportions: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
@@ -81,66 +91,81 @@ class SelectDocuments(beam.PTransform):
 
     @no_annotations  # Beam cannot check more than one output
     def expand(
-        self, shards: beam.PCollection[ScoreShard]
+        self, scores: beam.PCollection[Stage]
     ) -> tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]:
         """See the class."""
         settings = self._settings
-        proportions = self._proportions
-        if proportions is None:
-            proportions = shards.pipeline | "OneTarget" >> beam.Create([(1.0,)])
-        # A shard without rows, so that each pass has at least one to hand the state on with.
-        none = shards.pipeline | "NoShard" >> beam.Create([ScoreShard(-1, None, 0, 0)])
-        spread = (shards, none) | "Shards" >> beam.Flatten() | "Spread" >> beam.Reshuffle()
         by_top = self._num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
-        state = proportions | "Start" >> beam.Map(start_selection, settings, gathers=by_top)
+        state = scores | "Start" >> beam.Map(start_selection, self._proportions, settings, gathers=by_top)
         if by_top:
-            state = _top_pass(spread, state, settings)
+            state = _top_pass(state, settings)
         else:
             for number in range(MAX_PASSES * self._num_targets):
-                if number and number % _READERS == 0:
-                    spread = spread | f"Spread{number}" >> beam.Reshuffle()
-                state = _refining_pass(spread, state, settings, f"Pass{number}")
-        picked = spread | "Pick" >> beam.FlatMap(_pick, beam.pvalue.AsSingleton(state), settings, self._folder)
+                state = _refining_pass(state, settings, f"Pass{number}")
+        picked = (
+            state
+            | "List" >> beam.FlatMap(_list_tasks)
+            | "Spread" >> beam.Reshuffle()
+            | "Pick" >> beam.FlatMap(_pick, settings, self._folder)
+        )
         return picked, state
 
 
 def _top_pass(
-    shards: beam.PCollection[ScoreShard], state: beam.PCollection[SelectionState], settings: SelectionSettings
+    state: beam.PCollection[SelectionState], settings: SelectionSettings
 ) -> beam.PCollection[SelectionState]:
-    start = beam.pvalue.AsSingleton(state)
-    offered = shards | "Offer" >> beam.FlatMap(offer_first, start, settings).with_outputs("counts", main="ranks")
+    offered = (
+        state
+        | "ListOffering" >> beam.FlatMap(_list_tasks)
+        | "SpreadOffering" >> beam.Reshuffle()
+        | "Offer" >> beam.FlatMap(_offer, settings).with_outputs("counts", main="ranks")
+    )
     counts = offered.counts | "Count" >> beam.CombineGlobally(MergeCombineFn(ScoreCounts.merge))
     return (
         offered.ranks
         # One more than wanted: the threshold is the first document that is not taken.
         | "Top" >> beam.combiners.Top.Of(settings.budget + 1)
-        | "End" >> beam.Map(end_top, beam.pvalue.AsSingleton(counts), start, settings)
+        | "End" >> beam.Map(end_top, beam.pvalue.AsSingleton(counts), beam.pvalue.AsSingleton(state), settings)
     )
 
 
 def _refining_pass(
-    shards: beam.PCollection[ScoreShard],
-    state: beam.PCollection[SelectionState],
-    settings: SelectionSettings,
-    label: str,
+    state: beam.PCollection[SelectionState], settings: SelectionSettings, label: str
 ) -> beam.PCollection[SelectionState]:
-    """The state after a pass; the state before comes with what is measured in it.
-
-    Came it by a path of its own, the number of all paths would double with each pass, to more than runners can plan.
-    """
+    """The state after a pass; the state before comes with what is measured in it, by the same path."""
     return (
-        shards
-        | f"{label}/Measure" >> beam.FlatMap(_measure, beam.pvalue.AsSingleton(state), settings)
+        state
+        | f"{label}/List" >> beam.FlatMap(_list_measuring)
+        | f"{label}/Spread" >> beam.Reshuffle()
+        | f"{label}/Measure" >> beam.FlatMap(_measure, settings)
         | f"{label}/Merge" >> beam.CombinePerKey(MergeCombineFn(merge_pieces))
         | f"{label}/Gather" >> Gather()
         | f"{label}/Advance" >> beam.Map(_advance, settings)
     )
 
 
-def _measure(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Piece]:
-    yield _STATE, state
-    for measured in measure_shard(shard, state, settings):
-        yield from to_pieces(measured, shard.index)
+def _list_tasks(state: SelectionState) -> Iterator[_Task]:
+    """All score shards."""
+    shards = tuple(load_score_shards(state.scores))
+    size = max(1, -(-len(shards) // _MAX_TASKS))
+    for first in range(0, len(shards), size):
+        yield shards[first : first + size], state
+
+
+def _list_measuring(state: SelectionState) -> Iterator[_Task]:
+    """All score shards if the next pass is needed; and a task without any, which hands the state on."""
+    yield (), state
+    if state.refinement.threshold is None:
+        yield from _list_tasks(state)
+
+
+def _measure(task: _Task, settings: SelectionSettings) -> Iterator[Piece]:
+    shards, state = task
+    if not shards:
+        yield _STATE, state
+    for shard in shards:
+        for measured in measure_shard(shard, state, settings):
+            yield from to_pieces(measured, shard.index)
 
 
 def _advance(pieces: list[Piece], settings: SelectionSettings) -> SelectionState:
@@ -149,15 +174,19 @@ def _advance(pieces: list[Piece], settings: SelectionSettings) -> SelectionState
 
 
 def start_selection(
-    proportions: tuple[float, ...], settings: SelectionSettings, *, gathers: bool = False
+    scores: Stage, proportions: tuple[float, ...] | None, settings: SelectionSettings, *, gathers: bool = False
 ) -> SelectionState:
     """The state in which nothing is known. Shares are floored, and the last target takes the rest, as in DSIR.
 
-    With `gathers` the first pass for the first target must gather its first documents.
+    Without proportions, those that the scores' manifest tells are taken. With `gathers` the first pass for the first
+    target must gather its first documents.
     """
+    proportions = proportions or default_proportions(scores)
+    assert proportions
     shares = [int(settings.budget * proportion) for proportion in proportions]
     shares[-1] += settings.budget - sum(shares)
-    return _settle(SelectionState(proportions, tuple(shares), (), Refinement.start(shares[0], gathers=gathers)))
+    start = Refinement.start(shares[0], gathers=gathers)
+    return _settle(SelectionState(scores, proportions, tuple(shares), (), start))
 
 
 def _settle(state: SelectionState) -> SelectionState:
@@ -199,6 +228,12 @@ def advance_selection(state: SelectionState, measured: Measured | None, settings
     if refinement.total is not None and refinement.total < state.shares[len(state.thresholds)]:
         raise UserError(_too_few(refinement.total, state, settings))
     return _settle(state)
+
+
+def _offer(task: _Task, settings: SelectionSettings) -> Iterator[Any]:
+    shards, state = task
+    for shard in shards:
+        yield from offer_first(shard, state, settings)
 
 
 def offer_first(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Any]:
@@ -245,10 +280,18 @@ def _too_few(total: int, state: SelectionState, settings: SelectionSettings) -> 
     return f"--{flag}: {settings.budget} documents asked for, but only {total} are eligible {details}"
 
 
-def _pick(shard: ScoreShard, state: SelectionState, settings: SelectionSettings, folder: str) -> Iterator[PickedFile]:
+def _pick(task: _Task, settings: SelectionSettings, folder: str) -> Iterator[PickedFile]:
+    shards, state = task
+    for shard in shards:
+        if shard.path is not None:
+            yield from _pick_rows(shard, state, settings, folder)
+
+
+def _pick_rows(
+    shard: ScoreShard, state: SelectionState, settings: SelectionSettings, folder: str
+) -> Iterator[PickedFile]:
     """Writes the selected rows of a shard."""
-    if shard.path is None:
-        return
+    assert shard.path is not None
     eligible = EligibleRows(shard, settings)
     chosen = np.full(len(eligible.places), -1, np.int32)
     keys = np.empty(len(chosen))

@@ -110,6 +110,10 @@ class Stage:
         """Path of an artefact."""
         return storage.join(self.folder, *names)
 
+    def alone(self) -> "Stage":
+        """The stage without what it depends on: all that reading its results takes, and small."""
+        return Stage(self.name, self.work_dir, {}, (), (), self.fingerprint)
+
     def manifest(self) -> dict[str, Any] | None:
         """The manifest if the stage is complete and nothing that it depends on has changed, else None."""
         manifest = self.read_manifest()

@@ -13,7 +13,6 @@ from hir_transforms.mixture_scoring import ScoreMixtures
 from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, counts_path, estimator_path, load_estimator
 from hir_transforms.ngram_sampling import ReadSampledTasks
 from hir_transforms.reading import ReadTasks
-from hir_transforms.score_shards import default_proportions, load_score_shards
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import ListResults, Stage
 from pipelines.embedding_graph import EmbeddingGraph
@@ -53,9 +52,9 @@ class ScoreGraph:
 
     @cached_property
     def scores(self) -> beam.PCollection:
-        """The `ScoreShard`s of raw."""
+        """The stage of raw's scores, by itself, once it is complete."""
         if self._stages.scores.name not in self._missing:
-            return self._pipeline | "Scores" >> ListResults(self._stages.scores, load_score_shards)
+            return self._pipeline | "Scores" >> beam.Create([self._stages.scores.alone()])
         weights = {"ngram": self._stages.ngram_weights, "gmm": self._stages.gmm_weights}
         settings = MixingSettings(
             {name: stage.folder for name, stage in weights.items() if stage},
@@ -65,7 +64,7 @@ class ScoreGraph:
             self._config.weight_scaling == "standardize",
             self._config.min_example_length,
         )
-        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self.proportions)
+        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self._proportions)
 
     @cached_property
     def _weighted_parts(self) -> beam.PCollection:
@@ -110,10 +109,8 @@ class ScoreGraph:
         )
 
     @cached_property
-    def proportions(self) -> beam.PCollection:
+    def _proportions(self) -> beam.PCollection:
         """Each target's default share of the selection, a tuple of T floats; None where it cannot be told."""
-        if self._stages.scores.name not in self._missing:
-            return self._pipeline | "Proportions" >> beam.Create([default_proportions(self._stages.scores)])
         if self._config.num_targets == 1:
             return self._pipeline | "OneTarget" >> beam.Create([(1.0,)])
         if self._stages.ngrams:

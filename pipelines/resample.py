@@ -22,7 +22,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.listings import load_files
 from hir_transforms.matching import look_up
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
-from hir_transforms.stages import ListResults, Stage, missing_stages
+from hir_transforms.stages import Stage, missing_stages
 from pipelines import command_line
 from pipelines.apart import check_apart
 from pipelines.launching import Launch, in_use
@@ -80,10 +80,9 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
     kept = [duplicates_stage(scores), *(Stage(name, config.work_dir, {}, (), (), "") for name in behind)]
     check_apart([Dataset("work_dir", read)], kept, config.output)
     shards = list(load_score_shards(scores))
-    proportions = default_proportions(scores)
     num_targets = scores.counts()["num_targets"]
     config.check_num_targets(num_targets)
-    if proportions is None and config.target_proportions is None:
+    if config.target_proportions is None and default_proportions(scores) is None:
         raise UserError("--target_proportions is required: the scores do not tell each target's share")
     settings = {field.name: getattr(config, field.name) for field in fields(SelectionConfig)}
     for name in ("output", "work_dir", "overwrite"):
@@ -94,11 +93,10 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
     runner = choose_runner(options, _pieces(shards, sum(sources.values()), config))
     pipeline = beam.Pipeline(runner=runner, options=options)
     add_selection(
-        pipeline | "Scores" >> ListResults(scores, load_score_shards),
+        pipeline | "Scores" >> beam.Create([scores.alone()]),
         config,
         scores,
         num_targets=num_targets,
-        proportions=pipeline | "DefaultProportions" >> beam.Create([proportions]),
         stages=behind,
         settings=settings,
     )

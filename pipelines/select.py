@@ -42,7 +42,6 @@ def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: St
             config,
             stages.scores,
             num_targets=config.num_targets,
-            proportions=graph.proportions,
             stages=[stage.name for stage in stages.all],
             settings=settings,
         )

@@ -13,7 +13,6 @@ from hir_transforms.duplicates import FindDuplicates
 from hir_transforms.errors import UserError
 from hir_transforms.publishing import MANIFEST, OutputFolder, own_files, read_result
 from hir_transforms.ranking import SelectionSettings
-from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectDocuments
 from hir_transforms.stages import Stage, to_json
 from hir_transforms.writing import OutputSettings, RejectedLines, WriteSelection
@@ -77,35 +76,33 @@ def rejected_lines(work_dir: str, stages: Collection[str]) -> list[RejectedLines
 
 
 def add_selection(
-    shards: beam.PCollection[ScoreShard],
+    complete: beam.PCollection[Stage],
     config: SelectionConfig,
     scores: Stage,
     *,
     num_targets: int,
-    proportions: beam.PCollection[tuple[float, ...]],
     stages: Collection[str],
     settings: dict[str, Any],
 ) -> None:
     """Adds the selection and its writing to the graph.
 
     Args:
-        shards: all score shards.
+        complete: the stage of the score shards, a single element, once it is complete.
         config: what to select and where to.
-        scores: the stage of the score shards.
+        scores: the same stage, as planned.
         num_targets: T.
-        proportions: PCollection of one tuple of T shares that add up to 1, for a config that gives none.
         stages: names of the stages that the scores come from.
         settings: of the run, for the output's manifest.
     """
     assert config.output
+    proportions = None
     if config.target_proportions:
-        given = [share / sum(config.target_proportions) for share in config.target_proportions]
-        proportions = shards.pipeline | "Proportions" >> beam.Create([tuple(given)])
+        proportions = tuple(share / sum(config.target_proportions) for share in config.target_proportions)
     duplicates = duplicates_stage(scores) if config.skip_duplicates else None
     if duplicates and duplicates.manifest() is None:
         duplicates.prepare()
-        found = shards | "FindDuplicates" >> FindDuplicates(duplicates)
-        shards = shards | "AllDuplicates" >> beam.Map(lambda shard, _: shard, beam.pvalue.AsSingleton(found))
+        found = complete | "FindDuplicates" >> FindDuplicates(duplicates)
+        complete = found | "AllDuplicates" >> beam.Map(lambda _, scores: scores, scores.alone())
     selection = SelectionSettings(
         config.num_to_sample,
         config.num_tokens_to_sample,
@@ -124,7 +121,7 @@ def add_selection(
         _fingerprint(settings, scores),
         rejected_lines(config.work_dir, stages),
     )
-    picked = shards | "Select" >> SelectDocuments(
+    picked = complete | "Select" >> SelectDocuments(
         selection, folder.picked, num_targets=num_targets, proportions=proportions
     )
     picked | "Write" >> WriteSelection(output)

@@ -12,7 +12,7 @@ from hir_transforms.records import SourceFile
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.stages import Stage
 from pipelines.running import choose_runner
-from tests.helpers.scores import write_scores
+from tests.helpers.scores import complete_scores, write_scores
 
 SOURCES = [SourceFile(index, f"/data/{index}.jsonl", f"{index}.jsonl", 1, 0.0) for index in (3, 4, 9)]
 # Rows as (file's place, offset, hash); hashes from both ends, so that several partitions are used, and
@@ -40,11 +40,12 @@ def write(folder, shards):
 
 
 def find(work_dir, shards, workers=1):
-    """The stage, once the duplicates of these shards have been found."""
+    """The stage, once the duplicates of these shards, in `work_dir/scores`, have been found."""
+    scores = complete_scores(work_dir, shards)
     stage = Stage.create("duplicates", str(work_dir), {})
     options = PipelineOptions(direct_num_workers=workers)
     with beam.Pipeline(runner=choose_runner(options, workers), options=options) as pipeline:
-        pipeline | beam.Create(shards) | FindDuplicates(stage)
+        pipeline | beam.Create([scores]) | FindDuplicates(stage)
     return stage
 
 
@@ -101,9 +102,8 @@ def test_parts_of_a_compressed_file_interleave(tmp_path, workers):
 def test_files_are_the_same_whatever_the_order_and_the_workers(tmp_path):
     rows = many_rows(3000)
     shards = {index: rows[start : start + 500] for index, start in enumerate(range(0, len(rows), 500))}
-    written = write(tmp_path / "scores", shards)
-    find(tmp_path / "a", written)
-    find(tmp_path / "b", written[::-1], workers=2)
+    find(tmp_path / "a", write(tmp_path / "a/scores", shards))
+    find(tmp_path / "b", write(tmp_path / "b/scores", shards)[::-1], workers=2)
     one, other = (
         {path.name: path.read_bytes() for path in (tmp_path / name / "duplicates").iterdir()} for name in "ab"
     )

@@ -16,6 +16,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from hir_transforms import selecting
+from hir_transforms.document_parts import part_path
 from hir_transforms.errors import find_user_error
 from hir_transforms.measuring import from_pieces, merge_pieces, to_pieces
 from hir_transforms.numerics.gumbel import gumbel_noise, identity_hash
@@ -33,7 +35,7 @@ from hir_transforms.selecting import (
     offer_first,
     start_selection,
 )
-from tests.helpers.scores import write_scores
+from tests.helpers.scores import complete_scores, write_scores
 
 MIN_LENGTH = 10
 WEIGHTS = st.sampled_from([-np.inf, -1e6, -1.0, 0.0, -0.0, 1.0, 1e6]) | st.floats(-50, 50)
@@ -75,7 +77,7 @@ def file_of(index):
 
 
 def write_shards(folder, documents, num_targets=1, rejected=0):
-    """Score shards and files of duplicates; returns the shards and the documents as the oracle sees them."""
+    """Shards in `folder/scores`, files of duplicates in `folder`; returns shards and the oracle's documents."""
     shards = []
     places = [
         Document(file, 100 * place, weights[:num_targets], tokens, duplicate)
@@ -83,7 +85,7 @@ def write_shards(folder, documents, num_targets=1, rejected=0):
     ]
     for index in range(4):
         rows = [row for row, document in zip(places, documents, strict=True) if document[3] == index]
-        path = f"{folder}/part-{index}.parquet" if rows else None
+        path = part_path(f"{folder}/scores", index) if rows else None
         if path:
             columns = {
                 "file": pa.array([file_of(row.file).path for row in rows]),
@@ -159,14 +161,17 @@ def rows_of(picked):
     return [row[1:] for row in sorted(rows)]
 
 
-def select(shards, selection, folder, proportions=None):
-    """Runs the transform; returns (selected rows in corpus order, picked files, final state)."""
+def select(shards, selection, folder, proportions=(1.0,), *, given=None):
+    """Runs the transform on shards beside the folder of picked files; `given` proportions, or those of the manifest.
+
+    Returns (selected rows in corpus order, picked files, final state).
+    """
+    scores = complete_scores(Path(folder).parent, shards, proportions)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        given = None if proportions is None else pipeline | "Proportions" >> beam.Create([tuple(proportions)])
         picked, state = (
             pipeline
-            | beam.Create(shards)
-            | SelectDocuments(selection, folder, num_targets=len(proportions or [1]), proportions=given)
+            | beam.Create([scores])
+            | SelectDocuments(selection, folder, num_targets=len(proportions), proportions=given)
         )
         picked | "ListPicked" >> beam.combiners.ToList() | "KeepPicked" >> beam.Map(keep, f"{folder}.picked")
         state | "KeepState" >> beam.Map(keep, f"{folder}.state")
@@ -180,7 +185,7 @@ def keep(element, path):
 
 def top_thresholds(shards, selection):
     """The end by `Top.Of`'s rule, without a pipeline."""
-    state = start_selection((1.0,), selection, gathers=True)
+    state = start_selection(None, (1.0,), selection, gathers=True)
     offered = [one for shard in shards for one in offer_first(shard, state, selection)]
     counts = [one.value for one in offered if isinstance(one, beam.pvalue.TaggedOutput)]
     ranks = [one for one in offered if isinstance(one, tuple)]
@@ -190,7 +195,7 @@ def top_thresholds(shards, selection):
 
 def refine(shards, selection, proportions=(1.0,)):
     """The end of the state machine, driven without a pipeline; with the number of passes."""
-    state = start_selection(tuple(proportions), selection)
+    state = start_selection(None, tuple(proportions), selection)
     passes = 0
     while state.refinement.threshold is None:
         passes += 1
@@ -303,11 +308,32 @@ def test_the_refinement_runs_in_a_pipeline(tmp_path):
     assert rows == expected_rows(places, selection)
 
 
+@pytest.mark.parametrize("k", [2, 7])
+def test_many_shards_are_read_in_few_tasks(tmp_path, monkeypatch, k):
+    monkeypatch.setattr(selecting, "_MAX_TASKS", 2)
+    monkeypatch.setattr(selecting, "MAX_TOP", 5)
+    documents = [(0, (float(place % 7),), 20, place % 4, False) for place in range(20)]
+    shards, places = write_shards(tmp_path, documents)
+    rows, *_ = select(shards, wanted(k), f"{tmp_path}/picked")
+    assert rows == expected_rows(places, wanted(k))
+    state = start_selection(complete_scores(tmp_path, shards), (1.0,), wanted(k))
+    assert [listed for listed, _ in selecting._list_tasks(state)] == [tuple(shards[:2]), tuple(shards[2:])]
+
+
+def test_given_proportions_come_before_those_of_the_scores(tmp_path):
+    documents = [(0, (1.0, 1.0), 20, place % 4, False) for place in range(20)]
+    shards, places = write_shards(tmp_path, documents, num_targets=2)
+    rows, _, state = select(shards, wanted(8), f"{tmp_path}/picked", (0.5, 0.5), given=(0.25, 0.75))
+    assert state.shares == (2, 6)
+    assert rows == expected_rows(places, wanted(8), (0.25, 0.75))
+
+
 def test_passes_that_are_not_needed_read_nothing(tmp_path):
     shards, _ = write_shards(tmp_path, [(0, (1.0,), 20, 0, False)])
     selection = wanted(tokens=20)
     state, passes = refine(shards, selection)
-    (tmp_path / "part-0.parquet").unlink()
+    assert [listed for listed, _ in selecting._list_measuring(state)] == [()]
+    Path(shards[0].path).unlink()
     assert passes < MAX_PASSES
     assert list(measure_shard(shards[0], state, selection)) == []
     assert advance_selection(state, None, selection) is state
@@ -501,9 +527,7 @@ def test_targets_get_what_dsir_gives_them(tmp_path, proportions):
 
     pairs = enumerate(zip(weights.tolist(), tokens.tolist(), strict=True))
     documents = [(0, tuple(row), num_tokens, place % 4, False) for place, (row, num_tokens) in pairs]
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    shards, _ = write_shards(folder, documents, num_targets)
+    shards, _ = write_shards(tmp_path, documents, num_targets)
     rows, _, state = select(shards, wanted(k), f"{tmp_path}/picked", proportions)
     assert [row[1] // 100 for row in rows] == sorted(expected)
     assert sum(state.shares) == k

@@ -1,9 +1,10 @@
-"""Score shards of given rows."""
+"""Score shards of given rows, and the stage of given shards."""
 
 import pyarrow as pa
 
 from hir_transforms import score_shards
 from hir_transforms.document_parts import weight_column
+from hir_transforms.stages import Stage
 
 
 def write_scores(path, sources, columns):
@@ -15,3 +16,11 @@ def write_scores(path, sources, columns):
         columns["weight"] = weight_column(weights.reshape(-1, num_targets))
     with score_shards.write_scores(str(path), sources, num_targets) as writer:
         writer.add(columns)
+
+
+def complete_scores(work_dir, shards, proportions=None):
+    """The complete stage, in `work_dir/scores`, whose manifest lists these shards in this order."""
+    stage = Stage.create("scores", str(work_dir), {})
+    listed = [[shard.index, shard.rows, shard.rejected] for shard in shards]
+    stage.write_manifest({"shards": listed, "target_proportions": proportions})
+    return stage

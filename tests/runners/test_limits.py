@@ -19,10 +19,9 @@ from hir_transforms.numerics.gmm import GaussianMixture
 from pipelines import embed, fit, fitting_jobs, launching, resample, score, select
 from tests.runners.capture import leaves
 
-MAX_CONSUMERS = 32
-# Of a selection for five separate targets, with everything computed, 500,000; they grow with the product of the number
-# of targets and what each takes, no longer twofold with each pass or iteration.
-MAX_PATHS = 600_000
+MAX_CONSUMERS = 16
+# A selection for five separate targets has 16,700 with everything that can be computed, 3,000 of them for each target.
+MAX_PATHS = 20_000
 MAX_JOB_BYTES = 5_000_000
 MAX_ELEMENT_BYTES = 1_000_000
 
@@ -118,14 +117,15 @@ def flags_of(folder):
     """Flags by what is computed with them."""
     rows = [f"--{role}_embeddings={folder}/{role}.npy" for role in ("raw", "target")]
     weights = [f"--{part}_weights={folder}/raw-weights.npy" for part in ("ngram", "gmm")]
+    everything = [*rows, "--embedding_dim=4", "--weight_scaling=standardize", "--skip_duplicates"]
     fifth = "--target_proportions=" + ",".join(["1"] * NUM_TARGETS)
     return {
         "n-grams": ["--alpha=1", "--num_tokens_to_fit=3500"],
         "embeddings": ["--alpha=0", *rows],
-        "both": [*rows, "--embedding_dim=4", "--weight_scaling=standardize", "--skip_duplicates"],
+        "both": everything,
         "sampled": ["--alpha=0", *rows, "--raw_max_samples=40", "--target_max_samples=20"],
         "all": [*rows, "--raw_max_samples=all", "--target_max_samples=all", "--embedding_dim=4", "--gmm_tol=0"],
-        "separate": [*rows, "--separate_targets", "--skip_duplicates", "--embedding_dim=4"],
+        "separate": [*everything, "--separate_targets"],
         "given weights": [*weights, "--separate_targets", fifth],
     }
 
