@@ -89,7 +89,7 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
         del settings[name]
     settings |= {"scores": dict(scores.settings), "scores_fingerprint": scores.fingerprint}
     if is_selected(config, scores, settings):
-        return Launch(None, [])
+        return Launch([], [])
     runner = choose_runner(options, _pieces(shards, sum(sources.values()), config))
     pipeline = beam.Pipeline(runner=runner, options=options)
     add_selection(
@@ -100,7 +100,7 @@ def _lay_out_as_they_stand(options: PipelineOptions, config: SelectionConfig) ->
         stages=behind,
         settings=settings,
     )
-    return Launch(pipeline, [])
+    return Launch([pipeline], [])
 
 
 def _pieces(shards: list[ScoreShard], source_bytes: int, config: SelectionConfig) -> int:

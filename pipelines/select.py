@@ -34,7 +34,7 @@ def lay_out_selection(options: PipelineOptions, config: SelectConfig, stages: St
     kept = [*stages.all, duplicates_stage(stages.scores)]
     check_apart(inputs_of(config), kept, config.output, config.gmm_checkpoint_dir)
     if is_selected(config, stages.scores, settings):
-        return Launch(None, [])
+        return Launch([], [])
 
     def extend(graph: ScoreGraph) -> None:
         add_selection(
