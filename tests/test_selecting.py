@@ -35,9 +35,12 @@ from hir_transforms.selecting import (
     offer_first,
     start_selection,
 )
+from hir_transforms.stages import Stage
 from tests.helpers.scores import complete_scores, write_scores
 
 MIN_LENGTH = 10
+# Of shards that a test reads itself.
+SCORES = Stage.create("scores", "/work", {})
 WEIGHTS = st.sampled_from([-np.inf, -1e6, -1.0, 0.0, -0.0, 1.0, 1e6]) | st.floats(-50, 50)
 # (file, weights of two targets, tokens, shard, is a duplicate); its offset grows with its place in the list.
 DOCUMENTS = st.lists(
@@ -185,7 +188,7 @@ def keep(element, path):
 
 def top_thresholds(shards, selection):
     """The end by `Top.Of`'s rule, without a pipeline."""
-    state = start_selection(None, (1.0,), selection, gathers=True)
+    state = start_selection(SCORES, (1.0,), selection, gathers=True)
     offered = [one for shard in shards for one in offer_first(shard, state, selection)]
     counts = [one.value for one in offered if isinstance(one, beam.pvalue.TaggedOutput)]
     ranks = [one for one in offered if isinstance(one, tuple)]
@@ -195,7 +198,7 @@ def top_thresholds(shards, selection):
 
 def refine(shards, selection, proportions=(1.0,)):
     """The end of the state machine, driven without a pipeline; with the number of passes."""
-    state = start_selection(None, tuple(proportions), selection)
+    state = start_selection(SCORES, tuple(proportions), selection)
     passes = 0
     while state.refinement.threshold is None:
         passes += 1

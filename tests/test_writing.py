@@ -28,7 +28,7 @@ from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
-from hir_transforms.stages import to_json
+from hir_transforms.stages import Stage, to_json
 from hir_transforms.writing import (
     OutputSettings,
     OutputShard,
@@ -48,7 +48,7 @@ DECODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 COUNTS = ScoreCounts(rejected=2, short=3, duplicate=4, eligible=100)
 NUM_TARGETS = 2
-STATE = SelectionState((0.25, 0.75), (1, 9), (), Refinement.start(1), COUNTS)
+STATE = SelectionState(Stage.create("scores", "/work", {}), (0.25, 0.75), (1, 9), (), Refinement.start(1), COUNTS)
 LINES = st.lists(
     st.sampled_from([b"a", b"b\r", b'{"text": "\xc3\xa9"}', b"\xff", b"long" * 50]), min_size=1, max_size=6
 )
