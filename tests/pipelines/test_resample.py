@@ -91,9 +91,9 @@ def test_source_files_are_looked_at_by_the_folder(scored, tmp_path, memory_store
     target = scored / "corpus" / "target.jsonl"
     assert score.run(["--raw=mem://bucket/raw/**", f"--target={target}", *flags]) == 0
     memory_store.questions.clear()
-    _, _, source_bytes = resample.find_scores(str(tmp_path / "work"))
+    _, _, sources = resample.find_scores(str(tmp_path / "work"))
     assert len(memory_store.questions) == 3
-    assert source_bytes == sum(map(len, memory_store.objects.values()))
+    assert sum(sources.values()) == sum(map(len, memory_store.objects.values()))
     memory_store.put("mem://bucket/raw/2/5.jsonl", b"{}")
     with pytest.raises(UserError, match=r"raw/2/5\.jsonl changed since it was scored"):
         resample.find_scores(str(tmp_path / "work"))
