@@ -7,10 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hir_transforms import storage
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import NO_EFFECT
 from hir_transforms.listings import Listing
 from hir_transforms.matching import FoundFile, fixed_part, look_up, match_files
 from hir_transforms.records import SourceFile
@@ -43,11 +44,12 @@ class Dataset:
     """
 
     role: str
-    patterns: tuple[str, ...]
+    patterns: tuple[str, ...] = field(metadata=NO_EFFECT)  # the files that they match have
     text_field: str = "text"
     max_document_bytes: int = 64 << 20
-    on_bad_record: str = "reject"
-    max_rejected_share: float = 1.0
+    # What only a run that goes on depends on: complete stages are held against them (`check_complete_stage`).
+    on_bad_record: str = field(default="reject", metadata=NO_EFFECT)
+    max_rejected_share: float = field(default=1.0, metadata=NO_EFFECT)
 
     def __post_init__(self) -> None:
         if self.max_document_bytes < 1:

@@ -16,6 +16,7 @@ from hir_transforms.embedding_shards import (
     split_documents,
     write_shard,
 )
+from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.errors import UserError
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
@@ -36,8 +37,7 @@ class EmbedDocuments(beam.PTransform):
     Shards that an interrupted run has finished are kept.
 
     Args:
-        stage: where the shards are written; its settings `model` and `revision` go into the shards.
-        dataset: the documents.
+        stage: where the shards are written; its dataset are the documents, its settings their source.
         rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `ComputeRows` or `FindRows`.
         max_task_blocks: groups of documents that one task may hold.
         after: PCollection of one; nothing is read before it is there.
@@ -45,8 +45,7 @@ class EmbedDocuments(beam.PTransform):
 
     def __init__(
         self,
-        stage: Stage,
-        dataset: Dataset,
+        stage: Stage[EmbeddingSource],
         rows: beam.PTransform,
         *,
         max_task_blocks: int,
@@ -54,28 +53,28 @@ class EmbedDocuments(beam.PTransform):
     ) -> None:
         super().__init__()
         self._stage = stage
-        self._dataset = dataset
         self._rows = rows
         self._max_task_blocks = max_task_blocks
         self._after = after
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
-        read_do_fn = _ReadGroupsDoFn(self._dataset, self._stage.folder)
+        dataset = self._stage.dataset
+        read_do_fn = _ReadGroupsDoFn(dataset, self._stage.folder)
         read = (
             pipeline
-            | "Tasks" >> ReadTasks(self._dataset, max_task_blocks=self._max_task_blocks, after=self._after)
+            | "Tasks" >> ReadTasks(dataset, max_task_blocks=self._max_task_blocks, after=self._after)
             | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, _LINES, main="groups")
         )
-        written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage, self._dataset)
+        written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage)
         shards = (written, read[_FINISHED]) | "All" >> beam.Flatten()
         lines = read[_LINES] | "SumLines" >> beam.CombineGlobally(MergeCombineFn(LineCounts.merge))
         (
             shards
             | "Gather" >> beam.combiners.ToList()
-            | "Count" >> beam.Map(_counts, beam.pvalue.AsSingleton(lines), self._dataset.role)
+            | "Count" >> beam.Map(_counts, beam.pvalue.AsSingleton(lines), dataset.role)
             | "Manifest" >> WriteStageManifest(self._stage)
-            | "CheckRejected" >> beam.Map(check_rejected, self._dataset)
+            | "CheckRejected" >> beam.Map(check_rejected, dataset)
         )
         return shards
 
@@ -104,12 +103,13 @@ class _ReadGroupsDoFn(beam.DoFn):
         yield beam.pvalue.TaggedOutput(_LINES, LineCounts.of(task.index, documents, rejects))
 
 
-def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage, dataset: Dataset) -> EmbeddingShard:
+def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage) -> EmbeddingShard:
     group, rows = embedded
+    source = stage.settings
     # The rejects first: where there is a shard, they are complete.
     _, rejects = split_documents(group, is_finite(rows))
-    write_embedding_rejects(stage.folder, dataset.role, group.key, rejects)
-    return write_shard(stage.folder, group, rows, stage.settings["model"], stage.settings["revision"])
+    write_embedding_rejects(stage.folder, stage.dataset.role, group.key, rejects)
+    return write_shard(stage.folder, group, rows, source.model, source.revision)
 
 
 def _counts(shards: list[EmbeddingShard], lines: LineCounts | None, role: str) -> dict[str, Any]:

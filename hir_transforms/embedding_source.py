@@ -1,12 +1,13 @@
 """Where embeddings come from: a model, or files that somebody brings along, checked before anything runs."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hir_transforms.datasets import LIST, Dataset
 from hir_transforms.embedding_model import EmbeddingModel
 from hir_transforms.embedding_shards import iter_shard
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import NO_EFFECT
 from hir_transforms.matching import fixed_part, match_files
 from hir_transforms.planning import estimated_bytes, plan_tasks
 from hir_transforms.reading import DocumentReader
@@ -30,7 +31,7 @@ class EmbeddingFiles:
         model, revision: what made them; empty where the files do not tell.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(metadata=NO_EFFECT)  # the stage lists its files
     suffix: str
     dim: int
     num_rows: int | None
@@ -97,13 +98,9 @@ def check_sources(raw: EmbeddingSource, target: EmbeddingSource) -> None:
         check_same_dim(raw.dim, target.dim)
     if raw.revision and target.revision and raw.revision != target.revision:
         raise UserError(
-            f"--raw_embeddings, --target_embeddings: raw's are of {_model_name(raw)} ({raw.revision}), "
-            f"the target's of {_model_name(target)} ({target.revision}); embed both with one model"
+            f"--raw_embeddings, --target_embeddings: raw's are of {raw.model} ({raw.revision}), "
+            f"the target's of {target.model} ({target.revision}); embed both with one model"
         )
-
-
-def _model_name(source: EmbeddingSource) -> str:
-    return source.model if isinstance(source, EmbeddingFiles) else source.name
 
 
 def check_same_dim(raw: int, target: int) -> None:

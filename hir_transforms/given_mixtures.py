@@ -2,13 +2,14 @@
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import NO_EFFECT
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.numerics.projection import Projection
 
@@ -32,7 +33,7 @@ class GivenMixture:
     """
 
     flag: str
-    path: str
+    path: str = field(metadata=NO_EFFECT)  # its content has
     digest: str
     num_features: int
 

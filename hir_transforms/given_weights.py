@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
@@ -42,6 +43,13 @@ def find_weights(files: Dataset, num_targets: int) -> Dataset:
     return files
 
 
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights that are brought along: the number of them a document."""
+
+    num_targets: int
+
+
 class GiveWeights(beam.PTransform):
     """`DocumentPart`s -> the same, once the weights given for them are in the stage's folder.
 
@@ -49,31 +57,27 @@ class GiveWeights(beam.PTransform):
     rejected.
 
     Args:
-        stage: where the weights are written.
-        documents: the folder with the parts' documents.
-        files: the files of weights, as `find_weights` gives them.
-        raw: the dataset, for messages.
+        stage: where the weights are written. Its dataset are the files of weights, as `find_weights` gives them; its
+            upstream is the list of documents.
 
     Raises (when run):
         UserError: if there is not exactly one row for each document.
     """
 
-    def __init__(self, stage: Stage, documents: str, files: Dataset, raw: Dataset) -> None:
+    def __init__(self, stage: Stage[GivenWeights]) -> None:
         super().__init__()
         self._stage = stage
-        self._documents = documents
-        self._files = files
-        self._raw = raw
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
+        (documents,), files = self._stage.upstream, self._stage.dataset
         starts = (
             parts
-            | "Groups" >> beam.Map(_count_documents, self._documents)
-            | "Starts" >> FindRowStarts(self._stage.folder, self._files, RowKind.WEIGHTS, self._raw)
+            | "Groups" >> beam.Map(_count_documents, documents.folder)
+            | "Starts" >> FindRowStarts(self._stage.folder, files, RowKind.WEIGHTS, documents.dataset)
         )
         given = parts | "Give" >> beam.Map(
-            _give, beam.pvalue.AsSingleton(starts), self._documents, self._stage.folder, self._files.role
+            _give, beam.pvalue.AsSingleton(starts), documents.folder, self._stage.folder, files.role
         )
         given | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
         return given

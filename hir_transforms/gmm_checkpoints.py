@@ -10,12 +10,11 @@ from hir_transforms import storage
 from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, converged_after
 from hir_transforms.stages import Stage
 
-_STOPPING = ("max_iter", "tol")
 _BOUNDS = "bounds.npz"
 _NAME = re.compile(r"iteration-(\d+)\.npz")
 
 
-def load_mixture(path: str) -> GaussianMixture:
+def read_mixture(path: str) -> GaussianMixture:
     """A mixture that `save_mixture` wrote."""
     return GaussianMixture.load(io.BytesIO(storage.read_bytes(path)))
 
@@ -24,17 +23,6 @@ def save_mixture(path: str, mixture: GaussianMixture) -> None:
     """Writes a mixture, complete or not at all; the same mixture gives the same bytes."""
     with storage.atomic_write(path, durable=True) as file:
         mixture.save(file)
-
-
-@dataclass(frozen=True)
-class MixtureFile:
-    """A reference to a mixture that `save_mixture` wrote."""
-
-    path: str
-
-    def load(self) -> GaussianMixture:
-        """The mixture."""
-        return load_mixture(self.path)
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class Checkpoints:
     @classmethod
     def of_stage(cls, directory: str, stage: Stage) -> "Checkpoints":
         """The checkpoints of a mixture's stage: `directory/raw/FINGERPRINT` for the stage `gmm/raw`."""
-        settings = {name: value for name, value in stage.settings.items() if name not in _STOPPING}
+        settings = replace(stage.settings, max_iter=0, tol=0.0)
         fingerprint = Stage.create(stage.name, stage.work_dir, settings, stage.datasets, stage.upstream).fingerprint
         return cls(storage.join(directory, stage.name.rpartition("/")[2], fingerprint[:16]))
 
@@ -90,7 +78,7 @@ class Checkpoints:
             if (match := _NAME.fullmatch(path.rpartition("/")[2]))
         }
         while reached := [iteration for iteration in found if iteration <= max_iter]:
-            mixture = load_mixture(found[max(reached)])
+            mixture = read_mixture(found[max(reached)])
             last = converged_after(mixture.log_likelihood, tol)
             if last is None or last == len(mixture.log_likelihood):
                 return replace(mixture, converged=last is not None)

@@ -1,6 +1,7 @@
 """`FitGaussianMixture`: EM over a bounded sample of embeddings, on one worker."""
 
 import functools
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from hir_transforms import storage
 from hir_transforms.combining import Gather
 from hir_transforms.embedding_shards import EmbeddingShard
 from hir_transforms.errors import UserError
-from hir_transforms.gmm_checkpoints import Checkpoints, MixtureFile, save_mixture
+from hir_transforms.gmm_checkpoints import Checkpoints, save_mixture
 from hir_transforms.gmm_sampling import RowSource, RowSources, SampleRows, group_sources, last_hash, read_rows
 from hir_transforms.numerics import gmm
 from hir_transforms.numerics.gmm import GaussianMixture, RowBounds
@@ -32,13 +33,22 @@ _START_ROWS_PER_COMPONENT = 10
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """How a mixture is fitted; `max_samples` is the most rows it is fitted to, None for all."""
+    """How a mixture is fitted, and to what.
+
+    Attributes:
+        num_components: K.
+        max_iter, tol: when EM stops.
+        seed: of what is random.
+        max_samples: the most rows that it is fitted to; None for all.
+        target: to the rows of which of several targets; None for all rows.
+    """
 
     num_components: int
     max_iter: int
     tol: float
     seed: int
     max_samples: int | None = None
+    target: int | None = None
 
     @property
     def start_rows(self) -> int:
@@ -52,15 +62,30 @@ def mixture_path(stage: Stage) -> str:
     return f"{stage.folder}.npz"
 
 
+def load_mixture(stage: Stage) -> GaussianMixture:
+    """The mixture that a complete stage holds."""
+    return GaussianMixture.load(io.BytesIO(stage.load(mixture_path(stage))))
+
+
+@dataclass(frozen=True)
+class FittedMixture:
+    """A reference to the mixture that a complete stage holds."""
+
+    stage: Stage
+
+    def load(self) -> GaussianMixture:
+        """The mixture."""
+        return load_mixture(self.stage)
+
+
 class FitGaussianMixture(beam.PTransform):
-    """`EmbeddingShard`s -> the `MixtureFile` of the fitted mixture, at `mixture_path(stage)`.
+    """`EmbeddingShard`s -> the `FittedMixture` of the stage.
 
     All iterations are done by one worker. Of more rows than `settings.max_samples` it reads a uniform sample, which
     all workers copy beforehand; it holds them in memory while they are few, and else reads them again each iteration.
 
     Args:
-        stage: its manifest is written when the mixture is.
-        settings: components, iterations, tolerance, seed, sample.
+        stage: its manifest is written when the mixture is; its settings say how the mixture is fitted.
         projection: PCollection of the one `ProjectionFile` of the rows, which becomes part of the mixture; None for
             none.
         checkpoint_dir: where the mixture after each iteration is kept, for a fit that is interrupted to go on from;
@@ -69,21 +94,19 @@ class FitGaussianMixture(beam.PTransform):
 
     def __init__(
         self,
-        stage: Stage,
-        settings: MixtureSettings,
+        stage: Stage[MixtureSettings],
         *,
         projection: beam.PCollection[ProjectionFile] | None = None,
         checkpoint_dir: str | None = None,
     ) -> None:
         super().__init__()
         self._stage = stage
-        self._settings = settings
         self._projection = None if projection is None else beam.pvalue.AsSingleton(projection)
         self._checkpoints = Checkpoints.of_stage(checkpoint_dir, stage) if checkpoint_dir else None
 
-    def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[MixtureFile]:
+    def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[FittedMixture]:
         """See the class."""
-        settings, copies = self._settings, self._stage.path("sample")
+        settings, copies = self._stage.settings, self._stage.path("sample")
         sources: beam.PCollection[Any] = shards
         if settings.max_samples is not None:
             sources = shards | "Sample" >> SampleRows(copies, settings.seed, settings.max_samples)
@@ -91,13 +114,13 @@ class FitGaussianMixture(beam.PTransform):
         counts = (
             sources
             | "Gather" >> Gather()
-            | "Fit" >> beam.Map(_fit, num_rows, self._stage, settings, self._projection, self._checkpoints)
+            | "Fit" >> beam.Map(_fit, num_rows, self._stage, self._projection, self._checkpoints)
         )
         written = counts | "Manifest" >> WriteStageManifest(self._stage)
         if settings.max_samples is not None:
             # After a shuffle, so that no other attempt to fit can come later.
             written | "Fitted" >> beam.Reshuffle() | "RemoveCopies" >> beam.Map(_remove, copies)
-        return counts | "Mixture" >> beam.Map(lambda _, path: MixtureFile(path), mixture_path(self._stage))
+        return written | "Mixture" >> beam.Map(lambda _, stage: FittedMixture(stage), self._stage)
 
 
 def count_rows(shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[int]:
@@ -148,8 +171,7 @@ def start_mixture(
 
 def finish_mixture(
     mixture: GaussianMixture,
-    stage: Stage,
-    settings: MixtureSettings,
+    stage: Stage[MixtureSettings],
     projection: Projection | None,
     num_rows: tuple[int, int],
 ) -> dict[str, Any]:
@@ -158,7 +180,6 @@ def finish_mixture(
     Args:
         mixture: as fitted.
         stage: whose mixture it is.
-        settings: how it was fitted.
         projection: of the rows.
         num_rows: rows fitted to, and rows there are.
 
@@ -173,7 +194,7 @@ def finish_mixture(
         "iterations": len(mixture.log_likelihood),
         "converged": bool(mixture.converged),
         "log_likelihood": float(mixture.log_likelihood[-1]) if len(mixture.log_likelihood) else None,
-        "warning": effective_components(settings.num_components, num_rows[0])[1],
+        "warning": effective_components(stage.settings.num_components, num_rows[0])[1],
     }
 
 
@@ -189,11 +210,11 @@ def _fit(
     sources: list[RowSource],
     num_rows: int,
     stage: Stage,
-    settings: MixtureSettings,
     projection_file: ProjectionFile | None,
     checkpoints: Checkpoints | None,
 ) -> dict[str, Any]:
     """All iterations in one place; returns the counts for the manifest."""
+    settings = stage.settings
     projection = projection_file.load() if projection_file else None
     groups = require_rows(group_sources(sources, TASK_ROWS), stage)
     last = last_hash(sources, settings.seed, settings.max_samples)
@@ -225,7 +246,7 @@ def _fit(
         mixture = gmm.fit(batches, mixture, bounds, max_iter=1, tol=settings.tol)
         if checkpoints:
             checkpoints.save(mixture)
-    return finish_mixture(mixture, stage, settings, projection, (bounds.num_rows, num_rows))
+    return finish_mixture(mixture, stage, projection, (bounds.num_rows, num_rows))
 
 
 def _read(groups: list[RowSources], seed: int, last: int, projection: Projection | None) -> Iterator[np.ndarray]:

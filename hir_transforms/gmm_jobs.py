@@ -16,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from hir_transforms import storage
 from hir_transforms.combining import Chunk, Gather, MergeCombineFn, SumChunks, from_chunks, to_chunks
 from hir_transforms.embedding_shards import EmbeddingShard
-from hir_transforms.gmm_checkpoints import Checkpoints, load_mixture
+from hir_transforms.gmm_checkpoints import Checkpoints, read_mixture
 from hir_transforms.gmm_fitting import (
     TASK_ROWS,
     MixtureSettings,
@@ -43,16 +43,19 @@ class MixtureFit:
     """A mixture on its way from job to job.
 
     Attributes:
-        stage: its manifest is written when the mixture is.
-        settings: how it is fitted; to all rows.
+        stage: its manifest is written when the mixture is; its settings say how it is fitted, to all rows.
         projection: of the rows; None for none.
         checkpoint_dir: where the mixtures of the iterations are kept; None for a folder within that of the stage.
     """
 
-    stage: Stage
-    settings: MixtureSettings
+    stage: Stage[MixtureSettings]
     projection: ProjectionFile | None
     checkpoint_dir: str | None
+
+    @property
+    def settings(self) -> MixtureSettings:
+        """How it is fitted."""
+        return self.stage.settings
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -166,7 +169,7 @@ class _ExpectationDoFn(beam.DoFn):
         if path is None:  # the fit has ended
             return
         if path != self._path:
-            self._path, self._mixture, self._bounds = path, load_mixture(path), self._fit.checkpoints.load_bounds()
+            self._path, self._mixture, self._bounds = path, read_mixture(path), self._fit.checkpoints.load_bounds()
         rows = project(read_rows(group, self._fit.settings.seed)[0], self._projection)
         use_one_thread()
         self._statistics = gmm.expectation(rows, self._mixture, self._bounds, self._statistics)
@@ -185,7 +188,7 @@ def _maximization(chunks: list[Chunk], iteration: int, fit: MixtureFit) -> str |
     sums = from_chunks(chunks)
     checkpoints = fit.checkpoints
     # Kept by a fit to another tolerance it may say that it has converged.
-    before = replace(load_mixture(checkpoints.path(iteration - 1)), converged=False)
+    before = replace(read_mixture(checkpoints.path(iteration - 1)), converged=False)
     for name in ("sum_x", "sum_xx"):
         sums[name] = sums[name].reshape(before.means.shape)
     mixture = gmm.maximization(SufficientStatistics(**sums), before, checkpoints.load_bounds(), tol=fit.settings.tol)
@@ -197,7 +200,7 @@ def _finish(_: str | None, num_rows: int, fit: MixtureFit) -> Iterator[dict[str,
     """Writes the mixture and yields the counts, if the fit has ended."""
     mixture = fit.newest()
     if mixture and (mixture.converged or len(mixture.log_likelihood) == fit.settings.max_iter):
-        yield finish_mixture(mixture, fit.stage, fit.settings, fit.load_projection(), (num_rows, num_rows))
+        yield finish_mixture(mixture, fit.stage, fit.load_projection(), (num_rows, num_rows))
 
 
 def _remove(counts: dict[str, Any], fit: MixtureFit) -> dict[str, Any]:

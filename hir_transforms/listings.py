@@ -25,7 +25,7 @@ class Listing:
     def description(self) -> Any:
         """What a stage's manifest says of the files, JSON values: each, or the number, bytes and digest of many."""
         if len(self.files) <= MOST_IN_MANIFEST:
-            return [[file.path, file.name, file.size, file.modified] for file in self.files]
+            return [[file.path, file.name, file.size, file.modified, file.target] for file in self.files]
         return {
             "files": len(self.files),
             "bytes": sum(file.size for file in self.files),

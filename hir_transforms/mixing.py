@@ -17,31 +17,43 @@ from hir_transforms.stages import Stage, WriteStageManifest
 Columns = dict[str, np.ndarray]
 
 
+_COLUMNS = {"ngram_weights": "ngram", "gmm_weights": "gmm"}
+
+
 @dataclass(frozen=True)
 class MixingSettings:
-    """How weights are mixed, and where they come from.
+    """How weights are mixed.
 
     Attributes:
-        folders: those of the parts' weights, by their column's name, "ngram" and "gmm"; a part that does not count
-            has none.
-        documents: the folder of the parts' documents.
         alpha: weight = alpha * ngram + (1 - alpha) * gmm.
         num_targets: T.
-        standardized: whether both parts are brought to zero mean and unit variance first, over the documents of at
-            least `min_example_length` tokens.
-        min_example_length: see `standardized`.
+        weight_scaling: one of `SCALINGS`; "standardize" brings both parts to zero mean and unit variance first, over
+            the documents of at least `min_example_length` tokens.
+        min_example_length: see `weight_scaling`; None where no scaling depends on it.
     """
 
-    folders: dict[str, str]
-    documents: str
     alpha: float
     num_targets: int
-    standardized: bool
-    min_example_length: int
+    weight_scaling: str
+    min_example_length: int | None
+
+
+@dataclass(frozen=True)
+class PartFolders:
+    """Where the parts' documents are, and their weights, by their column's name, "ngram" or "gmm"."""
+
+    documents: str
+    weights: dict[str, str]
+
+    @classmethod
+    def of(cls, stage: Stage[MixingSettings]) -> "PartFolders":
+        """Those of the stages that the stage of scores depends on."""
+        weights = {_COLUMNS[one.name]: one.folder for one in stage.upstream if one.name in _COLUMNS}
+        return cls(stage.upstream_folder("documents"), weights)
 
     def read(self, part: DocumentPart) -> PartReader:
         """The documents of a part and their weights."""
-        folders = (self.documents, *self.folders.values())
+        folders = (self.documents, *self.weights.values())
         return PartReader(*(part_path(folder, part.index) for folder in folders))
 
 
@@ -82,48 +94,45 @@ class MixWeights(beam.PTransform):
     A document with a weight that is not a number is rejected: it has no row.
 
     Args:
-        stage: where the score shards are written.
-        settings: see there.
+        stage: where the score shards are written; says how weights are mixed, and its upstream has the weights.
         proportions: PCollection of each target's default share of the selection, one tuple of T floats or None;
             kept in the manifest.
     """
 
-    def __init__(
-        self, stage: Stage, settings: MixingSettings, proportions: beam.PCollection[tuple[float, ...] | None]
-    ) -> None:
+    def __init__(self, stage: Stage[MixingSettings], proportions: beam.PCollection[tuple[float, ...] | None]) -> None:
         super().__init__()
         self._stage = stage
-        self._settings = settings
         self._proportions = beam.pvalue.AsSingleton(proportions)
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[Stage]:
         """See the class."""
         moments = None
-        if self._settings.standardized:
+        folders, settings = PartFolders.of(self._stage), self._stage.settings
+        if settings.min_example_length is not None:
             moments = beam.pvalue.AsSingleton(
                 parts
-                | "Moments" >> beam.Map(_moments, self._settings)
+                | "Moments" >> beam.Map(_moments, folders, settings.min_example_length)
                 | "Merge" >> beam.CombineGlobally(MergeCombineFn(PartMoments.merge))
             )
         return (
             parts
-            | "Mix" >> beam.Map(_mix, moments, self._settings, self._stage.folder)
+            | "Mix" >> beam.Map(_mix, moments, folders, settings, self._stage.folder)
             | "Gather" >> Gather()
-            | "Counts" >> beam.Map(_counts, moments, self._proportions, self._settings.num_targets)
+            | "Counts" >> beam.Map(_counts, moments, self._proportions, settings.num_targets)
             | "Manifest" >> WriteStageManifest(self._stage)
             | "Complete" >> beam.Map(lambda _, stage: stage, self._stage.alone())
         )
 
 
-def _moments(part: DocumentPart, settings: MixingSettings) -> PartMoments:
+def _moments(part: DocumentPart, folders: PartFolders, min_example_length: int) -> PartMoments:
     total = PartMoments()
     if part.rows:
-        with settings.read(part) as reader:
+        with folders.read(part) as reader:
             for documents, weights in reader.row_groups(["num_tokens"]):
-                counted = _are_numbers(weights) & (documents["num_tokens"].to_numpy() >= settings.min_example_length)
+                counted = _are_numbers(weights) & (documents["num_tokens"].to_numpy() >= min_example_length)
                 of_parts = {
                     name: tuple(WeightMoments.of(column) for column in values[counted].T)
-                    for name, values in zip(settings.folders, weights, strict=True)
+                    for name, values in zip(folders.weights, weights, strict=True)
                 }
                 total = total.merge(PartMoments(of_parts))
     return total
@@ -134,18 +143,20 @@ def _are_numbers(weights: list[np.ndarray]) -> np.ndarray:
     return np.logical_and.reduce([~np.isnan(values).any(axis=1) for values in weights])
 
 
-def _mix(part: DocumentPart, moments: PartMoments | None, settings: MixingSettings, folder: str) -> ScoreShard:
+def _mix(
+    part: DocumentPart, moments: PartMoments | None, folders: PartFolders, settings: MixingSettings, folder: str
+) -> ScoreShard:
     if not part.rows:
         return ScoreShard(part.index, None, 0, part.rejected)
     path = part_path(folder, part.index)
     rows = 0
     with (
-        settings.read(part) as reader,
+        folders.read(part) as reader,
         write_scores(path, reader.files, settings.num_targets, with_ids=reader.has_ids) as writer,
     ):
         for documents, weights in reader.row_groups():
             kept = _are_numbers(weights)
-            columns = {name: values[kept] for name, values in zip(settings.folders, weights, strict=True)}
+            columns = {name: values[kept] for name, values in zip(folders.weights, weights, strict=True)}
             scaled = moments.standardize(columns) if moments else columns
             weight = hybrid_weight(scaled.get("ngram"), scaled.get("gmm"), settings.alpha)
             listed = documents.filter(pa.array(kept)).combine_chunks()

@@ -17,35 +17,36 @@ from hir_transforms.numerics.projection import Projection
 from hir_transforms.stages import Stage, WriteStageManifest
 
 
-def projection_path(stage: Stage) -> str:
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """How many dimensions to keep, at least 1; more than there are become as many as there are, with a warning."""
+
+    dim: int
+
+
+def _path(stage: Stage) -> str:
     """Path of a stage's fitted projection."""
     return stage.path("projection.npz")
 
 
 @dataclass(frozen=True)
 class ProjectionFile:
-    """A reference to a projection that `FitProjection` wrote: it may be too large to be sent itself."""
+    """A reference to the projection that a complete stage holds: it may be too large to be sent itself."""
 
-    path: str
+    stage: Stage
 
     def load(self) -> Projection:
         """The projection."""
-        with np.load(io.BytesIO(storage.read_bytes(self.path)), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(self.stage.load(_path(self.stage))), allow_pickle=False) as arrays:
             return Projection(arrays["projection_mean"], arrays["projection"])
 
 
 class FitProjection(beam.PTransform):
-    """`EmbeddingShard`s -> the `ProjectionFile` of their principal components, at `projection_path(stage)`.
+    """`EmbeddingShard`s -> the `ProjectionFile` of their principal components, in the stage's folder."""
 
-    Args:
-        stage: its manifest is written when the projection is.
-        dim: dimensions to keep, at least 1; more than there are become as many as there are, with a warning.
-    """
-
-    def __init__(self, stage: Stage, dim: int) -> None:
+    def __init__(self, stage: Stage[ProjectionSettings]) -> None:
         super().__init__()
         self._stage = stage
-        self._dim = dim
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[ProjectionFile]:
         """See the class."""
@@ -57,10 +58,10 @@ class FitProjection(beam.PTransform):
             | "Moments" >> beam.FlatMap(_moments, bounds)
             | "SumMoments" >> SumChunks()
             | "GatherMoments" >> Gather()
-            | "Fit" >> beam.Map(_fit, bounds, self._dim, projection_path(self._stage))
+            | "Fit" >> beam.Map(_fit, bounds, self._stage)
         )
-        counts | "Manifest" >> WriteStageManifest(self._stage)
-        return counts | "Projection" >> beam.Map(lambda _, path: ProjectionFile(path), projection_path(self._stage))
+        written = counts | "Manifest" >> WriteStageManifest(self._stage)
+        return written | "Projection" >> beam.Map(lambda _, stage: ProjectionFile(stage), self._stage)
 
 
 def _rows(shard: EmbeddingShard) -> np.ndarray:
@@ -75,14 +76,14 @@ def _moments(shard: EmbeddingShard, bounds: RowBounds) -> Iterator[Chunk]:
     yield from to_chunks(vars(Moments.of(_rows(shard), bounds)))
 
 
-def _fit(chunks: list[Chunk], bounds: RowBounds, dim: int, path: str) -> dict[str, Any]:
+def _fit(chunks: list[Chunk], bounds: RowBounds, stage: Stage) -> dict[str, Any]:
     """Writes the projection; returns the counts for the manifest."""
     sums = from_chunks(chunks)
     num_features = len(sums["sum_x"])
     moments = Moments(sums["num_rows"], sums["sum_x"], sums["sum_xx"].reshape(num_features, num_features))
-    kept, warning = effective_dim(dim, num_features, bounds.num_rows)
+    kept, warning = effective_dim(stage.settings.dim, num_features, bounds.num_rows)
     projection, shares = principal_components(moments, bounds, kept)
-    with storage.atomic_write(path) as file:
+    with storage.atomic_write(_path(stage)) as file:
         np.savez(file, projection_mean=projection.mean, projection=projection.matrix)
     return {
         "rows": bounds.num_rows,

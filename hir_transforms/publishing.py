@@ -9,7 +9,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from hir_transforms import storage, stores
 from hir_transforms.errors import UserError
-from hir_transforms.stages import read_json, to_json
+from hir_transforms.fingerprints import to_json
+from hir_transforms.stages import read_json
 
 MANIFEST = "manifest.json"
 KIND = "hir output"

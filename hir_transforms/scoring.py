@@ -3,12 +3,13 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import (
     ColumnWriter,
     DocumentPart,
@@ -21,11 +22,34 @@ from hir_transforms.document_parts import (
 )
 from hir_transforms.errors import UserError
 from hir_transforms.ngram_fitting import load_estimator
-from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens
+from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, num_tokens, token_versions
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.rejecting import LineCounts, check_rejected, write_rejects
 from hir_transforms.stages import Stage, WriteManifestOfAll
+
+
+@dataclass(frozen=True)
+class ListingSettings:
+    """What the list of documents depends on: how their lengths are told, and the field of ids or None."""
+
+    tokenizer: str
+    ngrams: int
+    id_field: str | None = None
+
+    @classmethod
+    def of(cls, settings: NgramSettings, id_field: str | None = None) -> "ListingSettings":
+        """That of documents whose n-grams are made with these settings."""
+        return cls(settings.tokenizer, settings.ngrams, id_field)
+
+    def dependencies(self) -> dict[str, Any]:
+        """All that the list depends on: the settings and the versions of what they name."""
+        return asdict(self) | token_versions(self.tokenizer)
+
+    @property
+    def ngram_settings(self) -> NgramSettings:
+        """Settings that lengths are told with."""
+        return NgramSettings(tokenizer=self.tokenizer, ngrams=self.ngrams)
 
 
 class ScoreDocuments(beam.PTransform):
@@ -35,30 +59,23 @@ class ScoreDocuments(beam.PTransform):
 
     Args:
         documents: where the documents are listed; None where they are listed already.
-        ngram_weights: where their n-gram weights are written; None for none.
-        raw: the dataset.
-        settings: how tokens and n-grams are made.
-        estimator: PCollection of the path of the one `NgramEstimator`; None without an n-gram part.
+        ngram_weights: where their n-gram weights are written, both of the same dataset; None for none.
+        estimator: PCollection of the stage of the one `NgramEstimator`; None without an n-gram part.
         shared: handle of the process's `NgramFeaturizer` of these settings.
-        id_field: of the ids to list with the documents; None for none.
     """
 
     def __init__(
         self,
-        documents: Stage | None,
-        ngram_weights: Stage | None,
-        raw: Dataset,
-        settings: NgramSettings,
+        documents: Stage[ListingSettings] | None,
+        ngram_weights: Stage[NgramSettings] | None,
         *,
-        estimator: beam.PCollection[str] | None,
+        estimator: beam.PCollection[Stage] | None,
         shared: Shared,
-        id_field: str | None = None,
     ) -> None:
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
-        listed, weights = (stage.folder if stage else None for stage in (documents, ngram_weights))
-        self._raw = raw
-        self._do_fn = _ScoreDocumentsDoFn(raw, settings, listed, weights, shared, id_field)
+        self._do_fn = _ScoreDocumentsDoFn(documents, ngram_weights, shared)
+        self._raw = self._stages[0].dataset
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
@@ -72,19 +89,16 @@ class ScoreDocuments(beam.PTransform):
 
 class _ScoreDocumentsDoFn(beam.DoFn):
     def __init__(
-        self,
-        raw: Dataset,
-        settings: NgramSettings,
-        documents: str | None,
-        ngram_weights: str | None,
-        shared: Shared,
-        id_field: str | None,
+        self, documents: Stage[ListingSettings] | None, ngram_weights: Stage[NgramSettings] | None, shared: Shared
     ) -> None:
-        self._id_field = id_field
-        self._raw = raw
-        self._settings = settings
-        self._documents = documents
-        self._ngram_weights = ngram_weights
+        if ngram_weights:
+            self._raw, self._settings = ngram_weights.dataset, ngram_weights.settings
+        else:
+            assert documents
+            self._raw, self._settings = documents.dataset, documents.settings.ngram_settings
+        self._id_field = documents.settings.id_field if documents else None
+        self._documents = documents.folder if documents else None
+        self._ngram_weights = ngram_weights.folder if ngram_weights else None
         self._shared = shared
 
     def setup(self) -> None:
@@ -92,7 +106,7 @@ class _ScoreDocumentsDoFn(beam.DoFn):
         self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
         self._log_ratio: np.ndarray | None = None
 
-    def process(self, task: ReadTask, estimator: str | None) -> Iterator[DocumentPart]:
+    def process(self, task: ReadTask, estimator: Stage | None) -> Iterator[DocumentPart]:
         if self._log_ratio is None:
             self._log_ratio = _load_log_ratio(estimator, self._settings)
         log_ratio = self._log_ratio
@@ -133,13 +147,13 @@ class _ScoreDocumentsDoFn(beam.DoFn):
             yield documents, ngram_weights
 
 
-def _load_log_ratio(path: str | None, settings: NgramSettings) -> np.ndarray:
-    """The log ratios of an estimator's file, float64 [T, B]; without one, none of no target."""
-    if path is None:
+def _load_log_ratio(estimator: Stage | None, settings: NgramSettings) -> np.ndarray:
+    """The log ratios of a stage's estimator, float64 [T, B]; without one, none of no target."""
+    if estimator is None:
         return np.empty((0, settings.num_buckets))
-    estimator = load_estimator(path)
+    fitted = load_estimator(estimator)
     try:
-        estimator.require(settings)
+        fitted.require(settings)
     except ValueError as error:
         raise UserError(f"{error}: fit it again, or score with its settings") from None
-    return estimator.log_ratio
+    return fitted.log_ratio

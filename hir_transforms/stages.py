@@ -1,11 +1,10 @@
 """Stages: artefacts in the work folder, known by a fingerprint of everything they depend on."""
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
 
 import apache_beam as beam
 import msgspec
@@ -14,8 +13,9 @@ from hir_transforms import storage
 from hir_transforms.combining import Gather
 from hir_transforms.datasets import Dataset, listed_once
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import describe, digest, to_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Readers of a folder of Parquet files pass over names that begin with an underscore.
 MANIFEST = "_manifest.json"
 _STARTED = "_started.json"
@@ -40,15 +40,13 @@ class _Mark(msgspec.Struct):
 class _Manifest(_Mark):
     """What every manifest of a stage holds."""
 
-    settings: dict[str, Any]
+    settings: dict[str, Any] | None
     inputs: dict[str, dict[str, Any]]
     upstream: dict[str, str]
     counts: dict[str, Any]
 
 
-def to_json(content: Any) -> bytes:
-    """Readable JSON, the same bytes for the same content."""
-    return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
+SettingsT = TypeVar("SettingsT")
 
 
 def read_json(path: str) -> Any:
@@ -63,13 +61,17 @@ def read_json(path: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[SettingsT]):
     """A step whose result is kept in `work_dir/name`, complete when its manifest is there.
+
+    A stage declares all that its result depends on. The transform that computes it takes its settings, datasets and
+    upstream folders from the stage and from nowhere else: so it cannot use what the fingerprint does not tell.
+    (Functions that Beam is to call take a bare `Stage`: its type checks know no generic classes of others.)
 
     Attributes:
         name: folder below the work folder.
         work_dir: the work folder.
-        settings: every setting that the result depends on, JSON values only.
+        settings: a frozen dataclass of every setting that the result depends on (see `describe`), None for none.
         datasets: what it reads.
         upstream: the stages whose results it reads.
         fingerprint: digest of all of it, as it was when the pipeline was built.
@@ -77,7 +79,7 @@ class Stage:
 
     name: str
     work_dir: str
-    settings: Mapping[str, Any]
+    settings: SettingsT
     datasets: tuple[Dataset, ...]
     upstream: tuple["Stage", ...]
     fingerprint: str
@@ -87,13 +89,23 @@ class Stage:
         cls,
         name: str,
         work_dir: str,
-        settings: Mapping[str, Any],
+        settings: SettingsT,
         datasets: Sequence[Dataset] = (),
         upstream: Sequence["Stage"] = (),
-    ) -> "Stage":
+    ) -> "Stage[SettingsT]":
         """A stage with the fingerprint of its inputs as they are now."""
         stage = cls(name, work_dir, settings, tuple(datasets), tuple(upstream), "")
-        return cls(name, work_dir, settings, tuple(datasets), tuple(upstream), _digest(stage._describe()))
+        return replace(stage, fingerprint=digest(stage._describe()))
+
+    @property
+    def dataset(self) -> Dataset:
+        """The first of the datasets: the one whose documents it is about."""
+        return self.datasets[0]
+
+    def upstream_folder(self, name: str) -> str:
+        """The folder of the upstream stage of this name."""
+        (folder,) = (stage.folder for stage in self.upstream if stage.name == name)
+        return folder
 
     @property
     def folder(self) -> str:
@@ -128,12 +140,21 @@ class Stage:
             return None
         return manifest if valid.stage == self.name else None
 
-    def counts(self) -> dict[str, Any]:
-        """The counts in the manifest of a complete stage; raises `ValueError` for another."""
+    def complete_manifest(self) -> dict[str, Any]:
+        """The manifest of a complete stage; `UserError` for one that is not complete, or of something else."""
         manifest = self.manifest()
         if manifest is None:
-            raise ValueError(f"{self.folder} is not complete")
-        return manifest["counts"]
+            raise UserError(f"{self.folder} is not complete, or was made of other settings or files; run again")
+        return manifest
+
+    def counts(self) -> dict[str, Any]:
+        """The counts in the manifest of a complete stage; raises `UserError` for another."""
+        return self.complete_manifest()["counts"]
+
+    def load(self, path: str) -> bytes:
+        """The content of an artefact of a complete stage; raises `UserError` for another stage's."""
+        self.complete_manifest()
+        return storage.read_bytes(path)
 
     def own_files(self) -> list[str]:
         """Paths of all files in the stage's folder.
@@ -191,7 +212,7 @@ class Stage:
     def write_manifest(self, counts: Mapping[str, Any]) -> None:
         """Declares the stage complete; raises `UserError` if an input changed while it ran."""
         description = self._describe()
-        if _digest(description) != self.fingerprint:
+        if digest(description) != self.fingerprint:
             names = ", ".join(f"--{dataset.role}" for dataset in self.datasets)
             raise UserError(f"the files of {names} changed while {self.name} was computed; run again")
         for dataset in self.datasets:
@@ -204,21 +225,18 @@ class Stage:
         return {
             "format_version": FORMAT_VERSION,
             "stage": self.name,
-            "settings": dict(self.settings),
+            "settings": describe(self.settings),
             "inputs": {
-                dataset.role: {
-                    "text_field": dataset.text_field,
-                    "max_document_bytes": dataset.max_document_bytes,
-                    "files": dataset.listing().description,
-                }
-                for dataset in self.datasets
+                dataset.role: describe(dataset) | {"files": dataset.listing().description} for dataset in self.datasets
             },
             "upstream": {stage.name: stage.fingerprint for stage in self.upstream},
         }
 
 
-def _digest(description: Mapping[str, Any]) -> str:
-    return hashlib.sha256(to_json(description)).hexdigest()
+def is_unedited(manifest: Mapping[str, Any]) -> bool:
+    """Whether the fingerprint in a manifest is that of what the manifest says."""
+    described = {name: value for name, value in manifest.items() if name not in ("kind", "fingerprint", "counts")}
+    return digest(described) == manifest["fingerprint"]
 
 
 def missing_stages(wanted: Iterable[Stage]) -> list[Stage]:

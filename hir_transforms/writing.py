@@ -18,12 +18,12 @@ from hir_transforms.compression import compressed, compressed_suffix
 from hir_transforms.copying import copy_lines
 from hir_transforms.document_parts import ID_FIELD
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import to_json
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
 from hir_transforms.publishing import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
 from hir_transforms.ranking import ScoreCounts
 from hir_transforms.records import SourceFile
 from hir_transforms.selecting import SelectionState
-from hir_transforms.stages import to_json
 
 _BYTES_PER_SHARD = 256 << 20
 _SELECTION = "selection.parquet"

@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.datasets import Dataset, listed_once
+from hir_transforms.datasets import listed_once
 from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
 from hir_transforms.errors import UserError
 from hir_transforms.input_checks import check_complete_stage, check_has_text
@@ -22,14 +22,6 @@ from pipelines.running import choose_runner, run_main
 from pipelines.telling import tell
 
 
-class Part(NamedTuple):
-    """The stage of a dataset's embeddings, and where they come from."""
-
-    stage: Stage
-    dataset: Dataset
-    source: EmbeddingSource
-
-
 def embed(options: PipelineOptions) -> None:
     """Checks everything, embeds what is not embedded yet, and prints what there is."""
     flags = options.view_as(SelectOptions).get_all_options()
@@ -38,43 +30,43 @@ def embed(options: PipelineOptions) -> None:
         raise UserError("--work_dir is required: the folder that later runs find the embeddings in")
     with in_use(work_dir):
         with listed_once():
-            parts = _plan(flags, work_dir)
-            given = [given_files(flags, f"{part.dataset.role}_embeddings") for part in parts]
-            inputs = [*(part.dataset for part in parts), *(files for files in given if files)]
-            check_apart(inputs, [part.stage for part in parts])
-            launch = _lay_out(options, parts)
+            stages = _plan(flags, work_dir)
+            given = [given_files(flags, f"{stage.dataset.role}_embeddings") for stage in stages]
+            inputs = [*(stage.dataset for stage in stages), *(files for files in given if files)]
+            check_apart(inputs, stages)
+            launch = _lay_out(options, stages)
         if launch.run():
-            _tell(parts, launch)
+            _tell(stages, launch)
 
 
-def _tell(parts: list[Part], launch: Launch) -> None:
-    for part in parts:
-        counts = part.stage.counts()
-        unchanged = "" if part.stage in launch.computed else ", unchanged, not computed again"
-        tell(f"{counts['documents']} rows of {counts['dim']} numbers in {part.stage.folder}{unchanged}")
+def _tell(stages: list[Stage[EmbeddingSource]], launch: Launch) -> None:
+    for stage in stages:
+        counts = stage.counts()
+        unchanged = "" if stage in launch.computed else ", unchanged, not computed again"
+        tell(f"{counts['documents']} rows of {counts['dim']} numbers in {stage.folder}{unchanged}")
 
 
-def _lay_out(options: PipelineOptions, parts: list[Part]) -> Launch:
-    for part in parts:
-        check_complete_stage(part.stage)
-    missing = [part for part in parts if part.stage.manifest() is None]
+def _lay_out(options: PipelineOptions, stages: list[Stage[EmbeddingSource]]) -> Launch:
+    for stage in stages:
+        check_complete_stage(stage)
+    missing = [stage for stage in stages if stage.manifest() is None]
     if not missing:
         return Launch([], [])
-    for part in missing:
-        if isinstance(part.source, EmbeddingFiles):
-            check_num_rows(part.source, part.dataset)
-        part.stage.own_files()
-    for part in missing:
-        part.stage.prepare()
-    files = [file for part in missing for file in part.dataset.list_files()]
+    for stage in missing:
+        if isinstance(stage.settings, EmbeddingFiles):
+            check_num_rows(stage.settings, stage.dataset)
+        stage.own_files()
+    for stage in missing:
+        stage.prepare()
+    files = [file for stage in missing for file in stage.dataset.list_files()]
     pipeline = beam.Pipeline(runner=choose_runner(options, most_pieces(files)), options=options)
-    for part in missing:
-        embedding_shards(pipeline, part.stage, part.dataset, part.source, complete=False)
-    return Launch([pipeline], [part.stage for part in missing])
+    for stage in missing:
+        embedding_shards(pipeline, stage, complete=False)
+    return Launch([pipeline], missing)
 
 
-def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
-    """The stage of each dataset that the flags name, with where its embeddings come from."""
+def _plan(flags: dict[str, Any], work_dir: str) -> list[Stage[EmbeddingSource]]:
+    """The stage of the embeddings of each dataset that the flags name."""
     datasets = [given_dataset(flags, role) for role in ("raw", "target") if flags[role]]
     if not datasets:
         raise UserError("--raw or --target is required")
@@ -83,10 +75,7 @@ def _plan(flags: dict[str, Any], work_dir: str) -> list[Part]:
     sources = [find_source(given_files(flags, f"{one.role}_embeddings"), flags) for one in datasets]
     if len(sources) == 2:
         check_sources(*sources)
-    return [
-        Part(plan_embeddings(work_dir, dataset, source), dataset, source)
-        for dataset, source in zip(datasets, sources, strict=True)
-    ]
+    return [plan_embeddings(work_dir, dataset, source) for dataset, source in zip(datasets, sources, strict=True)]
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -8,15 +8,13 @@ import apache_beam as beam
 
 from hir_transforms.combining import Gather
 from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import Dataset
 from hir_transforms.embedding_shards import EmbeddingShard
 from hir_transforms.embedding_source import EmbeddingSource
 from hir_transforms.given_mixtures import GivenMixture
-from hir_transforms.gmm_checkpoints import MixtureFile
-from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, mixture_path
+from hir_transforms.gmm_fitting import FitGaussianMixture, FittedMixture, MixtureSettings
 from hir_transforms.gmm_jobs import AdvanceMixture, MixtureFit
 from hir_transforms.mixture_scoring import MixtureRatioFiles, MixtureReference
-from hir_transforms.projecting import FitProjection, ProjectionFile, projection_path
+from hir_transforms.projecting import FitProjection, ProjectionFile
 from hir_transforms.stages import Stage
 from pipelines.embeddings import embedding_shards
 from pipelines.plan import EmbeddingStages
@@ -59,35 +57,28 @@ class EmbeddingGraph:
         if {mixture.name for mixture in stages.mixtures} & set(names):
             _ = self.mixtures
 
-    def advance(self, mixture: Stage) -> None:
+    def advance(self, mixture: Stage[MixtureSettings]) -> None:
         """Adds some more iterations of a mixture's fit; what it is fitted to must be complete."""
-        stages = self._stages
-        target = None if mixture == stages.raw_mixture else stages.target_mixtures.index(mixture)
-        projection = ProjectionFile(projection_path(stages.projection)) if stages.projection else None
-        settings = stages.raw_settings if target is None else stages.target_settings
-        fit = MixtureFit(mixture, settings, projection, self._config.gmm_checkpoint_dir)
-        _ = self._shards_of(target) | f"Advance {mixture.name}" >> AdvanceMixture(fit)
+        projection = ProjectionFile(self._stages.projection) if self._stages.projection else None
+        fit = MixtureFit(mixture, projection, self._config.gmm_checkpoint_dir)
+        _ = self._shards_of(mixture) | f"Advance {mixture.name}" >> AdvanceMixture(fit)
 
     @cached_property
     def raw_shards(self) -> beam.PCollection:
         """Raw's embedding shards."""
-        return self._shards(self._stages.raw, self._config.raw, self._stages.sources.raw)
+        return self._shards(self._stages.raw)
 
     @cached_property
     def target_shards(self) -> beam.PCollection:
         """The embedding shards of all targets."""
-        return self._shards(self._stages.target, self._config.target, self._stages.sources.target)
+        assert self._stages.target
+        return self._shards(self._stages.target)
 
-    def _shards(
-        self, stage: Stage | None, dataset: Dataset | None, source: EmbeddingSource | None
-    ) -> beam.PCollection:
-        assert stage
-        assert dataset
-        assert source
+    def _shards(self, stage: Stage[EmbeddingSource]) -> beam.PCollection:
         if stage.name not in self._missing:
-            return embedding_shards(self._pipeline, stage, dataset, source, complete=True)
-        after = self._after(dataset.role)
-        return embedding_shards(self._pipeline, stage, dataset, source, complete=False, after=after)
+            return embedding_shards(self._pipeline, stage, complete=True)
+        after = self._after(stage.dataset.role)
+        return embedding_shards(self._pipeline, stage, complete=False, after=after)
 
     @cached_property
     def target_rows(self) -> beam.PCollection:
@@ -108,42 +99,36 @@ class EmbeddingGraph:
     @cached_property
     def mixtures(self) -> list[beam.PCollection]:
         """The reference to raw's mixture and that of each target, each a PCollection of one."""
-        stages = self._stages
-        raw = self._mixture("RawMixture", stages.raw_mixture, stages.raw_settings)
+        raw = self._mixture("RawMixture", self._stages.raw_mixture)
         targets = [
-            self._mixture(f"TargetMixture{number}", mixture, stages.target_settings, number)
-            for number, mixture in enumerate(stages.target_mixtures)
+            self._mixture(f"TargetMixture{number}", mixture)
+            for number, mixture in enumerate(self._stages.target_mixtures)
         ]
         return [raw, *targets]
 
-    def _mixture(
-        self,
-        label: str,
-        mixture: Stage | GivenMixture,
-        settings: MixtureSettings,
-        target: int | None = None,
-    ) -> beam.PCollection:
+    def _mixture(self, label: str, mixture: Stage[MixtureSettings] | GivenMixture) -> beam.PCollection:
         if isinstance(mixture, GivenMixture):
             return self._pipeline | label >> beam.Create([mixture])
         if mixture.name not in self._missing:
-            return self._pipeline | label >> beam.Create([MixtureFile(mixture_path(mixture))])
-        return self._shards_of(target) | label >> FitGaussianMixture(
-            mixture, settings, projection=self._projection, checkpoint_dir=self._config.gmm_checkpoint_dir
+            return self._pipeline | label >> beam.Create([FittedMixture(mixture)])
+        return self._shards_of(mixture) | label >> FitGaussianMixture(
+            mixture, projection=self._projection, checkpoint_dir=self._config.gmm_checkpoint_dir
         )
 
-    def _shards_of(self, target: int | None) -> beam.PCollection:
-        """The embedding shards of a target; of raw for None."""
-        if target is None:
+    def _shards_of(self, mixture: Stage[MixtureSettings]) -> beam.PCollection:
+        """The embedding shards that a mixture is fitted to."""
+        if mixture == self._stages.raw_mixture:
             return self.raw_shards
-        if self._config.num_targets == 1:
+        target = mixture.settings.target
+        if target is None:
             return self.target_shards
         first, end = self._target_starts[target : target + 2]
         return self.target_shards | f"Target{target}" >> beam.Filter(_is_between, first, end)
 
     @property
     def _target_starts(self) -> list[int]:
-        assert self._config.target
-        return self._config.target.target_starts()
+        assert self._stages.target
+        return self._stages.target.dataset.target_starts()
 
     @cached_property
     def _projection(self) -> beam.PCollection | None:
@@ -151,8 +136,8 @@ class EmbeddingGraph:
         if stage is None:
             return None
         if stage.name not in self._missing:
-            return self._pipeline | "Projection" >> beam.Create([ProjectionFile(projection_path(stage))])
-        return self.raw_shards | "Projection" >> FitProjection(stage, stage.settings["dim"])
+            return self._pipeline | "Projection" >> beam.Create([ProjectionFile(stage)])
+        return self.raw_shards | "Projection" >> FitProjection(stage)
 
 
 def _is_between(shard: EmbeddingShard, first: int, end: int) -> bool:

@@ -52,21 +52,18 @@ def find_sources(config: SelectConfig) -> Sources:
     return Sources(raw, target)
 
 
-def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage:
+def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage[EmbeddingSource]:
     """The stage of a dataset's embeddings.
 
     Raises:
         UserError: if the embedding files lie in the folder of that stage, which it would clear.
     """
-    name = f"embeddings/{dataset.role}"
-    if isinstance(source, EmbeddingModel):
-        return Stage.create(name, work_dir, source.identity(), [dataset])
-    settings: dict[str, Any] = {"model": source.model, "revision": source.revision, "format": source.suffix}
-    stage = Stage.create(name, work_dir, settings, [dataset, source.dataset])
-    for file in source.dataset.list_files():
+    given = [] if isinstance(source, EmbeddingModel) else [source.dataset]
+    stage = Stage.create(f"embeddings/{dataset.role}", work_dir, source, [dataset, *given])
+    for file in (file for files in given for file in files.list_files()):
         if file.path.startswith(storage.join(stage.folder, "")):
             raise UserError(
-                f"--{source.dataset.role}: {stage.folder} is where this run keeps its own embeddings; "
+                f"--{given[0].role}: {stage.folder} is where this run keeps its own embeddings; "
                 "leave the flag out to use them, or choose another --work_dir"
             )
     return stage
@@ -74,22 +71,21 @@ def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) ->
 
 def embedding_shards(
     pipeline: beam.Pipeline,
-    stage: Stage,
-    dataset: Dataset,
-    source: EmbeddingSource,
+    stage: Stage[EmbeddingSource],
     *,
     complete: bool,
     after: beam.PCollection | None = None,
 ) -> beam.PCollection:
-    """The `EmbeddingShard`s of a dataset: those of its stage if it is complete, else made from their source.
+    """The `EmbeddingShard`s of a stage: those that it has if it is complete, else made from their source.
 
     With `after`, a PCollection of one, nothing is embedded before it is there.
     """
+    dataset, source = stage.dataset, stage.settings
     label = f"{dataset.role.capitalize()}Embeddings"
     if complete:
         return pipeline | label >> ListResults(stage, load_shards)
     if isinstance(source, EmbeddingFiles):
-        rows: beam.PTransform = FindRows(source, dataset, stage.folder)
+        rows: beam.PTransform = FindRows(stage)
         max_task_blocks = MAX_TASK_BLOCKS
     else:
         # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.
@@ -97,4 +93,4 @@ def embedding_shards(
 
         # Embedding is slow: with one group of documents a task even small corpora keep all workers busy.
         rows, max_task_blocks = ComputeRows(source), 1
-    return pipeline | label >> EmbedDocuments(stage, dataset, rows, max_task_blocks=max_task_blocks, after=after)
+    return pipeline | label >> EmbedDocuments(stage, rows, max_task_blocks=max_task_blocks, after=after)

@@ -7,11 +7,13 @@ from apache_beam.utils.shared import Shared
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.document_parts import load_parts
-from hir_transforms.given_weights import GiveWeights
-from hir_transforms.mixing import MixingSettings, MixWeights
+from hir_transforms.given_weights import GivenWeights, GiveWeights
+from hir_transforms.mixing import MixWeights
 from hir_transforms.mixture_scoring import ScoreMixtures
-from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, counts_path, estimator_path, load_estimator
+from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_counts
 from hir_transforms.ngram_sampling import ReadSampledTasks
+from hir_transforms.numerics.ngram_estimator import target_proportions
+from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.reading import ReadTasks
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import ListResults, Stage
@@ -55,16 +57,7 @@ class ScoreGraph:
         """The stage of raw's scores, by itself, once it is complete."""
         if self._stages.scores.name not in self._missing:
             return self._pipeline | "Scores" >> beam.Create([self._stages.scores.alone()])
-        weights = {"ngram": self._stages.ngram_weights, "gmm": self._stages.gmm_weights}
-        settings = MixingSettings(
-            {name: stage.folder for name, stage in weights.items() if stage},
-            self._stages.documents.folder,
-            self._config.alpha,
-            self._config.num_targets,
-            self._config.weight_scaling == "standardize",
-            self._config.min_example_length,
-        )
-        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, settings, self._proportions)
+        return self._weighted_parts | "Mix" >> MixWeights(self._stages.scores, self._proportions)
 
     @cached_property
     def _weighted_parts(self) -> beam.PCollection:
@@ -73,8 +66,8 @@ class ScoreGraph:
         documents = self._stages.documents.folder
         for stage in (self._stages.ngram_weights, self._stages.gmm_weights):
             if stage and stage.name in self._missing:
-                if files := self._stages.given_weights.get(stage.name):
-                    parts = parts | f"Give {stage.name}" >> GiveWeights(stage, documents, files, self._config.raw)
+                if isinstance(stage.settings, GivenWeights):
+                    parts = parts | f"Give {stage.name}" >> GiveWeights(stage)
                 elif stage is self._stages.gmm_weights:
                     assert self._embeddings
                     parts = parts | "ScoreMixtures" >> ScoreMixtures(stage, documents, self._embeddings.ratio)
@@ -85,7 +78,7 @@ class ScoreGraph:
         if role == "raw" and self._stages.documents.name in self._missing:
             read = self._parts
         elif self._stages.ngrams and f"counts/{role}" in self._missing:
-            read = self._counts[role]
+            read = self._raw_counts if role == "raw" else self._target_counts
         else:
             return None
         return read | f"{role.capitalize()}Read" >> beam.combiners.Count.Globally()
@@ -95,17 +88,18 @@ class ScoreGraph:
         """The `DocumentPart`s, once their n-gram weights are written if these are computed."""
         documents, ngram_weights = self._stages.documents, self._stages.ngram_weights
         list_documents = documents.name in self._missing
-        score_ngrams = self._stages.ngrams and ngram_weights and ngram_weights.name in self._missing
+        score_ngrams = (
+            ngram_weights is not None
+            and ngram_weights.name in self._missing
+            and isinstance(ngram_weights.settings, NgramSettings)
+        )
         if not list_documents and not score_ngrams:
             return self._pipeline | "Documents" >> ListResults(documents, load_parts)
         return self._raw_tasks | "Score" >> ScoreDocuments(
             documents if list_documents else None,
             ngram_weights if score_ngrams else None,
-            self._config.raw,
-            self._config.ngram_settings,
             estimator=self.estimator if score_ngrams else None,
             shared=self._shared,
-            id_field=self._config.id_field,
         )
 
     @cached_property
@@ -113,61 +107,51 @@ class ScoreGraph:
         """Each target's default share of the selection, a tuple of T floats; None where it cannot be told."""
         if self._config.num_targets == 1:
             return self._pipeline | "OneTarget" >> beam.Create([(1.0,)])
+        if self._stages.shares is None:
+            return self._pipeline | "NoShares" >> beam.Create([None])
         if self._stages.ngrams:
-            return self.estimator | "Shares" >> beam.Map(
-                lambda path: tuple(load_estimator(path).target_proportions.tolist())
+            return self._target_counts | "Shares" >> beam.Map(
+                lambda counts: tuple(target_proportions(load_counts(counts)).tolist())
             )
-        if self._embeddings and self._config.fits_target_mixtures and self._config.alpha == 0:
-            return self._embeddings.target_rows | "Shares" >> beam.Map(
-                lambda rows: tuple(count / sum(rows) for count in rows)
-            )
-        return self._pipeline | "NoShares" >> beam.Create([None])
-
-    @cached_property
-    def estimator(self) -> beam.PCollection:
-        """The path of the one `NgramEstimator`."""
-        stages = self._stages.ngrams
-        assert stages
-        if stages.estimator.name not in self._missing:
-            return self._pipeline | "NgramEstimator" >> beam.Create([estimator_path(stages.estimator)])
-        return self._counts["raw"] | "NgramEstimator" >> FitNgramEstimator(
-            stages.estimator,
-            self._config.ngram_settings,
-            target_counts=self._counts["target"],
-            target_laplace_smoothing=self._config.target_laplace_smoothing,
+        assert self._embeddings
+        return self._embeddings.target_rows | "Shares" >> beam.Map(
+            lambda rows: tuple(count / sum(rows) for count in rows)
         )
 
     @cached_property
-    def _counts(self) -> dict[str, beam.PCollection[str]]:
-        """The paths of the n-gram counts of "raw" and of "target"."""
-        config, stages = self._config, self._stages.ngrams
+    def estimator(self) -> beam.PCollection:
+        """The stage of the one `NgramEstimator`."""
+        stages = self._stages.ngrams
         assert stages
-        assert config.target
-        raw = self._complete_counts("Raw", stages.raw_counts)
-        if raw is None:
-            tasks = self._raw_tasks
-            if stages.sample:
-                tasks = self._pipeline | "Sample" >> ReadSampledTasks(config.raw, config.ngram_settings, stages.sample)
-            (dataset,) = stages.raw_counts.datasets
-            count = CountNgrams(stages.raw_counts, dataset, config.ngram_settings, shared=self._shared)
-            raw = tasks | "CountRaw" >> count
-        target = self._complete_counts("Target", stages.target_counts)
-        if target is None:
-            count = CountNgrams(
-                stages.target_counts,
-                config.target,
-                config.ngram_settings,
-                num_targets=config.num_targets,
-                shared=self._shared,
-            )
-            target = self._pipeline | "Target" >> ReadTasks(config.target) | "CountTarget" >> count
-        return {"raw": raw, "target": target}
+        if stages.estimator.name not in self._missing:
+            return self._pipeline | "NgramEstimator" >> beam.Create([stages.estimator])
+        return self._raw_counts | "NgramEstimator" >> FitNgramEstimator(
+            stages.estimator, target_counts=self._target_counts
+        )
 
-    def _complete_counts(self, label: str, stage: Stage) -> beam.PCollection[str] | None:
-        """The path of the counts of a complete stage; None for one that is missing."""
-        if stage.name in self._missing:
-            return None
-        return self._pipeline | f"{label}Counts" >> beam.Create([counts_path(stage)])
+    @cached_property
+    def _raw_counts(self) -> beam.PCollection:
+        """The stage of the n-gram counts of raw, once it is complete."""
+        assert self._stages.ngrams
+        stage = self._stages.ngrams.raw_counts
+        if stage.name not in self._missing:
+            return self._pipeline | "RawCounts" >> beam.Create([stage])
+        tasks = self._raw_tasks
+        if stage.settings.sample:
+            tasks = self._pipeline | "Sample" >> ReadSampledTasks(
+                stage.dataset, stage.settings.ngrams, stage.settings.sample
+            )
+        return tasks | "CountRaw" >> CountNgrams(stage, shared=self._shared)
+
+    @cached_property
+    def _target_counts(self) -> beam.PCollection:
+        """The stage of the n-gram counts of the targets, once it is complete."""
+        assert self._stages.ngrams
+        stage = self._stages.ngrams.target_counts
+        if stage.name not in self._missing:
+            return self._pipeline | "TargetCounts" >> beam.Create([stage])
+        tasks = self._pipeline | "Target" >> ReadTasks(stage.dataset)
+        return tasks | "CountTarget" >> CountNgrams(stage, shared=self._shared)
 
     @cached_property
     def _raw_tasks(self) -> beam.PCollection:

@@ -96,7 +96,7 @@ def lay_out(
     missing = missing_stages(wanted)
     for stage in stages.all:
         check_complete_stage(stage)
-    _check_num_rows(config, stages, missing)
+    _check_num_rows(stages, missing)
     _warm_up(config, missing)
     for stage in missing:
         stage.own_files()
@@ -133,15 +133,13 @@ def lay_out(
     return Launch(itertools.chain(fits, last_job()), missing)
 
 
-def _check_num_rows(config: SelectConfig, stages: Stages, missing: list[Stage]) -> None:
+def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
     """Checks embeddings that were brought along, before anything that takes long."""
     if stages.embeddings is None:
         return
-    embedded = stages.embeddings
-    raw, target = embedded.sources.raw, embedded.sources.target
-    for stage, dataset, source in ((embedded.raw, config.raw, raw), (embedded.target, config.target, target)):
-        if stage in missing and dataset and isinstance(source, EmbeddingFiles):
-            check_num_rows(source, dataset)
+    for stage in (stages.embeddings.raw, stages.embeddings.target):
+        if stage in missing and stage and isinstance(stage.settings, EmbeddingFiles):
+            check_num_rows(stage.settings, stage.dataset)
 
 
 def _warm_up(config: SelectConfig, missing: list[Stage]) -> None:

@@ -1,28 +1,33 @@
 """The stages of a selection, each with the fingerprint of everything that it depends on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from hir_transforms.config import SelectConfig
 from hir_transforms.datasets import Dataset
-from hir_transforms.given_mixtures import GivenMixture, given_mixtures
-from hir_transforms.given_weights import find_weights
+from hir_transforms.embedding_source import EmbeddingSource
+from hir_transforms.given_mixtures import GivenMixture, GivenMixtures, given_mixtures
+from hir_transforms.given_weights import GivenWeights, find_weights
 from hir_transforms.gmm_fitting import MixtureSettings
+from hir_transforms.mixing import MixingSettings
+from hir_transforms.ngram_fitting import CountSettings, EstimatorSettings
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling
-from hir_transforms.numerics.ngrams import feature_dependencies, token_versions
+from hir_transforms.projecting import ProjectionSettings
+from hir_transforms.scoring import ListingSettings
 from hir_transforms.stages import Stage
-from pipelines.embeddings import Sources, find_sources, plan_embeddings
+from pipelines.embeddings import find_sources, plan_embeddings
+
+SettingsT = TypeVar("SettingsT")
 
 
 @dataclass(frozen=True)
 class NgramStages:
-    """The stages of the n-gram estimator, and which part of raw it is fitted to (None: all)."""
+    """The stages of the n-gram estimator."""
 
-    raw_counts: Stage
-    target_counts: Stage
-    estimator: Stage
-    sample: NgramSample | None
+    raw_counts: Stage[CountSettings]
+    target_counts: Stage[CountSettings]
+    estimator: Stage[EstimatorSettings]
 
 
 @dataclass(frozen=True)
@@ -30,26 +35,27 @@ class EmbeddingStages:
     """The stages of embeddings and mixtures.
 
     Attributes:
-        sources: where embeddings come from.
         raw, target: the embeddings; None for a target whose mixtures are given, since nothing reads them then.
         projection: fitted on raw, the same for all mixtures; None for none.
         raw_mixture, target_mixtures: a stage each, or the file that the user gave instead.
-        raw_settings, target_settings: how mixtures are fitted.
     """
 
-    sources: Sources
-    raw: Stage
-    target: Stage | None
-    projection: Stage | None
-    raw_mixture: Stage | GivenMixture
-    target_mixtures: tuple[Stage | GivenMixture, ...]
-    raw_settings: MixtureSettings
-    target_settings: MixtureSettings
+    raw: Stage[EmbeddingSource]
+    target: Stage[EmbeddingSource] | None
+    projection: Stage[ProjectionSettings] | None
+    raw_mixture: Stage[MixtureSettings] | GivenMixture
+    target_mixtures: tuple[Stage[MixtureSettings] | GivenMixture, ...]
 
     @property
-    def mixtures(self) -> list[Stage]:
+    def mixtures(self) -> list[Stage[MixtureSettings]]:
         """The mixtures that are fitted."""
         return [mixture for mixture in (self.raw_mixture, *self.target_mixtures) if isinstance(mixture, Stage)]
+
+    @property
+    def given(self) -> GivenMixtures:
+        """The mixtures that are not."""
+        raw = self.raw_mixture if isinstance(self.raw_mixture, GivenMixture) else None
+        return GivenMixtures(raw, tuple(one for one in self.target_mixtures if isinstance(one, GivenMixture)))
 
 
 @dataclass(frozen=True)
@@ -60,18 +66,18 @@ class Stages:
         ngrams: of the n-gram estimator; None where the weights are given.
         embeddings: of the mixtures; None where the weights are given.
         documents: the list of raw's documents.
-        ngram_weights, gmm_weights: of the documents.
-        given_weights: the files of weights that the user gave, by their stage's name.
+        ngram_weights, gmm_weights: of the documents; given by the user where the settings are `GivenWeights`.
+        shares: which tells how large each of several targets is; None for one target, or where it is not known.
         scores: the score shards.
     """
 
     ngrams: NgramStages | None
     embeddings: EmbeddingStages | None
-    documents: Stage
+    documents: Stage[ListingSettings]
     ngram_weights: Stage | None
     gmm_weights: Stage | None
-    given_weights: dict[str, Dataset]
-    scores: Stage
+    shares: Stage | None
+    scores: Stage[MixingSettings]
 
     @property
     def all(self) -> list[Stage]:
@@ -95,52 +101,64 @@ class Stages:
 
 def plan_stages(config: SelectConfig) -> Stages:
     """All stages of `select`; raises `UserError` for a model or a file that cannot be found."""
-
-    def stage(name: str, settings: dict[str, Any], datasets: Sequence[Dataset], *upstream: Stage) -> Stage:
-        return Stage.create(name, config.work_dir, settings, datasets, upstream)
-
     ngrams = _plan_ngrams(config) if config.fits_ngrams else None
     embeddings = _plan_mixtures(config) if config.scores_embeddings else None
-    tokenizer = config.ngram_settings.tokenizer
-    tokens = {"tokenizer": tokenizer, "ngrams": config.ngram_settings.ngrams, **token_versions(tokenizer)}
-    ids = {"id_field": config.id_field} if config.id_field else {}
-    documents = stage("documents", tokens | ids, [config.raw])
-    given = {
-        files.role: find_weights(files, config.num_targets)
-        for files, used in ((config.ngram_weights, config.uses_ngrams), (config.gmm_weights, config.uses_embeddings))
-        if files and used
-    }
-    weights = {name: stage(name, {}, [files], documents) for name, files in given.items()}
+    documents = _stage(config, "documents", ListingSettings.of(config.ngram_settings, config.id_field), [config.raw])
+    ngram_weights: Stage | None = None
+    gmm_weights: Stage | None = None
     if ngrams:
-        weights["ngram_weights"] = stage("ngram_weights", {}, [], documents, ngrams.estimator)
+        settings = ngrams.estimator.settings.ngrams
+        ngram_weights = _stage(config, "ngram_weights", settings, [config.raw], documents, ngrams.estimator)
+    elif config.ngram_weights and config.uses_ngrams:
+        ngram_weights = _plan_given_weights(config, config.ngram_weights, documents)
     if embeddings:
-        mixtures = (embeddings.raw_mixture, *embeddings.target_mixtures)
-        digests = {mixture.flag: mixture.digest for mixture in mixtures if isinstance(mixture, GivenMixture)}
-        upstream = (documents, embeddings.raw, *embeddings.mixtures)
-        weights["gmm_weights"] = stage("gmm_weights", {"given": digests}, [], *upstream)
-    mixing = {"alpha": config.alpha, "weight_scaling": config.weight_scaling}
-    if config.weight_scaling != "none":
-        mixing["min_example_length"] = config.min_example_length
-    scores = stage("scores", mixing, [config.raw], documents, *weights.values())
-    return Stages(
-        ngrams, embeddings, documents, weights.get("ngram_weights"), weights.get("gmm_weights"), given, scores
+        gmm_weights = _stage(
+            config, "gmm_weights", embeddings.given, [], documents, embeddings.raw, *embeddings.mixtures
+        )
+    elif config.gmm_weights and config.uses_embeddings:
+        gmm_weights = _plan_given_weights(config, config.gmm_weights, documents)
+    shares = _shares(config, ngrams, embeddings)
+    mixing = MixingSettings(
+        config.alpha,
+        config.num_targets,
+        config.weight_scaling,
+        None if config.weight_scaling == "none" else config.min_example_length,
     )
+    upstream = [stage for stage in (documents, ngram_weights, gmm_weights, shares) if stage]
+    scores = _stage(config, "scores", mixing, [config.raw], *upstream)
+    return Stages(ngrams, embeddings, documents, ngram_weights, gmm_weights, shares, scores)
+
+
+def _stage(
+    config: SelectConfig, name: str, settings: SettingsT, datasets: Sequence[Dataset], *upstream: Stage
+) -> Stage[SettingsT]:
+    return Stage.create(name, config.work_dir, settings, datasets, upstream)
+
+
+def _plan_given_weights(config: SelectConfig, files: Dataset, documents: Stage) -> Stage[GivenWeights]:
+    files = find_weights(files, config.num_targets)
+    return _stage(config, files.role, GivenWeights(config.num_targets), [files], documents)
+
+
+def _shares(config: SelectConfig, ngrams: NgramStages | None, embeddings: EmbeddingStages | None) -> Stage | None:
+    """The stage that counts each of several targets: its n-grams, or where these do not count, its documents."""
+    if config.num_targets == 1:
+        return None
+    if ngrams:
+        return ngrams.target_counts
+    return embeddings.target if embeddings and config.alpha == 0 else None
 
 
 def _plan_ngrams(config: SelectConfig) -> NgramStages:
     assert config.target
-    settings = feature_dependencies(config.ngram_settings)
+    settings = config.ngram_settings
     sample = _ngram_sample(config)
     # How many of a sample's lines are rejected does not tell their share of all.
     counted = replace(config.raw, max_rejected_share=1.0) if sample else config.raw
-    raw = Stage.create(
-        "counts/raw", config.work_dir, settings | {"sample": asdict(sample) if sample else None}, [counted]
-    )
-    target = Stage.create(
-        "counts/target", config.work_dir, settings | {"num_targets": config.num_targets}, [config.target]
-    )
-    smoothing = {"target_laplace_smoothing": config.target_laplace_smoothing}
-    return NgramStages(raw, target, Stage.create("ngram", config.work_dir, smoothing, [], [raw, target]), sample)
+    raw = _stage(config, "counts/raw", CountSettings(settings, sample=sample), [counted])
+    target = _stage(config, "counts/target", CountSettings(settings, config.num_targets), [config.target])
+    fitting = EstimatorSettings(settings, config.target_laplace_smoothing)
+    return NgramStages(raw, target, _stage(config, "ngram", fitting, [], raw, target))
 
 
 def _ngram_sample(config: SelectConfig) -> NgramSample | None:
@@ -154,35 +172,28 @@ def _ngram_sample(config: SelectConfig) -> NgramSample | None:
 def _plan_mixtures(config: SelectConfig) -> EmbeddingStages:
     given = given_mixtures(config)
     sources = find_sources(config)
-
-    def settings(role: str, components: int) -> MixtureSettings:
-        return MixtureSettings(
-            components, config.gmm_max_iter, config.gmm_tol, config.fit_seed, config.max_samples(role)
-        )
-
-    raw_settings = settings("raw", config.raw_components)
-    target_settings = settings("target", config.target_components)
     raw = plan_embeddings(config.work_dir, config.raw, sources.raw)
     projection = None
     if config.embedding_dim:
-        projection = Stage.create("projection", config.work_dir, {"dim": config.embedding_dim}, [], [raw])
+        projection = _stage(config, "projection", ProjectionSettings(config.embedding_dim), [], raw)
 
-    def mixture(name: str, how: MixtureSettings, embeddings: Stage, target: int | None = None) -> Stage:
-        upstream = [embeddings, projection] if projection else [embeddings]
-        # Only where there are several is it a question which documents belong to the target.
-        which = {"target": target} if config.num_targets > 1 and target is not None else {}
-        return Stage.create(f"gmm/{name}", config.work_dir, asdict(how) | which, [], upstream)
+    def fitted(name: str, components: int, embeddings: Stage, target: int | None = None) -> Stage[MixtureSettings]:
+        max_samples = config.max_samples(embeddings.dataset.role)
+        settings = MixtureSettings(
+            components, config.gmm_max_iter, config.gmm_tol, config.fit_seed, max_samples, target
+        )
+        return _stage(config, f"gmm/{name}", settings, [], embeddings, *([projection] if projection else []))
 
-    raw_mixture: Stage | GivenMixture = given.raw or mixture("raw", raw_settings, raw)
-    target: Stage | None = None
-    target_mixtures: tuple[Stage | GivenMixture, ...] = given.targets
+    raw_mixture = given.raw or fitted("raw", config.raw_components, raw)
+    target: Stage[EmbeddingSource] | None = None
+    target_mixtures: tuple[Stage[MixtureSettings] | GivenMixture, ...] = given.targets
     if not target_mixtures:
         assert config.target
         assert sources.target
         target = plan_embeddings(config.work_dir, config.target, sources.target)
+        # Only where there are several is it a question which documents belong to the target.
+        numbers = range(config.num_targets) if config.num_targets > 1 else [None]
         target_mixtures = tuple(
-            mixture(f"target-{number}", target_settings, target, number) for number in range(config.num_targets)
+            fitted(f"target-{number or 0}", config.target_components, target, number) for number in numbers
         )
-    return EmbeddingStages(
-        sources, raw, target, projection, raw_mixture, target_mixtures, raw_settings, target_settings
-    )
+    return EmbeddingStages(raw, target, projection, raw_mixture, target_mixtures)

@@ -22,7 +22,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.listings import load_files
 from hir_transforms.matching import look_up
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
-from hir_transforms.stages import Stage, missing_stages
+from hir_transforms.stages import Stage, is_unedited, missing_stages
 from pipelines import command_line
 from pipelines.apart import check_apart
 from pipelines.launching import Launch, in_use
@@ -118,6 +118,8 @@ def find_scores(work_dir: str) -> tuple[Stage, list[str], dict[str, int]]:
     """
     manifests = _read_manifests(work_dir)
     description = manifests["scores"]
+    if not is_unedited(description):
+        raise UserError(f"--work_dir: the manifest of the scores in {work_dir} was edited; run 'hir select' again")
     files = load_files(work_dir, description["inputs"]["raw"]["files"])
     found = look_up([file.path for file in files])
     for file in files:

@@ -11,10 +11,11 @@ from hir_transforms import storage
 from hir_transforms.config import SelectionConfig
 from hir_transforms.duplicates import FindDuplicates
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import digest
 from hir_transforms.publishing import MANIFEST, OutputFolder, own_files, read_result
 from hir_transforms.ranking import SelectionSettings
 from hir_transforms.selecting import SelectDocuments
-from hir_transforms.stages import Stage, to_json
+from hir_transforms.stages import Stage
 from hir_transforms.writing import OutputSettings, RejectedLines, WriteSelection
 from pipelines.telling import tell
 
@@ -32,7 +33,7 @@ _REJECTED = (
 
 def _fingerprint(settings: Mapping[str, Any], scores: Stage) -> str:
     """Digest of everything that an output depends on."""
-    return storage.sha256_of(to_json({"settings": settings, "scores": scores.fingerprint}))
+    return digest({"settings": settings, "scores": scores.fingerprint})
 
 
 def is_selected(config: SelectionConfig, scores: Stage, settings: Mapping[str, Any]) -> bool:
@@ -63,7 +64,7 @@ def is_selected(config: SelectionConfig, scores: Stage, settings: Mapping[str, A
 
 def duplicates_stage(scores: Stage) -> Stage:
     """The stage that finds the documents whose text an earlier one has too."""
-    return Stage.create("duplicates", scores.work_dir, {}, [], [scores])
+    return Stage.create("duplicates", scores.work_dir, None, [], [scores])
 
 
 def rejected_lines(work_dir: str, stages: Collection[str]) -> list[RejectedLines]:

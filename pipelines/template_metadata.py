@@ -11,9 +11,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.compression import COMPRESSIONS
 from hir_transforms.datasets import ON_BAD_RECORD
+from hir_transforms.fingerprints import to_json
 from hir_transforms.numerics.ngrams import HASH_ALGORITHMS, TOKENIZERS
 from hir_transforms.numerics.standardizing import SCALINGS
-from hir_transforms.stages import to_json
 from pipelines.options import SelectOptions
 
 

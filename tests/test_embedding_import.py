@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import shutil
 
@@ -36,9 +37,9 @@ ROWS = np.random.default_rng(1).normal(size=(NUM_DOCUMENTS, DIM)).astype(np.floa
 
 
 def embed(dataset, work, source):
-    stage = Stage.create("embeddings/raw", str(work), {"model": source.model, "revision": source.revision}, [dataset])
+    stage = Stage.create("embeddings/raw", str(work), source, [dataset])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | EmbedDocuments(stage, dataset, FindRows(source, dataset, stage.folder), max_task_blocks=4)
+        pipeline | EmbedDocuments(stage, FindRows(stage), max_task_blocks=4)
     return stage
 
 
@@ -107,9 +108,7 @@ def test_shards_of_two_models_are_an_error(raw, tmp_path):
     source = given(tmp_path / "rows.npy")
     stage = embed(raw, tmp_path / "one", source)
     assert {batch.model for batch in read_shard(load_shards(stage)[0].path)} == {""}
-    other = Stage.create("embeddings/raw", str(tmp_path / "two"), {"model": "m", "revision": "r"}, [raw])
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | EmbedDocuments(other, raw, FindRows(source, raw, other.folder), max_task_blocks=4)
+    other = embed(raw, tmp_path / "two", dataclasses.replace(source, model="m", revision="r"))
     shutil.copy(load_shards(other)[-1].path, stage.folder)
     assert "is of the model m (r, 5 numbers a row), others of" in error_of(raw, tmp_path / "w", given(stage.folder))
 

@@ -11,6 +11,7 @@ import pytest
 
 from hir_transforms.embedding_model import find_model
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import describe
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -52,7 +53,7 @@ def test_a_folder_has_no_revisions(tmp_path):
 
 def test_a_prompt_makes_other_embeddings():
     plain, prompted = find_model("all-MiniLM-L6-v2"), find_model("all-MiniLM-L6-v2", prompt="query: ")
-    assert plain.identity() != prompted.identity()
+    assert describe(plain) != describe(prompted)
     assert plain.locate() == prompted.locate()
     assert not plain.trust_remote_code
 

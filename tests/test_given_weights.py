@@ -9,7 +9,7 @@ from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, part_path, write_documents
 from hir_transforms.errors import UserError
-from hir_transforms.given_weights import GiveWeights, find_weights
+from hir_transforms.given_weights import GivenWeights, GiveWeights, find_weights
 from hir_transforms.reading import DocumentReader
 from hir_transforms.records import Block, ReadTask
 from hir_transforms.rejecting import list_rejects
@@ -40,10 +40,11 @@ def give(folder, files, suffix=""):
             for group in groups:
                 writer.add(group, np.zeros(len(group.texts), np.int64))
         parts.append(DocumentPart(index, sum(len(group.texts) for group in groups), 0))
-    stage = Stage.create(files.role, str(folder), {})
+    documents = Stage.create("documents", str(folder), None, [raw])
+    stage = Stage.create(files.role, str(folder), GivenWeights(1), [files], [documents])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         given = pipeline | beam.Create([*parts, DocumentPart(2, 0, 3)])
-        given | GiveWeights(stage, str(folder / "documents"), files, raw)
+        given | GiveWeights(stage)
     assert load_parts(stage) == [*parts, DocumentPart(2, 0, 3)]
     return stage
 

@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from hir_transforms.gmm_checkpoints import Checkpoints, load_mixture, save_mixture
+from hir_transforms.gmm_checkpoints import Checkpoints, read_mixture, save_mixture
+from hir_transforms.gmm_fitting import MixtureSettings
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.stages import Stage
 
@@ -62,14 +63,14 @@ def test_a_file_that_is_being_written_is_no_checkpoint(tmp_path):
 
 
 def test_each_fit_has_its_own_folder_whenever_it_stops():
-    settings = {"seed": 0, "max_iter": 10, "tol": 1e-3}
+    settings = MixtureSettings(5, 10, 1e-3, seed=0)
     raw = Stage.create("gmm/raw", "/work", settings)
     folder = Checkpoints.of_stage("/kept", raw).folder
     assert re.fullmatch("/kept/raw/[0-9a-f]{16}", folder)
-    later = Stage.create("gmm/raw", "/work", {"seed": 0, "max_iter": 20, "tol": 0.0})
+    later = Stage.create("gmm/raw", "/work", dataclasses.replace(settings, max_iter=20, tol=0.0))
     assert Checkpoints.of_stage("/kept", later).folder == folder
     others = [
-        Stage.create("gmm/raw", "/work", settings | {"seed": 1}),
+        Stage.create("gmm/raw", "/work", dataclasses.replace(settings, seed=1)),
         Stage.create("gmm/raw", "/work", settings, upstream=[raw]),
         dataclasses.replace(raw, name="gmm/target-0"),
     ]
@@ -79,4 +80,4 @@ def test_each_fit_has_its_own_folder_whenever_it_stops():
 def test_a_saved_mixture_is_loaded_bit_by_bit(directory):
     path = f"{directory}/raw.npz"
     save_mixture(path, mixture_after(9))
-    assert_same(load_mixture(path), mixture_after(9))
+    assert_same(read_mixture(path), mixture_after(9))

@@ -10,8 +10,14 @@ from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from hir_transforms import gmm_jobs, storage
-from hir_transforms.gmm_checkpoints import Checkpoints, MixtureFile, load_mixture
-from hir_transforms.gmm_fitting import FitGaussianMixture, MixtureSettings, StartRows, mixture_path
+from hir_transforms.gmm_checkpoints import Checkpoints, read_mixture
+from hir_transforms.gmm_fitting import (
+    FitGaussianMixture,
+    FittedMixture,
+    MixtureSettings,
+    StartRows,
+    load_mixture,
+)
 from hir_transforms.gmm_jobs import AdvanceMixture, MixtureFit
 from hir_transforms.gmm_sampling import read_rows
 from hir_transforms.numerics import gmm
@@ -19,7 +25,7 @@ from hir_transforms.numerics.gmm import RowBounds
 from hir_transforms.numerics.gmm_init import initial_mixture
 from hir_transforms.numerics.gumbel import identity_hash
 from hir_transforms.numerics.projection import Projection
-from hir_transforms.projecting import ProjectionFile
+from hir_transforms.projecting import ProjectionFile, ProjectionSettings
 from hir_transforms.stages import Stage
 from tests.helpers.embeddings import write_shards
 
@@ -33,28 +39,29 @@ def blobs():
 
 
 def stage_of(folder, settings):
-    return Stage.create("gmm/raw", str(folder), dataclasses.asdict(settings))
+    return Stage.create("gmm/raw", str(folder), settings)
 
 
 def fit(folder, shards, settings, *, by_jobs, projection=None, checkpoint_dir=None):
     """Fits on one worker or by jobs; returns the mixture that was written, and its stage."""
     stage = stage_of(folder, settings)
     if projection is not None:
-        path = str(folder / "given.npz")
-        with storage.atomic_write(path) as file:
+        projected = Stage.create("projection", str(folder), ProjectionSettings(projection.matrix.shape[1]))
+        with storage.atomic_write(projected.path("projection.npz")) as file:
             np.savez(file, projection_mean=projection.mean, projection=projection.matrix)
-        projection = ProjectionFile(path)
+        projected.write_manifest({})
+        projection = ProjectionFile(projected)
     if by_jobs:
-        advance(MixtureFit(stage, settings, projection, checkpoint_dir), shards)
+        advance(MixtureFit(stage, projection, checkpoint_dir), shards)
     else:
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             projections = projection and pipeline | "Projection" >> beam.Create([projection])
-            fit_mixture = FitGaussianMixture(stage, settings, projection=projections, checkpoint_dir=checkpoint_dir)
+            fit_mixture = FitGaussianMixture(stage, projection=projections, checkpoint_dir=checkpoint_dir)
             fitted = pipeline | beam.Create(shards) | fit_mixture
-            assert_that(fitted, equal_to([MixtureFile(mixture_path(stage))]))
+            assert_that(fitted, equal_to([FittedMixture(stage)]))
     # Nothing stays of what the fit needed meanwhile.
     assert {path.name for path in (folder / "gmm").rglob("*") if path.is_file()} == {"raw.npz", "_manifest.json"}
-    return load_mixture(mixture_path(stage)), stage
+    return FittedMixture(stage).load(), stage
 
 
 def advance(fit, shards, jobs=1000):
@@ -189,7 +196,7 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bits(blobs, tmp_path, by
     folder = Path(Checkpoints.of_stage(str(full), stage).folder)
     names = [f"iteration-{number:04d}.npz" for number in range(1, 7)]
     assert set(names) <= {path.name for path in full.rglob("*.npz")} <= {*names, "iteration-0000.npz", "bounds.npz"}
-    assert_same(load_mixture(str(folder / names[-1])), whole)
+    assert_same(read_mixture(str(folder / names[-1])), whole)
     for done in (1, 4, 6):
         kept = tmp_path / f"kept-{done}"
         shutil.copytree(full, kept)
@@ -301,7 +308,7 @@ def test_jobs_that_are_cut_short_go_on_to_the_same_bits_in_any_number(blobs, tmp
     shards = write_shards(tmp_path / "e", blobs, 1000)
     whole, _ = fit(tmp_path / "whole", shards, settings, by_jobs=False)
     monkeypatch.setattr(gmm_jobs, "ITERATIONS_PER_JOB", 5)
-    by_jobs = MixtureFit(stage_of(tmp_path / "jobs", settings), settings, None, None)
+    by_jobs = MixtureFit(stage_of(tmp_path / "jobs", settings), None, None)
     assert advance(by_jobs, shards, jobs=1) == 1
     maximization = gmm_jobs._maximization
 
@@ -316,4 +323,4 @@ def test_jobs_that_are_cut_short_go_on_to_the_same_bits_in_any_number(blobs, tmp
             advance(by_jobs, shards)
     assert len(by_jobs.newest().log_likelihood) == 7
     assert advance(by_jobs, shards) == 1
-    assert_same(load_mixture(mixture_path(by_jobs.stage)), whole)
+    assert_same(load_mixture(by_jobs.stage), whole)

@@ -19,22 +19,20 @@ ELIGIBLE = NUM_TOKENS >= 100
 def mix(folder, alpha, *, ngram=None, gmm=None, rows_per_part=40, step=1, standardized=True, min_example_length=100):
     """(score shards of the documents with these weights, the stage)."""
     parts = write_parts(folder / "documents", NUM_TOKENS, rows_per_part)
-    given = {name: weights for name, weights in (("ngram", ngram), ("gmm", gmm)) if weights is not None}
+    given = {name: rows for name, rows in (("ngram_weights", ngram), ("gmm_weights", gmm)) if rows is not None}
     for name, weights in given.items():
         write_part_weights(folder / name, parts, weights)
     num_targets = next(iter(given.values())).shape[1]
-    settings = MixingSettings(
-        {name: str(folder / name) for name in given},
-        str(folder / "documents"),
-        alpha,
-        num_targets,
-        standardized,
-        min_example_length,
+    settings = (
+        MixingSettings(alpha, num_targets, "standardize", min_example_length)
+        if standardized
+        else MixingSettings(alpha, num_targets, "none", None)
     )
-    stage = Stage.create("scores", str(folder), {})
+    upstream = [Stage.create(name, str(folder), None) for name in ("documents", *given)]
+    stage = Stage.create("scores", str(folder), settings, [], upstream)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         shares = pipeline | "Shares" >> beam.Create([(1.0,) * num_targets])
-        pipeline | beam.Create(parts[::step]) | MixWeights(stage, settings, shares)
+        pipeline | beam.Create(parts[::step]) | MixWeights(stage, shares)
     return [shard for shard in load_score_shards(stage) if shard.path], stage
 
 

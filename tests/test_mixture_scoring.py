@@ -5,7 +5,8 @@ from scipy.stats import multivariate_normal
 
 from hir_transforms.document_parts import PartReader, load_parts, part_path
 from hir_transforms.embedding_shards import write_shard
-from hir_transforms.gmm_checkpoints import MixtureFile, save_mixture
+from hir_transforms.gmm_checkpoints import save_mixture
+from hir_transforms.gmm_fitting import FittedMixture, mixture_path
 from hir_transforms.mixture_scoring import MixtureRatio, MixtureRatioFiles, ScoreMixtures
 from hir_transforms.numerics.gmm import GaussianMixture
 from hir_transforms.stages import Stage
@@ -28,9 +29,11 @@ def log_density(mixture, rows):
 
 def saved(ratio, folder):
     """A reference to the ratio, whose mixtures are written to the folder."""
-    files = [MixtureFile(str(folder / f"{number}.npz")) for number in range(1 + len(ratio.targets))]
-    for file, mixture in zip(files, (ratio.raw, *ratio.targets), strict=True):
-        save_mixture(file.path, mixture)
+    stages = [Stage.create(f"gmm/{number}", str(folder), {}) for number in range(1 + len(ratio.targets))]
+    for stage, mixture in zip(stages, (ratio.raw, *ratio.targets), strict=True):
+        save_mixture(mixture_path(stage), mixture)
+        stage.write_manifest({})
+    files = [FittedMixture(stage) for stage in stages]
     return MixtureRatioFiles(files[0], tuple(files[1:]), ratio.raw_embeddings)
 
 

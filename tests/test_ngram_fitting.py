@@ -10,16 +10,17 @@ from apache_beam.utils.shared import Shared
 from data_selection.hashed_ngram_dsir import get_ngram_counts
 
 from hir_transforms.datasets import Dataset
-from hir_transforms.errors import find_user_error
+from hir_transforms.errors import UserError, find_user_error
 from hir_transforms.ngram_fitting import (
     CountNgrams,
+    CountSettings,
+    EstimatorSettings,
     FitNgramEstimator,
-    counts_path,
-    estimator_path,
     load_counts,
     load_estimator,
 )
 from hir_transforms.ngram_sampling import NgramSample, needs_sampling, sampled_tasks
+from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramSettings
 from hir_transforms.reading import DocumentReader, ReadTasks
 from hir_transforms.stages import Stage
@@ -51,17 +52,17 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
         write(tmp_path / f"raw-{part}.jsonl", raw[part::3])
     write(tmp_path / "target.jsonl", target)
     datasets = [dataset("raw", tmp_path / "raw-*.jsonl"), dataset("target", tmp_path / "target.jsonl")]
-    stages = [Stage.create(f"counts/{one.role}", str(tmp_path / "work"), {}, [one]) for one in datasets]
-    stage = Stage.create("ngram", str(tmp_path / "work"), {}, [], stages)
-    settings = NgramSettings(n, buckets)
+    settings, work = NgramSettings(n, buckets), str(tmp_path / "work")
+    stages = [Stage.create(f"counts/{one.role}", work, CountSettings(settings), [one]) for one in datasets]
+    stage = Stage.create("ngram", work, EstimatorSettings(settings, smoothing), [], stages)
     raw_counts, target_counts = (dsir_counts(documents, n, buckets) for documents in (raw, target))
     p_raw = raw_counts / raw_counts.sum()
     p_target = (target_counts + smoothing) / (target_counts.sum() + smoothing * buckets)
     expected = np.log(p_target + 1e-8) - np.log(p_raw + 1e-8)
 
-    def check(paths: list[str]) -> None:
-        (path,) = paths
-        estimator = load_estimator(path)
+    def check(stages: list[Stage]) -> None:
+        (fitted,) = stages
+        estimator = load_estimator(fitted)
         np.testing.assert_array_equal(estimator.raw_counts, raw_counts)
         np.testing.assert_array_equal(estimator.target_counts, [target_counts])
         np.testing.assert_allclose(estimator.log_ratio, [expected], rtol=1e-12, atol=1e-12)
@@ -70,21 +71,42 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
         of_raw, of_target = (
             pipeline
             | f"Read {one.role}" >> ReadTasks(one)
-            | f"Count {one.role}" >> CountNgrams(counts, one, settings, shared=Shared())
+            | f"Count {one.role}" >> CountNgrams(counts, shared=Shared())
             for counts, one in zip(stages, datasets, strict=True)
         )
-        fitted = of_raw | FitNgramEstimator(
-            stage, settings, target_counts=of_target, target_laplace_smoothing=smoothing
-        )
+        fitted = of_raw | FitNgramEstimator(stage, target_counts=of_target)
         assert_that(fitted, check)
-    assert estimator_path(stage) == str(tmp_path / "work" / "ngram" / "estimator.npz")
-    np.testing.assert_array_equal(load_counts(counts_path(stages[0])), [raw_counts])
+    np.testing.assert_array_equal(load_counts(stages[0]), [raw_counts])
     assert stages[0].counts()["documents"] == 300
     assert stages[0].counts()["ngrams"] == [raw_counts.sum()]
     assert stage.counts()["target_proportions"] == [1.0]
     saved = io.BytesIO()
-    load_estimator(estimator_path(stage)).save(saved)
+    load_estimator(stage).save(saved)
     assert saved.getvalue() == (tmp_path / "work" / "ngram" / "estimator.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "run again"),
+        (b"PK", "run again"),
+        ({"smoothing": 1.0}, "was fitted with another smoothing"),
+        ({"settings": NgramSettings(2, 30)}, "was fitted with num_buckets 30, not 20"),
+    ],
+    ids=["empty", "damaged", "smoothing", "buckets"],
+)
+def test_an_estimator_that_is_not_the_stages_is_an_error(tmp_path, content, message):
+    stage = Stage.create("ngram", str(tmp_path), EstimatorSettings(NgramSettings(2, 20), 0.5))
+    stage.write_manifest({})
+    if isinstance(content, dict):
+        settings, file = content.get("settings", NgramSettings(2, 20)), io.BytesIO()
+        counts = np.ones((1, settings.num_buckets), np.int64)
+        smoothing = content.get("smoothing", 0.5)
+        NgramEstimator.fit(settings, counts[0], counts, target_laplace_smoothing=smoothing).save(file)
+        content = file.getvalue()
+    (tmp_path / "ngram" / "estimator.npz").write_bytes(content)
+    with pytest.raises(UserError, match=f"estimator.npz.*{message}"):
+        load_estimator(stage)
 
 
 def count_targets(tmp_path, *documents):
@@ -92,11 +114,11 @@ def count_targets(tmp_path, *documents):
         write(tmp_path / f"target-{number}.jsonl", one)
     names = (str(tmp_path / f"target-{number}.jsonl") for number in range(len(documents)))
     target = Dataset("target", tuple(names))
-    stage = Stage.create("counts/target", str(tmp_path / "work"), {}, [target])
+    settings = CountSettings(NgramSettings(2, 997), len(documents))
+    stage = Stage.create("counts/target", str(tmp_path / "work"), settings, [target])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        count = CountNgrams(stage, target, NgramSettings(2, 997), num_targets=len(documents), shared=Shared())
-        pipeline | ReadTasks(target) | count
-    return load_counts(counts_path(stage))
+        pipeline | ReadTasks(target) | CountNgrams(stage, shared=Shared())
+    return load_counts(stage)
 
 
 def test_each_target_is_counted_by_itself(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from sklearn.decomposition import PCA
 
-from hir_transforms.projecting import FitProjection, ProjectionFile, projection_path
+from hir_transforms.projecting import FitProjection, ProjectionFile, ProjectionSettings
 from hir_transforms.stages import Stage
 from tests.helpers.embeddings import write_shards
 
@@ -17,11 +17,11 @@ def rows():
 
 def fit(folder, shards, dim):
     """Fits through a pipeline; returns the projection that it wrote, and its counts."""
-    stage = Stage.create("projection", str(folder), {"dim": dim})
+    stage = Stage.create("projection", str(folder), ProjectionSettings(dim))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        fitted = pipeline | beam.Create(shards) | FitProjection(stage, dim)
-        assert_that(fitted, equal_to([ProjectionFile(projection_path(stage))]))
-    return ProjectionFile(projection_path(stage)).load(), stage.counts()
+        fitted = pipeline | beam.Create(shards) | FitProjection(stage)
+        assert_that(fitted, equal_to([ProjectionFile(stage)]))
+    return ProjectionFile(stage).load(), stage.counts()
 
 
 def test_projection_is_that_of_scikit_learn(rows, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from hir_transforms import storage, stores
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import to_json
 from hir_transforms.publishing import OutputFolder, is_complete, own_files
-from hir_transforms.stages import to_json
 from tests.helpers.killing import kill_at
 
 

@@ -10,10 +10,11 @@ from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.document_parts import DocumentPart, PartReader, load_parts, part_path
 from hir_transforms.errors import find_user_error
+from hir_transforms.ngram_fitting import EstimatorSettings
 from hir_transforms.numerics.ngram_estimator import NgramEstimator
 from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings
 from hir_transforms.reading import ReadTasks
-from hir_transforms.scoring import ScoreDocuments
+from hir_transforms.scoring import ListingSettings, ScoreDocuments
 from hir_transforms.stages import Stage
 
 TEXTS = ["alice went down", "", "the rabbit hole, the rabbit hole", "Ünïcode 兔子"]
@@ -28,17 +29,18 @@ def raw(tmp_path):
 
 def score(raw, folder, fitted, settings, num_targets=1):
     """(the stages of documents and of their n-gram weights, the estimator)."""
-    documents = Stage.create("documents", str(folder), {}, [raw])
-    weights = Stage.create("ngram_weights", str(folder), {}, [], [documents])
+    documents = Stage.create("documents", str(folder), ListingSettings.of(settings), [raw])
+    weights = Stage.create("ngram_weights", str(folder), settings, [raw], [documents])
     counts = np.arange(1, fitted.num_buckets + 1)
     estimator = NgramEstimator.fit(fitted, counts, np.stack([np.roll(counts[::-1], by) for by in range(num_targets)]))
-    path = str(folder / "estimator.npz")
-    with storage.atomic_write(path) as file:
+    stage = Stage.create("ngram", str(folder), EstimatorSettings(fitted, 0.0))
+    with storage.atomic_write(stage.path("estimator.npz")) as file:
         estimator.save(file)
+    stage.write_manifest({})
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        estimators = pipeline | beam.Create([path])
+        estimators = pipeline | beam.Create([stage])
         tasks = pipeline | ReadTasks(raw)
-        tasks | ScoreDocuments(documents, weights, raw, settings, estimator=estimators, shared=Shared())
+        tasks | ScoreDocuments(documents, weights, estimator=estimators, shared=Shared())
     return documents, weights, estimator
 
 
@@ -61,10 +63,10 @@ def test_scores_are_those_of_the_featurizer(raw, tmp_path, num_targets):
 
 
 def test_without_an_estimator_documents_are_only_listed(raw, tmp_path):
-    documents = Stage.create("documents", str(tmp_path / "work"), {}, [raw])
+    documents = Stage.create("documents", str(tmp_path / "work"), ListingSettings("wordpunct", 2), [raw])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         tasks = pipeline | ReadTasks(raw)
-        tasks | ScoreDocuments(documents, None, raw, NgramSettings(), estimator=None, shared=Shared())
+        tasks | ScoreDocuments(documents, None, estimator=None, shared=Shared())
     assert load_parts(documents) == [DocumentPart(0, 4, 0)]
     assert pq.read_table(part_path(documents.folder, 0))["num_tokens"].to_pylist()[0] == 3
 

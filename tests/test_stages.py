@@ -9,7 +9,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from hir_transforms import storage
 from hir_transforms.datasets import Dataset
 from hir_transforms.errors import UserError
-from hir_transforms.stages import ListResults, Stage, WriteStageManifest, to_json
+from hir_transforms.stages import ListResults, Stage, WriteStageManifest, is_unedited
 from tests.helpers.corpora import jsonl
 from tests.helpers.killing import kill_at
 
@@ -108,7 +108,7 @@ def test_the_fingerprint_changes_with_what_is_upstream(tmp_path, stage):
 
 def test_a_stage_without_a_manifest_is_incomplete(stage):
     assert stage.manifest() is None
-    with pytest.raises(ValueError, match="not complete"):
+    with pytest.raises(UserError, match="ngram is not complete, or was made of other settings or files; run again"):
         stage.counts()
 
 
@@ -120,7 +120,7 @@ def test_the_manifest_tells_what_the_result_depends_on(tmp_path, stage):
     assert manifest["settings"] == SETTINGS
     assert manifest["fingerprint"] == stage.fingerprint
     assert manifest["inputs"]["raw"]["files"] == [
-        [str(tmp_path / f"{name}.jsonl"), f"{name}.jsonl", len(jsonl([name])), 1000.5] for name in ("a", "b")
+        [str(tmp_path / f"{name}.jsonl"), f"{name}.jsonl", len(jsonl([name])), 1000.5, 0] for name in ("a", "b")
     ]
 
 
@@ -292,17 +292,35 @@ def test_results_are_listed_inside_the_pipeline(stage):
     assert abs(sizes[1] - sizes[0]) < 500  # names of coders and the like vary
 
 
-def test_json_is_the_same_for_the_same_content():
-    assert to_json({"b": 1, "a": "ü"}) == to_json({"a": "ü", "b": 1}) == '{\n  "a": "ü",\n  "b": 1\n}\n'.encode()
+def test_no_artefact_is_loaded_that_is_of_something_else(tmp_path, dataset, stage):
+    stage.write_manifest({})
+    storage.write_bytes(stage.path("counts.npy"), b"counts")
+    assert stage.load(stage.path("counts.npy")) == b"counts"
+    other = create(tmp_path, {}, [dataset])
+    with pytest.raises(UserError, match="was made of other settings or files"):
+        other.load(other.path("counts.npy"))
 
 
-def test_manifests_are_indented_as_by_the_json_module():
-    content = {
-        **SETTINGS,
-        "none": [],
-        "empty": {},
-        "text": '"\\\n\u2028',
-        "numbers": [0.1, -0.5, 2**70],
-        "x": [[1, {}]],
-    }
-    assert to_json(content) == (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: manifest["settings"].update(alpha=0.25),
+        lambda manifest: manifest["inputs"]["raw"]["files"][0].__setitem__(0, "/etc/passwd"),
+        lambda manifest: manifest["upstream"].update(ngram="0"),
+        lambda manifest: manifest.update(fingerprint="0"),
+    ],
+    ids=["settings", "files", "upstream", "fingerprint"],
+)
+def test_an_edited_manifest_is_told_from_one_that_was_written(stage, edit):
+    stage.write_manifest({"documents": 2})
+    manifest = stage.manifest()
+    assert is_unedited(manifest)
+    edit(manifest)
+    assert not is_unedited(manifest)
+
+
+def test_the_fingerprint_changes_with_which_files_belong_to_which_target(tmp_path, dataset):
+    files = [str(tmp_path / f"{name}.jsonl") for name in ("a", "b")]
+    groupings = [(str(tmp_path / "*.jsonl"),), (str(tmp_path / "[ab].jsonl"),), tuple(files), (*files, files[0])]
+    prints = [create(tmp_path, None, [Dataset("target", patterns)]).fingerprint for patterns in groupings]
+    assert prints[0] == prints[1] != prints[2] == prints[3]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from hir_transforms import storage
 from hir_transforms.errors import UserError, find_user_error
+from hir_transforms.fingerprints import to_json
 from hir_transforms.numerics.threshold import Refinement
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.publishing import OutputFolder, own_files
@@ -28,7 +29,7 @@ from hir_transforms.records import Reject
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
-from hir_transforms.stages import Stage, to_json
+from hir_transforms.stages import Stage
 from hir_transforms.writing import (
     OutputSettings,
     OutputShard,

@@ -16,6 +16,12 @@ FORMAT_VERSION = 1
 _PROBABILITY_FLOOR = 1e-8
 
 
+def target_proportions(target_counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Each target's share of the n-grams of all targets, float64 [T], of integers [T, B]."""
+    totals = target_counts.sum(axis=1)
+    return totals / totals.sum()
+
+
 @dataclass(frozen=True, eq=False)
 class NgramEstimator:
     """Log ratios of the n-gram bucket probabilities of each target and of raw.
@@ -81,8 +87,7 @@ class NgramEstimator:
     @property
     def target_proportions(self) -> npt.NDArray[np.float64]:
         """Each target's share of the n-grams of all targets, float64 [T]."""
-        totals = self.target_counts.sum(axis=1)
-        return totals / totals.sum()
+        return target_proportions(self.target_counts)
 
     def require(self, settings: NgramSettings) -> None:
         """Checks that documents scored under `settings` have the features this estimator was fitted on.

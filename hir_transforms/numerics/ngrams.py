@@ -44,6 +44,10 @@ class NgramSettings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
+    def dependencies(self) -> dict[str, Any]:
+        """Returns all that decides the features: the settings and the versions of what they name."""
+        return asdict(self) | {"hash": HASH_ALGORITHMS[self.hash]} | token_versions(self.tokenizer)
+
 
 def token_versions(tokenizer: str) -> dict[str, str]:
     """Returns the versions of what decides where a tokenizer cuts and lower-cases, beside its name.
@@ -58,11 +62,6 @@ def token_versions(tokenizer: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions["nltk"] = ""
     return versions
-
-
-def feature_dependencies(settings: NgramSettings) -> dict[str, Any]:
-    """Returns all that decides the n-gram features of a text: the settings and the versions of what they name."""
-    return asdict(settings) | {"hash": HASH_ALGORITHMS[settings.hash]} | token_versions(settings.tokenizer)
 
 
 class NgramFeaturizer:

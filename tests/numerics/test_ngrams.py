@@ -20,7 +20,6 @@ from hir_transforms.numerics.ngram_kernel import CHUNK
 from hir_transforms.numerics.ngrams import (
     NgramFeaturizer,
     NgramSettings,
-    feature_dependencies,
     num_tokens,
     token_versions,
     warm_up,
@@ -90,7 +89,7 @@ def test_features_depend_on_the_versions_of_hash_unicode_and_nltk(monkeypatch):
     settings = NgramSettings(3, 17, "word_tokenize", "fast")
     expected = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast-v2"}
     versions = {"unicode": unicodedata.unidata_version, "nltk": importlib.metadata.version("nltk")}
-    assert feature_dependencies(settings) == expected | versions
+    assert settings.dependencies() == expected | versions
     assert token_versions("wordpunct") == {"unicode": unicodedata.unidata_version}
     monkeypatch.setattr(sys, "path", [])
     assert token_versions("word_tokenize")["nltk"] == ""

@@ -204,6 +204,24 @@ def test_each_target_takes_its_share(targets, tmp_path, alpha):
     assert [share["selected"] for share in manifest["shares"]] == shares
 
 
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_shares_are_of_these_targets_whatever_was_fitted_in_between(targets, tmp_path, alpha):
+    raw, (one, other), flags = targets[0], targets[1].split(","), targets[2]
+    mixing = [f"--alpha={alpha}", f"--output={tmp_path / 'out'}", "--num_to_sample=20", "--min_example_length=0"]
+
+    def proportions():
+        shares = json.loads((tmp_path / "out" / "manifest.json").read_text())["shares"]
+        return [share["proportion"] for share in shares]
+
+    assert call(select, targets, tmp_path / "work", *mixing) == 0
+    before = proportions()
+    assert call(fit, (raw, f"{other},{one}", flags), tmp_path / "work", f"--alpha={alpha}") == 0
+    # The weights of documents are still there, so that nothing else would ask for what tells the shares.
+    again = [*mixing, "--overwrite", "--weight_scaling=standardize"]
+    assert call(select, targets, tmp_path / "work", *again) == 0
+    assert proportions() == before
+
+
 def test_each_target_has_its_own_mixture(targets, tmp_path):
     assert call(fit, targets, tmp_path / "work") == 0
     rows = np.load(targets[2][1].partition("=")[2])
