@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 
 from hir_transforms import storage
 from hir_transforms.errors import UserError
@@ -192,14 +191,13 @@ class DocumentWriter:
         self._files |= {batch.file.path: batch.file for batch in batches}
         self._groups.append((group.key, len(num_tokens)))
         places = np.repeat(np.arange(len(batches), dtype=np.int32), [len(batch.texts) for batch in batches])
-        hashes = [xxhash.xxh3_64_intdigest(text) for text in group.encoded]
         self._columns.add(
             {
                 "file": pa.DictionaryArray.from_arrays(places, [batch.file.path for batch in batches]),
                 "offset": np.concatenate([batch.offsets for batch in batches]),
                 "length": np.concatenate([batch.lengths for batch in batches]),
                 "num_tokens": num_tokens,
-                "text_hash": np.array(hashes, np.uint64),
+                "text_hash": group.text_hashes,
                 **({"id": pa.array([id_ for batch in batches for id_ in batch.ids or ()])} if self._with_ids else {}),
             }
         )
@@ -263,9 +261,9 @@ class PartReader:
             yield documents, [weight_array(file.read_row_group(number)["weight"]) for file in self._weights]
 
     def document_groups(self) -> Iterator[tuple[Key, pa.Table]]:
-        """Each group's key, and the `file`, `offset` and `length` of its documents."""
+        """Each group's key, and the `file`, `offset`, `length` and `text_hash` of its documents."""
         groups = iter(self.groups)
-        for table, _ in self.row_groups(("file", "offset", "length")):
+        for table, _ in self.row_groups(("file", "offset", "length", "text_hash")):
             start = 0
             while start < len(table):
                 key, rows = next(groups)

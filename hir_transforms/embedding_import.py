@@ -92,22 +92,37 @@ class _FindByPlaceDoFn(beam.DoFn):
         self._index = RecordIndex(self._stage_folder)
 
     def process(self, group: DocumentGroup, _: int) -> Iterator[Found]:
-        parts = [_rows_of(batch, self._index, self._embeddings) for batch in group.batches if batch.texts]
+        ends = np.cumsum([len(batch.texts) for batch in group.batches])[:-1]
+        parts = [
+            _rows_of(batch, hashes, self._index, self._embeddings)
+            for batch, hashes in zip(group.batches, np.split(group.text_hashes, ends), strict=True)
+            if batch.texts
+        ]
         yield group, np.concatenate(parts)
 
 
-def _rows_of(batch: DocumentBatch, index: RecordIndex, embeddings: EmbeddingFiles) -> np.ndarray:
-    """Rows of a block's documents, NaN for those that the shards list as not finite: float32 [N, D]."""
+def _rows_of(batch: DocumentBatch, hashes: np.ndarray, index: RecordIndex, embeddings: EmbeddingFiles) -> np.ndarray:
+    """Rows of a block's documents, NaN for those that the shards list as not finite: float32 [N, D].
+
+    Raises:
+        UserError: for a document without a row, or with one of another text (`hashes` are the texts', uint64 [N]).
+    """
     wanted = batch.offsets
     rows = np.full((len(wanted), embeddings.dim), np.nan, np.float32)
     found = np.zeros(len(wanted), bool)
     for record in index.find(batch.file, int(wanted[0]), int(wanted[-1])):
         for shard in iter_shard(record.path):
             if shard.file == record.file:
+                embedded, of_texts = shard.documents
+                _, here, there = np.intersect1d(wanted, embedded, return_indices=True)
+                if (changed := wanted[here[hashes[here] != of_texts[there]]]).size:
+                    raise UserError(
+                        f"--{embeddings.dataset.role}: {record.path} has a row of another text than that at byte "
+                        f"{changed[0]} of {batch.file.path}; embed the dataset again"
+                    )
+                found[here] = True
                 _, here, there = np.intersect1d(wanted, shard.offsets, return_indices=True)
                 rows[here] = shard.rows[there]
-                found[here] = True
-                found |= np.isin(wanted, shard.rejected)
     if not found.all():
         raise UserError(
             f"--{embeddings.dataset.role}: {', '.join(embeddings.dataset.patterns)} has rows for {found.sum()} of "

@@ -111,7 +111,8 @@ def _give(part: DocumentPart, starts: RowStarts, documents: str, folder: str, fl
 
 def _reject(documents: pa.Table, opened: OneOpenFile, reason: str) -> Iterator[Reject]:
     """The documents as rejects; those of a part come in the order of its files, so each is read forward once."""
-    for path, offset, length in zip(*(documents[name].to_pylist() for name in documents.column_names), strict=True):
+    places = (documents[name].to_pylist() for name in ("file", "offset", "length"))
+    for path, offset, length in zip(*places, strict=True):
         source = opened.source(path)
         source.release(offset)
         line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))

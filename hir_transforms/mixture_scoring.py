@@ -121,7 +121,9 @@ def _score(part: DocumentPart, mixtures: MixtureRatio, documents: str, folder: s
 
 def _group_weights(path: str, group: pa.Table, mixtures: MixtureRatio) -> np.ndarray:
     """Weights of a group's documents, float64 [N, T]; raises `UserError` if the shard holds other documents."""
-    rows, has_row = read_rows(path, group["file"].to_pylist(), group["offset"].to_numpy())
+    rows, has_row = read_rows(
+        path, group["file"].to_pylist(), group["offset"].to_numpy(), group["text_hash"].to_numpy()
+    )
     weights = np.full((len(has_row), len(mixtures.targets)), np.nan)
     if has_row.any():
         weights[has_row] = mixtures.log_ratio(rows)

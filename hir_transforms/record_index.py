@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import msgspec
-import numpy as np
 import xxhash
 
 from hir_transforms import storage
@@ -71,8 +70,8 @@ def _list_records(path: str, embeddings: EmbeddingFiles) -> Iterator[ShardRecord
                 f"--{embeddings.dataset.role}: {path} is of the model {batch.model} ({batch.revision}, "
                 f"{dim} numbers a row), others of {embeddings.model} ({embeddings.revision}, {embeddings.dim})"
             )
-        offsets = np.concatenate([batch.offsets, batch.rejected])
-        yield ShardRecord(batch.file, int(offsets.min()), int(offsets.max()), batch.name, path)
+        offsets, _ = batch.documents
+        yield ShardRecord(batch.file, int(offsets[0]), int(offsets[-1]), batch.name, path)
 
 
 def _to_buckets(record: ShardRecord) -> Iterator[tuple[int, ShardRecord]]:

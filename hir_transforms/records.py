@@ -5,6 +5,7 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
+import xxhash
 
 from hir_transforms.numerics.gumbel import identity_hash
 
@@ -136,6 +137,11 @@ class DocumentGroup:
     def encoded(self) -> list[bytes]:
         """All texts of the group in UTF-8."""
         return [text.encode() for text in self.texts]
+
+    @cached_property
+    def text_hashes(self) -> np.ndarray:
+        """The 64-bit hash of each text, uint64 [N]."""
+        return np.array([xxhash.xxh3_64_intdigest(text) for text in self.encoded], np.uint64)
 
     @property
     def target(self) -> int:

@@ -119,3 +119,19 @@ def test_a_document_without_a_row_in_the_shards_is_an_error(raw, tmp_path):
     last = load_shards(stage)[-1].path
     (tmp_path / "one" / "embeddings" / "raw" / last.rpartition("/")[2]).unlink()
     assert "has rows for 0 of" in error_of(raw, tmp_path / "two", given(stage.folder))
+
+
+def test_an_edited_text_gets_no_row_of_the_old_one(tmp_path):
+    texts = [f"text {number}" for number in range(9)]
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(jsonl(texts))
+    dataset = Dataset("raw", (str(path),))
+    rows = ROWS[:9].copy()
+    rows[7] = np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    stage = embed(dataset, tmp_path / "one", given(tmp_path / "rows.npy"))
+    for edited in (3, 7):  # the one has a row, the other's was not finite
+        path.write_bytes(jsonl([*texts[:edited], f"TEXT {edited}", *texts[edited + 1 :]]))
+        message = error_of(dataset, tmp_path / f"edited-{edited}", given(stage.folder))
+        offset = len(jsonl(texts[:edited]))
+        assert f"has a row of another text than that at byte {offset} of {path}; embed the dataset again" in message

@@ -1,12 +1,14 @@
 import fastavro
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hir_transforms import storage
 from hir_transforms.embedding_shards import (
     EmbeddingShard,
+    _checksum,
     find_shard,
     is_finite,
     read_rows,
@@ -22,7 +24,8 @@ from tests.helpers.embeddings import group_of, rows_of
 def read(folder, group):
     """`read_rows` of a group's documents."""
     files = [batch.file.path for batch in group.batches for _ in batch.texts]
-    return read_rows(shard_path(folder, group.key), files, np.concatenate([batch.offsets for batch in group.batches]))
+    offsets = np.concatenate([batch.offsets for batch in group.batches])
+    return read_rows(shard_path(folder, group.key), files, offsets, group.text_hashes)
 
 
 OFFSETS = st.lists(st.integers(0, 2**50), unique=True, max_size=5).map(sorted)
@@ -83,13 +86,22 @@ def test_any_avro_reader_understands_a_shard(tmp_path):
             "normalized": "boolean",
             "model": "string",
             "revision": "string",
+            "hashes": "bytes",
+            "rejected_hashes": "bytes",
+            "checksum": "bytes",
         }
-        assert list(reader) == [
+        records = list(reader)
+        assert all(len(record.pop("checksum")) == 8 for record in records)
+        assert records == [
             {
                 "file": "/data/0.jsonl",
                 "name": "0.jsonl",
                 "block": 4,
                 "offsets": np.array([0, 5], "<i8").tobytes(),
+                "hashes": np.array(
+                    [xxhash.xxh3_64_intdigest(f"text {one}".encode()) for one in (0, 5)], "<u8"
+                ).tobytes(),
+                "rejected_hashes": b"",
                 "rows": rows[:2].astype("<f4").tobytes(),
                 "rejected": b"",
                 "dim": 3,
@@ -102,6 +114,8 @@ def test_any_avro_reader_understands_a_shard(tmp_path):
                 "name": "2.jsonl",
                 "block": 0,
                 "offsets": np.array([9], "<i8").tobytes(),
+                "hashes": np.array([xxhash.xxh3_64_intdigest(b"text 9")], "<u8").tobytes(),
+                "rejected_hashes": b"",
                 "rows": rows[2:].astype("<f4").tobytes(),
                 "rejected": b"",
                 "dim": 3,
@@ -165,6 +179,94 @@ def test_half_a_shard_is_named(tmp_path, keep):
     storage.write_bytes(shard.path, content[:keep])
     with pytest.raises(UserError, match=r"block-000000\.avro is not a complete shard of embeddings"):
         read_shard(shard.path)
+
+
+def damages(content):
+    """The same with each byte changed, and cut off at each place."""
+    for place in range(len(content)):
+        yield content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]
+        yield content[:place]
+
+
+def outcome(folder, group):
+    """What `read` gives, or its error."""
+    try:
+        return read(folder, group)
+    except UserError as error:
+        return str(error)
+
+
+def test_no_damage_goes_unnoticed(tmp_path):
+    group = group_of([[0, 5], [9]])
+    rows = rows_of(group)
+    rows[1] = np.nan
+    path = write_shard(str(tmp_path), group, rows, "model", "revision").path
+    content, (good, has_row) = storage.read_bytes(path), read(str(tmp_path), group)
+    num_harmless = 0
+    for damaged in damages(content):
+        storage.write_bytes(path, damaged)
+        found = outcome(str(tmp_path), group)
+        if isinstance(found, str):
+            assert path in found
+        else:  # in a part that nothing is read from, such as the documentation of a field
+            num_harmless += 1
+            np.testing.assert_array_equal(found[0], good)
+            np.testing.assert_array_equal(found[1], has_row)
+    assert num_harmless < len(content) / 2
+
+
+def test_a_shard_without_its_last_record_is_not_complete(tmp_path):
+    """Long records have a block of the file each: what is cut off after one is a valid Avro file."""
+    group = group_of([list(range(0, 3000, 3)), [9]])
+    path = write_shard(str(tmp_path), group, rows_of(group, dim=20), "model", "revision").path
+    content = storage.read_bytes(path)
+    marker = content[-16:]
+    storage.write_bytes(path, content[: content.index(marker, content.index(marker) + 16) + 16])
+    with pytest.raises(UserError, match="is not a complete shard of embeddings: 1 of 2 records"):
+        read_shard(path)
+
+
+def rewrite(path, records, schema=None):
+    with open(path, "rb") as file:
+        reader = fastavro.reader(file)
+        schema, metadata = schema or reader.writer_schema, {"hir.records": reader.metadata["hir.records"]}
+    with open(path, "wb") as file:
+        fastavro.writer(file, schema, records, metadata=metadata)
+
+
+def records_of(path):
+    with open(path, "rb") as file:
+        reader = fastavro.reader(file)
+        return list(reader), reader.writer_schema
+
+
+def test_a_record_without_rows_is_an_error(tmp_path):
+    path = write_shard(str(tmp_path), group_of([[0]]), rows_of(group_of([[0]])), "model", "revision").path
+    (record,), _ = records_of(path)
+    record |= dict.fromkeys(("offsets", "rows", "hashes"), b"")
+    rewrite(path, [record | {"checksum": _checksum(record)}])
+    with pytest.raises(UserError, match="is not a complete shard of embeddings: a record without rows"):
+        read_shard(path)
+
+
+def test_a_shard_of_the_version_without_hashes_is_refused(tmp_path):
+    path = write_shard(str(tmp_path), group_of([[0]]), rows_of(group_of([[0]])), "model", "revision").path
+    records, schema = records_of(path)
+    new = ("hashes", "rejected_hashes", "checksum")
+    old = {"type": "record", "name": "hir.Embeddings"}
+    old["fields"] = [field for field in schema["fields"] if field["name"] not in new]
+    rewrite(path, [{name: value for name, value in record.items() if name not in new} for record in records], old)
+    with pytest.raises(UserError, match=r"older version, .* \(it has no checksum, hashes, rejected_hashes\); embed"):
+        read_shard(path)
+
+
+def test_a_row_of_an_edited_text_is_refused(tmp_path):
+    group = group_of([[0, 5]])
+    write_shard(str(tmp_path), group, rows_of(group), "model", "revision")
+    edited = group_of([[0, 5]])
+    edited.batches[0].texts[1] = "text 6"
+    with pytest.raises(UserError, match=r"its documents are not those of /data/0\.jsonl; embed the dataset again"):
+        read(str(tmp_path), edited)
 
 
 def test_documents_without_text_do_not_matter(tmp_path):
