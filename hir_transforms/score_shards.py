@@ -21,6 +21,7 @@ from hir_transforms.document_parts import (
     weight_type,
     write_columns,
 )
+from hir_transforms.errors import UserError
 from hir_transforms.records import SourceFile
 from hir_transforms.stages import Stage
 
@@ -100,7 +101,10 @@ def _files(table: pa.Table) -> tuple[list[SourceFile], np.ndarray]:
     files = files_of(table.schema.metadata)
     place = {file.path: place for place, file in enumerate(files)}
     dictionary = table["file"].chunk(0)
-    places = np.array([place[path] for path in dictionary.dictionary.to_pylist()], np.int64)
+    named = dictionary.dictionary.to_pylist()
+    if unknown := [path for path in named if path not in place]:
+        raise UserError(f"a file of scores has rows of {unknown[0]}, which it does not list; score the dataset again")
+    places = np.array([place[path] for path in named], np.int64)
     return files, places[dictionary.indices.to_numpy()]
 
 

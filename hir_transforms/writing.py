@@ -19,6 +19,7 @@ from hir_transforms.copying import copy_lines
 from hir_transforms.document_parts import ID_FIELD
 from hir_transforms.errors import UserError
 from hir_transforms.fingerprints import to_json
+from hir_transforms.known_files import KnownFiles
 from hir_transforms.picking import PickedFile, group_overlapping, read_picked
 from hir_transforms.publishing import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
 from hir_transforms.ranking import ScoreCounts
@@ -97,11 +98,17 @@ class WriteTask:
 
 
 class WriteSelection(beam.PTransform):
-    """What `SelectDocuments` gives -> the manifest, once the output folder is in place."""
+    """What `SelectDocuments` gives -> the manifest, once the output folder is in place.
 
-    def __init__(self, settings: OutputSettings) -> None:
+    Args:
+        settings: where to and how.
+        known_files: PCollection of one `KnownFiles`: of no others are lines copied.
+    """
+
+    def __init__(self, settings: OutputSettings, known_files: beam.PCollection[KnownFiles]) -> None:
         super().__init__()
         self._settings = settings
+        self._known_files = beam.pvalue.AsSingleton(known_files)
 
     @no_annotations  # Beam cannot check more than one input
     def expand(
@@ -114,7 +121,7 @@ class WriteSelection(beam.PTransform):
             listed
             | "Cut" >> beam.FlatMap(_save_tasks, self._settings)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.FlatMap(_write_saved, self._settings)
+            | "Write" >> beam.FlatMap(_write_saved, self._known_files, self._settings)
         )
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
@@ -184,18 +191,18 @@ class _HashingWriter:
         self._file.flush()
 
 
-def _write_saved(path: str, settings: OutputSettings) -> Iterator[OutputShard]:
-    yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), settings)
+def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
+    yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), known_files, settings)
 
 
-def _write(task: WriteTask, settings: OutputSettings) -> Iterator[OutputShard]:
+def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
     with storage.atomic_write(storage.join(settings.folder.new, task.name)) as file:
         if task.name == _SELECTION:
             _write_selection(task, file)
             return
         stored = _HashingWriter(file)
         with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
-            for lines in copy_lines(_read_run(task)):
+            for lines in copy_lines(known_files.check(_read_run(task))):
                 writer.write(lines)
     yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())
 

@@ -12,6 +12,8 @@ from hir_transforms.config import SelectionConfig
 from hir_transforms.duplicates import FindDuplicates
 from hir_transforms.errors import UserError
 from hir_transforms.fingerprints import digest
+from hir_transforms.known_files import KnownFiles
+from hir_transforms.listings import load_files
 from hir_transforms.publishing import MANIFEST, OutputFolder, own_files, read_result
 from hir_transforms.ranking import SelectionSettings
 from hir_transforms.selecting import SelectDocuments
@@ -125,7 +127,15 @@ def add_selection(
     picked = complete | "Select" >> SelectDocuments(
         selection, folder.picked, num_targets=num_targets, proportions=proportions
     )
-    picked | "Write" >> WriteSelection(output)
+    known_files = complete.pipeline | "Scored" >> beam.Create([scores]) | "KnownFiles" >> beam.Map(_known_files)
+    picked | "Write" >> WriteSelection(output, known_files)
+
+
+def _known_files(scores: Stage) -> KnownFiles:
+    """The files that were scored: of a planned stage those of its dataset, else those that the manifest tells."""
+    if scores.datasets:
+        return KnownFiles(scores.dataset.list_files())
+    return KnownFiles(load_files(scores.work_dir, scores.complete_manifest()["inputs"]["raw"]["files"]))
 
 
 def print_counts(config: SelectionConfig) -> None:

@@ -253,8 +253,8 @@ def test_a_shard_of_the_version_without_hashes_is_refused(tmp_path):
     path = write_shard(str(tmp_path), group_of([[0]]), rows_of(group_of([[0]])), "model", "revision").path
     records, schema = records_of(path)
     new = ("hashes", "rejected_hashes", "checksum")
-    old = {"type": "record", "name": "hir.Embeddings"}
-    old["fields"] = [field for field in schema["fields"] if field["name"] not in new]
+    fields = [field for field in schema["fields"] if field["name"] not in new]
+    old = {"type": "record", "name": "hir.Embeddings", "fields": fields}
     rewrite(path, [{name: value for name, value in record.items() if name not in new} for record in records], old)
     with pytest.raises(UserError, match=r"older version, .* \(it has no checksum, hashes, rejected_hashes\); embed"):
         read_shard(path)

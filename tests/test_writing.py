@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from hir_transforms import storage
 from hir_transforms.errors import UserError, find_user_error
 from hir_transforms.fingerprints import to_json
+from hir_transforms.known_files import KnownFiles
 from hir_transforms.numerics.threshold import Refinement
 from hir_transforms.picking import PickedFile, write_picked
 from hir_transforms.publishing import OutputFolder, own_files
 from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
-from hir_transforms.records import Reject
+from hir_transforms.records import Reject, SourceFile
 from hir_transforms.rejecting import write_rejects
 from hir_transforms.score_shards import ScoreShard
 from hir_transforms.selecting import SelectionState
@@ -87,6 +88,14 @@ def stat_of(path):
     return storage.size_and_time(path) if storage.exists(path) else (0, 0.0)
 
 
+def known_files(lines):
+    """The files of lines, as their score shards tell them."""
+    return KnownFiles(
+        SourceFile(line.file_index, line.path, Path(line.path).name, *(line.stat or stat_of(line.path)))
+        for line in lines
+    )
+
+
 def pick(lines, wanted, index=0):
     """The picked file of a score shard that has these lines and, unselected, one between any two."""
     files = {
@@ -138,7 +147,7 @@ def write(selected, wanted, num_shards=1):
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         inputs = pipeline | "Picked" >> beam.Create(picked[::-1]), pipeline | "State" >> beam.Create([STATE])
-        written = inputs | WriteSelection(wanted)
+        written = inputs | WriteSelection(wanted, pipeline | "Known" >> beam.Create([known_files(selected)]))
         assert_that(written, check)
     return json.loads(storage.read_bytes(path))
 
@@ -345,8 +354,9 @@ def place(request, tmp_path, memory_store):
 
 def written_shards(selected, wanted) -> tuple[list[tuple[int, int]], list[OutputShard]]:
     """(documents and tokens selected, output shards)."""
-    picked = pick_all(selected, wanted)
-    return count_selected(picked), [shard for task in plan_output(picked, wanted) for shard in _write(task, wanted)]
+    picked, known = pick_all(selected, wanted), known_files(selected)
+    tasks = plan_output(picked, wanted)
+    return count_selected(picked), [shard for task in tasks for shard in _write(task, known, wanted)]
 
 
 def test_publishing_again_changes_nothing(source, place):

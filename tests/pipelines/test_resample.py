@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hir_transforms import storage
 from hir_transforms.errors import UserError
+from hir_transforms.fingerprints import digest
 from pipelines import resample, score, select
 from pipelines.docstring_corpus import write_corpus
 from tests.helpers.folders import contents
@@ -93,7 +96,7 @@ def test_source_files_are_looked_at_by_the_folder(scored, tmp_path, memory_store
     memory_store.questions.clear()
     _, _, sources = resample.find_scores(str(tmp_path / "work"))
     assert len(memory_store.questions) == 3
-    assert sum(sources.values()) == sum(map(len, memory_store.objects.values()))
+    assert sources == {path: len(content) for path, content in memory_store.objects.items()}
     memory_store.put("mem://bucket/raw/2/5.jsonl", b"{}")
     with pytest.raises(UserError, match=r"raw/2/5\.jsonl changed since it was scored"):
         resample.find_scores(str(tmp_path / "work"))
@@ -129,13 +132,53 @@ def test_scores_that_do_not_fit_are_an_error(scored, tmp_path, capsys, change, m
     shutil.copytree(scored, folder)
     work_dir = folder / "out.work"
     for path in work_dir.rglob("_manifest.json"):
-        path.write_text(path.read_text().replace(str(scored), str(folder)))
+        manifest = json.loads(path.read_text().replace(str(scored), str(folder)))
+        described = {name: value for name, value in manifest.items() if name not in ("kind", "fingerprint", "counts")}
+        path.write_text(json.dumps(manifest | {"fingerprint": digest(described)}))
     change(folder)
     assert run(work_dir, tmp_path / "out", "--num_to_sample=30") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hir resample: error: --work_dir: ")
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+def rewrite_scores(work_dir, other, *, listed):
+    """Lets the rows of a file of scores name another file, in its list of files too or only there."""
+    for shard in (work_dir / "scores").glob("*.parquet"):
+        table = pq.read_table(shard)
+        files = json.loads(table.schema.metadata[b"hir.files"])
+        if listed:
+            files = [[index, str(other), other.name, *storage.size_and_time(str(other)), 0] for index, *_ in files]
+        names = pa.array([str(other)] * len(table))
+        table = table.set_column(table.schema.get_field_index("file"), "file", names)
+        pq.write_table(table.replace_schema_metadata({"hir.files": json.dumps(files)}), shard)
+
+
+@pytest.mark.parametrize("planned", [False, True], ids=["as they stand", "planned"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_no_file_is_copied_that_was_not_scored(scored, tmp_path, capsys, listed, planned):
+    work_dir = tmp_path / "work"
+    shutil.copytree(scored / "out.work", work_dir)
+    corpus = scored / "corpus"
+    other = tmp_path / "other.jsonl"
+    shutil.copy(corpus / "raw.jsonl", other)
+    rewrite_scores(work_dir, other, listed=listed)
+    flags = [f"--raw={corpus / 'raw.jsonl'}", f"--target={corpus / 'target.jsonl'}", "--alpha=1"] if planned else []
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=30", *flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("hir resample: error: ")
+    assert str(other) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_edited_manifest_is_an_error(scored, tmp_path, capsys):
+    work_dir = tmp_path / "work"
+    shutil.copytree(scored / "out.work", work_dir)
+    path = work_dir / "scores" / "_manifest.json"
+    path.write_text(path.read_text().replace("raw.jsonl", "other.jsonl"))
+    assert run(work_dir, tmp_path / "out", "--num_to_sample=30") == 2
+    assert "the manifest of the scores in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
