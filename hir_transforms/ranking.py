@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hir_transforms.config import SelectionConfig
 from hir_transforms.duplicates import duplicate_rows
 from hir_transforms.errors import UserError
 from hir_transforms.numerics.gumbel import MAX_NOISE, MIN_NOISE, file_state, gumbel_noise, offset_hash
@@ -30,6 +31,18 @@ class SelectionSettings:
     seed: int
     min_example_length: int
     duplicates: str | None = None
+
+    @classmethod
+    def of(cls, config: SelectionConfig, duplicates: str | None = None) -> "SelectionSettings":
+        """What a config asks for."""
+        return cls(
+            config.num_to_sample,
+            config.num_tokens_to_sample,
+            config.top_k,
+            config.seed,
+            config.min_example_length,
+            duplicates,
+        )
 
     @property
     def budget(self) -> int:
@@ -71,6 +84,23 @@ class ScoreCounts:
             "duplicate": self.duplicate,
             "eligible": self.eligible,
         }
+
+    def explain(self, settings: SelectionSettings) -> str:
+        """Why there are not more, for messages."""
+        duplicate = f", {self.duplicate} duplicates" if settings.duplicates is not None else ""
+        return (
+            f"({self.summary()['read']} read, {self.rejected} rejected, {self.short} shorter than "
+            f"{settings.min_example_length} tokens{duplicate}); ask for fewer, or lower --min_example_length"
+        )
+
+
+def too_few(total: int, counts: ScoreCounts, settings: SelectionSettings) -> str:
+    """The error for a budget of more documents or tokens than the `total` that is eligible."""
+    if settings.counts_tokens:
+        what = f"--num_tokens_to_sample: {settings.budget} tokens asked for, but eligible documents have only {total}"
+    else:
+        what = f"--num_to_sample: {settings.budget} documents asked for, but only {total} are eligible"
+    return f"{what} {counts.explain(settings)}"
 
 
 class EligibleRows:

@@ -13,7 +13,7 @@ from hir_transforms.errors import UserError
 from hir_transforms.measuring import Measured, Piece, from_pieces, merge_pieces, to_pieces
 from hir_transforms.numerics.threshold import MAX_PASSES, Gathered, Refinement, Threshold, order_bits
 from hir_transforms.picking import PickedFile, write_picked
-from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings
+from hir_transforms.ranking import EligibleRows, ScoreCounts, SelectionSettings, too_few
 from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards, read_ids
 from hir_transforms.stages import Stage
 
@@ -264,20 +264,13 @@ def _signed(values: np.ndarray) -> list[int]:
 
 def _too_few(total: int, state: SelectionState, settings: SelectionSettings) -> str:
     counts = state.counts or ScoreCounts()
-    flag, unit = ("num_tokens_to_sample", "tokens") if settings.counts_tokens else ("num_to_sample", "documents")
     target, num_targets = len(state.thresholds), len(state.shares)
-    duplicate = f", {counts.duplicate} duplicates" if settings.duplicates is not None else ""
-    details = (
-        f"({counts.summary()['read']} read, {counts.rejected} rejected, {counts.short} shorter than "
-        f"{settings.min_example_length} tokens{duplicate}); ask for fewer, or lower --min_example_length"
-    )
-    if num_targets > 1:
-        wanted = f"{settings.budget} {unit} asked for, of which target {target + 1} of {num_targets} takes"
-        left = "that no target before has taken" if target else "eligible"
-        return f"--{flag}: {wanted} {state.shares[target]}, but there are only {total} {left} {details}"
-    if settings.counts_tokens:
-        return f"--{flag}: {settings.budget} tokens asked for, but eligible documents have only {total} {details}"
-    return f"--{flag}: {settings.budget} documents asked for, but only {total} are eligible {details}"
+    if num_targets == 1:
+        return too_few(total, counts, settings)
+    flag, unit = ("num_tokens_to_sample", "tokens") if settings.counts_tokens else ("num_to_sample", "documents")
+    wanted = f"{settings.budget} {unit} asked for, of which target {target + 1} of {num_targets} takes"
+    left = "that no target before has taken" if target else "eligible"
+    return f"--{flag}: {wanted} {state.shares[target]}, but there are only {total} {left} {counts.explain(settings)}"
 
 
 def _pick(task: _Task, settings: SelectionSettings, folder: str) -> Iterator[PickedFile]:

@@ -5,6 +5,8 @@ from functools import cached_property
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
+from hir_transforms.budgets import CheckBudget
+from hir_transforms.combining import Gather
 from hir_transforms.config import SelectConfig
 from hir_transforms.document_parts import load_parts
 from hir_transforms.given_weights import GivenWeights, GiveWeights
@@ -14,6 +16,7 @@ from hir_transforms.ngram_fitting import CountNgrams, FitNgramEstimator, load_co
 from hir_transforms.ngram_sampling import ReadSampledTasks
 from hir_transforms.numerics.ngram_estimator import target_proportions
 from hir_transforms.numerics.ngrams import NgramSettings
+from hir_transforms.ranking import SelectionSettings
 from hir_transforms.reading import ReadTasks
 from hir_transforms.scoring import ScoreDocuments
 from hir_transforms.stages import ListResults, Stage
@@ -40,7 +43,7 @@ class ScoreGraph:
         self._shared = Shared()
         self._embeddings = None
         if stages.embeddings:
-            self._embeddings = EmbeddingGraph(pipeline, config, stages.embeddings, self._missing, self._text_read)
+            self._embeddings = EmbeddingGraph(pipeline, config, stages.embeddings, self._missing, self._checked)
 
     def build(self, wanted: list[Stage]) -> None:
         """Adds what makes these stages complete."""
@@ -73,6 +76,13 @@ class ScoreGraph:
                     parts = parts | "ScoreMixtures" >> ScoreMixtures(stage, documents, self._embeddings.ratio)
         return parts
 
+    def _checked(self, role: str) -> beam.PCollection | None:
+        """One element once what is known of "raw" or "target" before it is embedded is good; None where nothing is."""
+        known = [one for one in (self._text_read(role), self._enough) if one is not None]
+        if len(known) < 2:
+            return known[0] if known else None
+        return known | f"{role.capitalize()}Checks" >> beam.Flatten() | f"{role.capitalize()}Checked" >> Gather()
+
     def _text_read(self, role: str) -> beam.PCollection | None:
         """One element once the text of "raw" or "target" is read and found to be good; None where nothing reads it."""
         if role == "raw" and self._stages.documents.name in self._missing:
@@ -82,6 +92,14 @@ class ScoreGraph:
         else:
             return None
         return read | f"{role.capitalize()}Read" >> beam.combiners.Count.Globally()
+
+    @cached_property
+    def _enough(self) -> beam.PCollection | None:
+        """One element, once it is known that enough documents may be selected; None where nothing is selected."""
+        if self._stages.scores.name not in self._missing or self._config.output is None:
+            return None
+        settings = SelectionSettings.of(self._config)
+        return self._parts | "CheckBudget" >> CheckBudget(self._stages.documents.folder, settings)
 
     @cached_property
     def _parts(self) -> beam.PCollection:

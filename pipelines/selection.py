@@ -106,14 +106,7 @@ def add_selection(
         duplicates.prepare()
         found = complete | "FindDuplicates" >> FindDuplicates(duplicates)
         complete = found | "AllDuplicates" >> beam.Map(lambda _, scores: scores, scores.alone())
-    selection = SelectionSettings(
-        config.num_to_sample,
-        config.num_tokens_to_sample,
-        config.top_k,
-        config.seed,
-        config.min_example_length,
-        duplicates.folder if duplicates else None,
-    )
+    selection = SelectionSettings.of(config, duplicates.folder if duplicates else None)
     folder = OutputFolder(config.output)
     folder.start()
     output = OutputSettings(

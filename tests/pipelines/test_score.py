@@ -204,6 +204,23 @@ def test_each_target_takes_its_share(targets, tmp_path, alpha):
     assert [share["selected"] for share in manifest["shares"]] == shares
 
 
+@pytest.mark.parametrize("alpha", [0, 0.5])
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("--num_to_sample=121", "--num_to_sample: 121 documents asked for, but only "),
+        ("--num_tokens_to_sample=1000000", "1000000 tokens asked for, but eligible documents have only "),
+    ],
+)
+def test_too_large_a_budget_is_told_before_anything_is_embedded(corpus, tmp_path, capsys, alpha, budget, message):
+    flags = [f"--output={tmp_path / 'out'}", budget, "--min_example_length=20", f"--alpha={alpha}"]
+    assert call(select, corpus, tmp_path / "work", *flags) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert error.endswith("shorter than 20 tokens); ask for fewer, or lower --min_example_length")
+    assert not [*(tmp_path / "work").rglob("*.avro")]
+
+
 @pytest.mark.parametrize("alpha", [0, 1])
 def test_shares_are_of_these_targets_whatever_was_fitted_in_between(targets, tmp_path, alpha):
     raw, (one, other), flags = targets[0], targets[1].split(","), targets[2]
