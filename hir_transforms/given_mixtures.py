@@ -8,6 +8,7 @@ import numpy as np
 
 from hir_transforms import storage
 from hir_transforms.config import SelectConfig
+from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource
 from hir_transforms.errors import UserError
 from hir_transforms.fingerprints import NO_EFFECT
 from hir_transforms.numerics.gmm import GaussianMixture
@@ -130,6 +131,16 @@ class GivenMixtures:
 
     raw: GivenMixture | None
     targets: tuple[GivenMixture, ...]
+
+    def check_embeddings(self, *sources: EmbeddingSource | None) -> None:
+        """Raises `UserError` for embeddings of another dimension, where it can be told before they are made."""
+        for source in sources:
+            for mixture in (self.raw, *self.targets):
+                if mixture and isinstance(source, EmbeddingFiles) and source.dim != mixture.num_features:
+                    raise UserError(
+                        f"{mixture.flag}: {mixture.path} has {mixture.num_features} dimensions, the rows of "
+                        f"--{source.dataset.role} have {source.dim} numbers; both must be of one model"
+                    )
 
 
 def given_mixtures(config: SelectConfig) -> GivenMixtures:

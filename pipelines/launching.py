@@ -16,8 +16,11 @@ from hir_transforms.embedding_source import EmbeddingFiles, check_num_rows
 from hir_transforms.errors import UserError
 from hir_transforms.input_checks import check_complete_stage, check_has_text
 from hir_transforms.locking import locked
+from hir_transforms.numerics.gmm_init import effective_components
 from hir_transforms.numerics.ngrams import warm_up
+from hir_transforms.numerics.pca import effective_dim
 from hir_transforms.planning import most_pieces
+from hir_transforms.projecting import ProjectionSettings
 from hir_transforms.publishing import OutputFolder
 from hir_transforms.stages import Stage, missing_stages
 from pipelines.fitting_jobs import fit_jobs, mixtures_by_jobs
@@ -97,6 +100,7 @@ def lay_out(
     for stage in stages.all:
         check_complete_stage(stage)
     _check_num_rows(stages, missing)
+    _warn_of_few_rows(stages, missing)
     _warm_up(config, missing)
     for stage in missing:
         stage.own_files()
@@ -140,6 +144,22 @@ def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
     for stage in (stages.embeddings.raw, stages.embeddings.target):
         if stage in missing and stage and isinstance(stage.settings, EmbeddingFiles):
             check_num_rows(stage.settings, stage.dataset)
+
+
+def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
+    """Tells before anything runs where rows that are brought along are too few, or too short, for what is asked."""
+    if stages.embeddings is None:
+        return
+    for stage in (stages.embeddings.projection, *stages.embeddings.mixtures):
+        source = stage.upstream[0].settings if stage in missing and stage else None
+        if stage and isinstance(source, EmbeddingFiles) and source.num_rows is not None:
+            if isinstance(stage.settings, ProjectionSettings):
+                _, warning = effective_dim(stage.settings.dim, source.dim, source.num_rows)
+            else:
+                rows = min(source.num_rows, stage.settings.max_samples or source.num_rows)
+                _, warning = effective_components(stage.settings.num_components, rows)
+            if warning:
+                warn(f"warning: {stage.name}: {warning}")
 
 
 def _warm_up(config: SelectConfig, missing: list[Stage]) -> None:

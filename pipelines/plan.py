@@ -172,6 +172,7 @@ def _ngram_sample(config: SelectConfig) -> NgramSample | None:
 def _plan_mixtures(config: SelectConfig) -> EmbeddingStages:
     given = given_mixtures(config)
     sources = find_sources(config)
+    given.check_embeddings(sources.raw, sources.target)
     raw = plan_embeddings(config.work_dir, config.raw, sources.raw)
     projection = None
     if config.embedding_dim:

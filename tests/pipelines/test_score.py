@@ -221,6 +221,32 @@ def test_too_large_a_budget_is_told_before_anything_is_embedded(corpus, tmp_path
     assert not [*(tmp_path / "work").rglob("*.avro")]
 
 
+def test_what_given_rows_do_not_allow_is_told_before_anything_runs(corpus, tmp_path, capsys):
+    path = tmp_path / "mixture.npz"
+    np.savez(path, weights=np.ones(1), means=np.zeros((1, 3)), covariances=np.ones((1, 3)))
+    for flag in ("raw_gmm", "target_gmm"):
+        assert call(score, corpus, tmp_path / "work", f"--{flag}={path}") == 2
+        error = capsys.readouterr().err
+        assert f"--{flag}: {path} has 3 dimensions, the rows of --raw_embeddings have 8 numbers" in error
+    np.save(tmp_path / "short.npy", np.zeros((20, 3)))
+    assert call(score, corpus, tmp_path / "work", f"--target_embeddings={tmp_path / 'short.npy'}") == 2
+    assert "raw's rows have 8 numbers, the target's 3" in capsys.readouterr().err
+    assert not computed(tmp_path / "work")
+
+
+def test_few_rows_are_warned_of_before_anything_runs(corpus, tmp_path, capsys):
+    flags = ["--raw_components=130", "--embedding_dim=9", "--alpha=0"]
+    np.save(tmp_path / "broken.npy", np.full((20, 8), np.nan))
+    assert call(fit, corpus, tmp_path / "work", *flags, f"--target_embeddings={tmp_path / 'broken.npy'}") == 2
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == (
+        "warning: projection: 9 embedding dimensions asked for, but there are only 120 rows of 8: keeping 8 dimensions"
+    )
+    assert second == (
+        "warning: gmm/raw: 130 components asked for, but there are only 120 rows: fitting 120 components"
+    )
+
+
 @pytest.mark.parametrize("alpha", [0, 1])
 def test_shares_are_of_these_targets_whatever_was_fitted_in_between(targets, tmp_path, alpha):
     raw, (one, other), flags = targets[0], targets[1].split(","), targets[2]
