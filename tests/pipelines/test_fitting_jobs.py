@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hir_transforms import gmm_jobs
-from pipelines import fitting_jobs, launching, select
+from pipelines import fitting_jobs, launching, portable, select
 from tests.helpers.folders import contents
 
 
@@ -18,7 +18,7 @@ def by_jobs(monkeypatch):
 @pytest.fixture
 def jobs(monkeypatch):
     """Counts the jobs that are run, and interrupts the launcher before the job `jobs.interrupted`."""
-    run_to_end = launching.run_to_end
+    run_to_end = portable.run_to_end
 
     class Jobs:
         run = 0

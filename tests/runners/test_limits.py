@@ -16,7 +16,7 @@ from apache_beam.runners.worker.bundle_processor import DataOutputOperation
 
 from hir_transforms import selecting
 from hir_transforms.numerics.gmm import GaussianMixture
-from pipelines import embed, fit, fitting_jobs, launching, resample, score, select
+from pipelines import embed, fit, fitting_jobs, launching, portable, resample, score, select
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
@@ -57,7 +57,7 @@ def count_paths(job):
 def submitted(monkeypatch):
     """The jobs that are run, as they would be submitted."""
     jobs = []
-    run_to_end = launching.run_to_end
+    run_to_end = portable.run_to_end
 
     def run(pipeline):
         jobs.append(PortableRunner.get_proto_pipeline(pipeline, ON_FLINK))
