@@ -19,6 +19,7 @@ from hir_transforms.document_parts import (
 )
 from hir_transforms.embedding_source import find_row_files
 from hir_transforms.errors import UserError
+from hir_transforms.known_files import KnownFiles
 from hir_transforms.parsing import EXCERPT_CHARACTERS
 from hir_transforms.reading import OneOpenFile
 from hir_transforms.records import Reject
@@ -76,8 +77,14 @@ class GiveWeights(beam.PTransform):
             | "Groups" >> beam.Map(_count_documents, documents.folder)
             | "Starts" >> FindRowStarts(self._stage.folder, files, RowKind.WEIGHTS, documents.dataset)
         )
+        known_files = parts.pipeline | "Listed" >> beam.Create([documents]) | "KnownFiles" >> beam.Map(_known_files)
         given = parts | "Give" >> beam.Map(
-            _give, beam.pvalue.AsSingleton(starts), documents.folder, self._stage.folder, files.role
+            _give,
+            beam.pvalue.AsSingleton(starts),
+            beam.pvalue.AsSingleton(known_files),
+            documents.folder,
+            self._stage.folder,
+            files.role,
         )
         given | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
         return given
@@ -90,7 +97,13 @@ def _count_documents(part: DocumentPart, documents: str) -> TaskCounts:
         return part.index, reader.groups
 
 
-def _give(part: DocumentPart, starts: RowStarts, documents: str, folder: str, flag: str) -> DocumentPart:
+def _known_files(documents: Stage) -> KnownFiles:
+    return KnownFiles(documents.dataset.list_files())
+
+
+def _give(
+    part: DocumentPart, starts: RowStarts, known_files: KnownFiles, documents: str, folder: str, flag: str
+) -> DocumentPart:
     if not part.rows:
         return part
     rejects: list[Reject] = []
@@ -100,10 +113,13 @@ def _give(part: DocumentPart, starts: RowStarts, documents: str, folder: str, fl
         OneOpenFile() as opened,
         write_weights(part_path(folder, part.index), starts.table.dim) as writer,
     ):
+        files = {file.path: file for file in reader.files}
         for key, group in reader.document_groups():
             weights = rows.read(key, len(group))
             writer.add({"weight": weight_column(weights)})
             without = group.filter(pa.array(np.isnan(weights).any(axis=1)))
+            for path in without["file"].unique().to_pylist():
+                known_files.require(path, files.get(path))
             rejects += _reject(without, opened, f"--{flag} is not a number")
     write_rejects(folder, f"raw-{flag}", part.index, rejects)
     return part

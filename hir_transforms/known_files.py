@@ -24,6 +24,14 @@ class KnownFiles:
         place = np.searchsorted(self._hashes, wanted)
         return bool(place < len(self._hashes) and self._hashes[place] == wanted)
 
+    def require(self, path: str, file: SourceFile | None) -> None:
+        """Raises `UserError` unless what is at a path is this file, and the file one of these."""
+        if file is None or path != file.path or file not in self:
+            raise UserError(
+                f"the work folder names the file {path}, which is not as such one of the dataset that was scored; "
+                "score it again"
+            )
+
     def check(
         self, rows: Iterable[tuple[RowsT, dict[str, SourceFile]]]
     ) -> Iterator[tuple[RowsT, dict[str, SourceFile]]]:
@@ -31,11 +39,8 @@ class KnownFiles:
         checked: set[SourceFile] = set()
         for table, files in rows:
             for path, file in files.items():
-                if file not in checked and (path != file.path or file not in self):
-                    raise UserError(
-                        f"the scores name the file {path}, which is not as such one of the dataset that was scored; "
-                        "score it again"
-                    )
+                if file not in checked or path != file.path:
+                    self.require(path, file)
                 checked.add(file)
             yield table, files
 

@@ -26,8 +26,8 @@ def weights_files(folder, *parts):
     return Dataset("ngram_weights", (f"{folder}/weights-*.npy",))
 
 
-def give(folder, files, suffix=""):
-    """Gives weights to `TEXTS`, in two parts of several groups; returns the stage."""
+def give(folder, files, suffix="", dataset=None):
+    """Gives weights to `TEXTS`, in two parts of several groups, or of another dataset; returns the stage."""
     path = folder / f"raw.jsonl{suffix}"
     path.write_bytes(gzip.compress(jsonl(TEXTS)) if suffix else jsonl(TEXTS))
     raw, file = Dataset("raw", (str(path),)), source_file(path)
@@ -40,7 +40,7 @@ def give(folder, files, suffix=""):
             for group in groups:
                 writer.add(group, np.zeros(len(group.texts), np.int64))
         parts.append(DocumentPart(index, sum(len(group.texts) for group in groups), 0))
-    documents = Stage.create("documents", str(folder), None, [raw])
+    documents = Stage.create("documents", str(folder), None, [dataset or raw])
     stage = Stage.create(files.role, str(folder), GivenWeights(1), [files], [documents])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         given = pipeline | beam.Create([*parts, DocumentPart(2, 0, 3)])
@@ -116,3 +116,10 @@ def test_a_row_must_have_a_number_for_each_target(tmp_path):
         find_weights(files, 1)
     with pytest.raises(UserError, match=r", but 3 targets \(see --separate_targets\)$"):
         find_weights(files, 3)
+
+
+def test_no_line_of_a_file_that_is_not_in_the_dataset_is_read(tmp_path):
+    (tmp_path / "other.jsonl").write_bytes(jsonl(TEXTS))
+    weights = np.full(len(TEXTS), np.nan)
+    with pytest.raises(Exception, match=r"the work folder names the file .*raw\.jsonl, which is not"):
+        give(tmp_path, weights_files(tmp_path, weights), dataset=Dataset("raw", (str(tmp_path / "other.jsonl"),)))

@@ -23,13 +23,19 @@ def test_rows_of_the_files_pass():
 def test_rows_of_any_other_file_are_an_error(other):
     rows = KnownFiles(FILES).check([("first", {FILES[0].path: FILES[0]}), ("second", {other.path: other})])
     assert next(rows)[0] == "first"
-    with pytest.raises(UserError, match=f"the scores name the file {other.path}, which is not as such one of the"):
+    with pytest.raises(UserError, match=f"the work folder names the file {other.path}, which is not as such one"):
         next(rows)
 
 
 def test_a_file_under_another_name_is_an_error():
-    with pytest.raises(UserError, match="the scores name the file /etc/passwd"):
+    with pytest.raises(UserError, match="the work folder names the file /etc/passwd"):
         next(KnownFiles(FILES).check([("rows", {"/etc/passwd": FILES[0]})]))
+
+
+def test_a_file_that_is_not_listed_is_an_error():
+    KnownFiles(FILES).require(FILES[0].path, FILES[0])
+    with pytest.raises(UserError, match="the work folder names the file /data/a"):
+        KnownFiles(FILES).require(FILES[0].path, None)
 
 
 def test_no_file_is_one_of_none():
