@@ -4,6 +4,7 @@ import copy
 import operator
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -187,7 +188,7 @@ def test_gather_makes_one_list_of_all(inputs):
 
 def test_chunks_are_small_and_add_up_to_the_sums():
     generator = np.random.default_rng(0)
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"matrix": generator.integers(-(2**60), 2**60, (7, 30_000)), "vector": np.arange(3), "large": 2**70 + number}
         for number in range(3)
     ]
@@ -199,7 +200,9 @@ def test_chunks_are_small_and_add_up_to_the_sums():
     def check(summed):
         sums = from_chunks(summed)
         assert set(sums) == {"matrix", "vector", "large"}
-        np.testing.assert_array_equal(sums["matrix"].reshape(7, 30_000), sum(part["matrix"] for part in parts))
+        np.testing.assert_array_equal(
+            sums["matrix"].reshape(7, 30_000), np.sum([part["matrix"] for part in parts], axis=0)
+        )
         np.testing.assert_array_equal(sums["vector"], [0, 3, 6])
         assert sums["large"] == 3 * 2**70 + 3
 

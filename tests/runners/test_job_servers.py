@@ -18,6 +18,8 @@ TYPES = beam_job_api_pb2.PipelineOptionType
 class FlinkJobServer(beam_job_api_pb2_grpc.JobServiceServicer):
     """Has two of the options of Beam's job server for Flink, as that describes them; takes no job."""
 
+    endpoint: str
+
     def __init__(self):
         self.options = None
 
