@@ -18,6 +18,8 @@ from hir_transforms.records import SourceFile
 
 # Before the path of a file that lists patterns, one a line.
 LIST = "@"
+# A line is read whole.
+_MOST_DOCUMENT_BYTES = 2**31 - 1
 ON_BAD_RECORD = ("reject", "fail")
 _NOT_UNICODE = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1 in the environment"
 _PATTERN = re.compile(r"(?:\[,\]|[^,])+")
@@ -52,8 +54,10 @@ class Dataset:
     max_rejected_share: float = field(default=1.0, metadata=NO_EFFECT)
 
     def __post_init__(self) -> None:
-        if self.max_document_bytes < 1:
-            raise UserError(f"--max_document_bytes: must be at least 1, not {self.max_document_bytes}")
+        if not 1 <= self.max_document_bytes <= _MOST_DOCUMENT_BYTES:
+            raise UserError(
+                f"--max_document_bytes: must be between 1 and {_MOST_DOCUMENT_BYTES}, not {self.max_document_bytes}"
+            )
         if self.on_bad_record not in ON_BAD_RECORD:
             raise UserError(f"--on_bad_record: must be {' or '.join(ON_BAD_RECORD)}, not {self.on_bad_record}")
         if not 0.0 <= self.max_rejected_share <= 1.0:
