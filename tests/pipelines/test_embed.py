@@ -84,7 +84,7 @@ def given(embedded, tmp_path):
 
 def test_the_manifest_says_what_was_embedded_and_how(corpus, embedded):
     stage = manifest(embedded / "embeddings" / "raw")
-    assert stage["settings"]["model"] == "all-MiniLM-L6-v2"
+    assert stage["settings"]["name"] == "all-MiniLM-L6-v2"
     assert stage["settings"]["revision"]
     counts = stage["counts"]
     assert (counts["documents"], counts["dim"], counts["normalized"]) == (60, 384, True)
