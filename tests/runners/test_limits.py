@@ -20,8 +20,8 @@ from pipelines import embed, fit, fitting_jobs, launching, portable, resample, s
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
-# A selection for five separate targets has 16,700 with everything that can be computed, 3,000 of them for each target.
-MAX_PATHS = 20_000
+# A selection for five separate targets has 35,900 with everything that can be computed, one for a single target 13,600.
+MAX_PATHS = 50_000
 MAX_JOB_BYTES = 5_000_000
 MAX_ELEMENT_BYTES = 1_000_000
 
