@@ -20,7 +20,7 @@ from pipelines import embed, fit, fitting_jobs, launching, portable, resample, s
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
-# A selection for five separate targets has 35,900 with everything that can be computed, one for a single target 13,600.
+# With all that can be computed, a selection for five separate targets has 35,900, one for a single target 13,600.
 MAX_PATHS = 50_000
 MAX_JOB_BYTES = 5_000_000
 MAX_ELEMENT_BYTES = 1_000_000
