@@ -10,7 +10,7 @@ NAMES = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("
 ARGUMENTS = {
     "embeddings": ["--raw={raw}", "--documents=5"],
     "mixture": ["--data=separate", "--rows=200", "--features=4", "--components=4", "--iterations=1", "--workers=1"],
-    "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.02", "--growth_runs=1"],
+    "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.85"],
     "quality": ["--raw={raw}", "--target={target}", "--label_field=source", "--wanted=a", "--alphas=1", "--dims=0"],
     "resample": ["--folder={folder}", "--millions=0.002", "--peer_mb=1", "--peer_k=10", "--processes=1"],
 }
@@ -24,7 +24,8 @@ def test_every_benchmark_is_run():
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_it_runs_to_its_end(name, tmp_path, capsys):
     paths = {"folder": tmp_path, "raw": tmp_path / "raw.jsonl", "target": tmp_path / "target.jsonl"}
-    for role, size in (("raw", 200), ("target", 20)):
+    # data-selection is asked for 1,000 documents.
+    for role, size in (("raw", 1_100 if name == "ngrams" else 200), ("target", 20)):
         lines = [
             json.dumps({"text": f"word{number % 7} of {role} " * 60, "source": "ab"[number % 2]}) + "\n"
             for number in range(size)

@@ -1,5 +1,6 @@
 """A file system of made-up files, under the scheme `listed`: any number can be listed, and rows of numbers read."""
 
+import gzip
 import io
 from collections.abc import Iterator
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from apache_beam.io.filesystem import FileMetadata
 
+from tests.helpers.corpora import jsonl
 from tests.helpers.memory_filesystem import MemoryFileSystem
 
 
@@ -39,6 +41,10 @@ class ListedFileSystem(MemoryFileSystem):
 
     def open(self, path, mime_type="application/octet-stream", compression_type=None):
         file = io.BytesIO()
-        np.save(file, np.zeros((1, 8), np.float32))
+        if path.endswith(".npy"):
+            np.save(file, np.zeros((1, 8), np.float32))
+        else:
+            line = jsonl(["text of raw"])
+            file.write(gzip.compress(line) if path.endswith(".gz") else line)
         file.seek(0)
         return file

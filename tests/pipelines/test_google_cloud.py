@@ -67,10 +67,10 @@ def test_another_run_skips_what_is_finished_and_overwrites_if_told(cloud, select
     assert select.run(command) == 2
     assert "exists and is not empty; add --overwrite" in capsys.readouterr().err
     before = cloud.contents("data", "out")["part-00000-of-00001.jsonl"]
-    assert select.run([*command, "--overwrite", "--num_shards=12"]) == 0
+    assert select.run([*command, "--overwrite", "--num_shards=4"]) == 0
     assert "ngram_weights, embeddings/raw, gmm/raw" in capsys.readouterr().err
     after = cloud.contents("data", "out")
-    assert b"".join(after[f"part-{shard:05d}-of-00012.jsonl"] for shard in range(12)) == before
+    assert b"".join(after[f"part-{shard:05d}-of-00004.jsonl"] for shard in range(4)) == before
     assert "part-00000-of-00001.jsonl" not in after
 
 
