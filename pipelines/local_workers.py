@@ -146,9 +146,12 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
                 return
             finally:
                 self._started.set()
-            with self._process:
-                self._tell_start(self._process)
-                status = self._process.wait()
+            stdin = self._process.stdin
+            assert stdin
+            self._tell_start(stdin)
+            status = self._process.wait()
+            with contextlib.suppress(BrokenPipeError):  # what it has not read when it died is still in the buffer
+                stdin.close()
             if self._closing.is_set():
                 return
             self._workers.death = self._workers.death or _describe(status, messages)
@@ -158,9 +161,8 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
         while not self._closing.wait(_POLL_SECONDS):
             self._answer_all()
 
-    def _tell_start(self, process: subprocess.Popen[bytes]) -> None:
+    def _tell_start(self, stdin: IO[bytes]) -> None:
         """Sends what the process needs to know: of any length, unlike arguments and environment variables."""
-        assert process.stdin
         start = {
             "path": sys.path,
             "worker_id": self.worker_id,
@@ -168,8 +170,8 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
             "options": self._workers.options.get_all_options(drop_default=True),
         }
         with contextlib.suppress(BrokenPipeError):  # it has died: `wait` tells how
-            process.stdin.write(json.dumps(start, default=str).encode() + b"\n")
-            process.stdin.flush()
+            stdin.write(json.dumps(start, default=str).encode() + b"\n")
+            stdin.flush()
 
     def _kill(self) -> None:
         if self._process:
