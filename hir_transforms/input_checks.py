@@ -40,4 +40,4 @@ def check_complete_stage(stage: Stage) -> None:
     """Raises `UserError` where an earlier run rejected more lines for a stage than its dataset now allows."""
     manifest = stage.manifest()
     if manifest and stage.datasets:
-        check_rejected(manifest["counts"], stage.datasets[0])
+        check_rejected(manifest["counts"], stage.dataset)

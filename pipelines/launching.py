@@ -110,7 +110,7 @@ def lay_out(
         warn(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}")
     mixtures = mixtures_by_jobs(config, stages.embeddings, missing)
     if mixtures and options.view_as(GoogleCloudOptions).template_location:
-        role = mixtures[0].name.rpartition("/")[2].partition("-")[0]
+        role = mixtures[0].upstream[0].dataset.role
         raise UserError(
             f"--{role}_max_samples: a mixture is fitted to all documents by jobs that the launcher repeats, which a "
             "template cannot; give auto or a number"
