@@ -29,7 +29,7 @@ def reaches(pattern: str, place: str) -> bool:
     """Whether a pattern can match a file in a place, now or later."""
     wildcard = _WILDCARD.search(pattern)
     if not wildcard:
-        return pattern == place or (place.endswith("/") and f"{pattern.rstrip('/')}/".startswith(place))
+        return pattern == place or (place.endswith("/") and f"{pattern}/".startswith(place))
     literal = pattern[: wildcard.start()]
     if not (literal.startswith(place) or place.startswith(literal)):
         return False

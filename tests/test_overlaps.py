@@ -60,6 +60,7 @@ PATHS = st.text("ab/", max_size=5)
 @pytest.mark.filterwarnings("ignore:Possible nested set")  # of [[, which Beam passes on
 @given(st.lists(st.sampled_from(["a", "b", "/", "*", "**", "?", "[ab]", "[!a]", "["]), max_size=8), PATHS, PATHS)
 @example(["*", "**", "a"], "a", "/")
+@example(["/", "/", "/"], "", "//")
 def test_whatever_beam_matches_in_a_folder_is_reached(tokens, folder, rest):
     pattern = f"/{''.join(tokens)}"
     path = f"/{folder}/{rest}"
