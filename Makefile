@@ -47,7 +47,7 @@ $(TOOLS)/fake-gcs-server:
 	@GOBIN=$(CURDIR)/$(TOOLS) go install github.com/fsouza/fake-gcs-server@v1.56.1
 
 template: $(STAMP)
-	@$(BIN)/python -m pipelines.template_metadata templates
+	@$(BIN)/python -m hir_transforms.settings.template_metadata templates
 	@$(BIN)/hadolint templates/Dockerfile
 	@$(BIN)/python -m pytest --quiet tests/test_templates.py
 

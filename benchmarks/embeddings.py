@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hir_transforms.embedding_model import find_model
-from hir_transforms.embedding_shards import read_shard
+from hir_transforms.embeddings.model import find_model
+from hir_transforms.embeddings.shards import read_shard
 from pipelines import embed
 
 

@@ -25,8 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from threadpoolctl import threadpool_limits
 
-from hir_transforms.numerics.gmm import GaussianMixture, RowBounds, SufficientStatistics, expectation, maximization
-from hir_transforms.numerics.gmm_init import initial_mixture
+from hir_transforms.mixtures.em import GaussianMixture, RowBounds, SufficientStatistics, expectation, maximization
+from hir_transforms.mixtures.kmeans_start import initial_mixture
 
 SHARD_ROWS = 4096
 INITIAL_ROWS = 10_000

@@ -25,11 +25,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hir_transforms.datasets import Dataset
-from hir_transforms.numerics.ngrams import NgramFeaturizer, NgramSettings, warm_up
-from hir_transforms.planning import plan_tasks
-from hir_transforms.reading import DocumentReader
-from hir_transforms.records import ReadTask
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.read_tasks import plan_tasks
+from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.records import ReadTask
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, warm_up
 
 MB = 1_000_000
 PARTS = 10

@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ngrams import MB, Run, run_process
-from hir_transforms.datasets import Dataset
-from hir_transforms.document_parts import part_path
-from hir_transforms.planning import plan_tasks
-from hir_transforms.records import ReadTask, SourceFile
-from hir_transforms.score_shards import ScoreShard, count_shards, write_scores
-from hir_transforms.stages import Stage
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.read_tasks import plan_tasks
+from hir_transforms.documents.records import ReadTask, SourceFile
+from hir_transforms.weights.parts import part_path
+from hir_transforms.weights.score_shards import ScoreShard, count_shards, write_scores
 
 MILLION = 1_000_000
 LINE_BYTES = 30

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from hir_transforms import __version__
-from pipelines import command_line
-from pipelines.interruption import in_a_word, interruptible
-from pipelines.telling import tell, warn
+from hir_transforms.commands import command_line
+from hir_transforms.common.messages import tell, warn
+from hir_transforms.runners.interruption import in_a_word, interruptible
 
 # The modules of this package that have a `run`.
 COMMANDS = {

@@ -13,11 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hir_transforms.embedding_model import MINILM_PACKAGE
-from hir_transforms.errors import UserError
-from pipelines.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
-from pipelines.options import SelectOptions, parse_options
-from pipelines.running import run_main
+from hir_transforms.commands.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
+from hir_transforms.commands.running import run_main
+from hir_transforms.common.errors import UserError
+from hir_transforms.embeddings.model import MINILM_PACKAGE
+from hir_transforms.settings.flags import SelectOptions, parse_options
 from pipelines.select import select
 
 

@@ -7,19 +7,19 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.datasets import listed_once
-from hir_transforms.embedding_source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
-from hir_transforms.errors import UserError
-from hir_transforms.input_checks import check_complete_stage, check_has_text
-from hir_transforms.planning import most_pieces
-from hir_transforms.stages import Stage
-from pipelines import command_line
-from pipelines.apart import check_apart
-from pipelines.embeddings import embedding_shards, find_source, plan_embeddings
-from pipelines.launching import Launch, in_use
-from pipelines.options import SelectOptions, given_dataset, given_files, parse_options, work_folder
-from pipelines.running import choose_runner, run_main
-from pipelines.telling import tell
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.commands import command_line
+from hir_transforms.commands.apart import check_apart
+from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
+from hir_transforms.commands.launching import Launch, in_use
+from hir_transforms.commands.running import choose_runner, run_main
+from hir_transforms.common.errors import UserError
+from hir_transforms.common.messages import tell
+from hir_transforms.documents.datasets import listed_once
+from hir_transforms.documents.read_tasks import most_pieces
+from hir_transforms.embeddings.source import EmbeddingFiles, EmbeddingSource, check_num_rows, check_sources
+from hir_transforms.graph.embeddings import embedding_shards, find_source, plan_embeddings
+from hir_transforms.settings.flags import SelectOptions, given_dataset, given_files, parse_options, work_folder
 
 
 def embed(options: PipelineOptions) -> None:

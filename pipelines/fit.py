@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.datasets import listed_once
-from pipelines import command_line
-from pipelines.apart import check_apart, inputs_of
-from pipelines.launching import check_datasets, in_use, lay_out
-from pipelines.options import SelectOptions, parse_options, select_config
-from pipelines.plan import plan_stages
-from pipelines.running import run_main
-from pipelines.telling import tell
+from hir_transforms.commands import command_line
+from hir_transforms.commands.apart import check_apart, inputs_of
+from hir_transforms.commands.launching import check_datasets, in_use, lay_out
+from hir_transforms.commands.running import run_main
+from hir_transforms.common.messages import tell
+from hir_transforms.documents.datasets import listed_once
+from hir_transforms.graph.plan import plan_stages
+from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
 
 
 def fit(options: PipelineOptions) -> None:

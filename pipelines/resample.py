@@ -15,22 +15,22 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms import storage
-from hir_transforms.config import SelectConfig, SelectionConfig
-from hir_transforms.datasets import Dataset, listed_once
-from hir_transforms.errors import UserError
-from hir_transforms.listings import load_files
-from hir_transforms.matching import look_up
-from hir_transforms.score_shards import ScoreShard, default_proportions, load_score_shards
-from hir_transforms.stages import Stage, is_unedited, missing_stages
-from pipelines import command_line
-from pipelines.apart import check_apart
-from pipelines.launching import Launch, in_use
-from pipelines.options import SelectOptions, parse_options, select_config, selection_flags
-from pipelines.plan import plan_stages
-from pipelines.running import choose_runner, run_main
+from hir_transforms.artifacts.stages import Stage, is_unedited, missing_stages
+from hir_transforms.commands import command_line
+from hir_transforms.commands.apart import check_apart
+from hir_transforms.commands.launching import Launch, in_use
+from hir_transforms.commands.running import choose_runner, run_main
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.datasets import Dataset, listed_once
+from hir_transforms.documents.listings import load_files
+from hir_transforms.files import storage
+from hir_transforms.files.patterns import look_up
+from hir_transforms.graph.plan import plan_stages
+from hir_transforms.graph.selection import add_selection, duplicates_stage, is_selected, print_counts
+from hir_transforms.settings.config import SelectConfig, SelectionConfig
+from hir_transforms.settings.flags import SelectOptions, parse_options, select_config, selection_flags
+from hir_transforms.weights.score_shards import ScoreShard, default_proportions, load_score_shards
 from pipelines.select import lay_out_selection
-from pipelines.selection import add_selection, duplicates_stage, is_selected, print_counts
 
 # Below this, one process is done before others have started.
 _ROWS_PER_PROCESS = 3_000_000

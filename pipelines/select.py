@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import listed_once
-from pipelines import command_line
-from pipelines.apart import check_apart, inputs_of
-from pipelines.graph import ScoreGraph
-from pipelines.launching import Launch, check_datasets, in_use, lay_out
-from pipelines.options import SelectOptions, parse_options, select_config
-from pipelines.plan import Stages, plan_stages
-from pipelines.running import run_main
-from pipelines.selection import add_selection, duplicates_stage, is_selected, print_counts
+from hir_transforms.commands import command_line
+from hir_transforms.commands.apart import check_apart, inputs_of
+from hir_transforms.commands.launching import Launch, check_datasets, in_use, lay_out
+from hir_transforms.commands.running import run_main
+from hir_transforms.documents.datasets import listed_once
+from hir_transforms.graph.plan import Stages, plan_stages
+from hir_transforms.graph.scores import ScoreGraph
+from hir_transforms.graph.selection import add_selection, duplicates_stage, is_selected, print_counts
+from hir_transforms.settings.config import SelectConfig
+from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
 
 
 def select(options: PipelineOptions) -> None:

@@ -14,8 +14,8 @@ import yaml
 from google.cloud.dataflow_v1beta3.types import TemplateMetadata
 from google.protobuf import json_format
 
-from pipelines.options import SelectOptions, parse_options, select_config
-from pipelines.template_metadata import TEMPLATES, metadata, write_metadata
+from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
+from hir_transforms.settings.template_metadata import TEMPLATES, metadata, write_metadata
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_FOLDER = ROOT / "templates"

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from hir_transforms.config import SelectConfig
-from hir_transforms.datasets import Dataset
-from hir_transforms.numerics.ngrams import NgramSettings
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.ngrams.features import NgramSettings
+from hir_transforms.settings.config import SelectConfig
 
 CONFIG = SelectConfig(
     raw=Dataset("raw", ("/data/raw.jsonl",)),

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hir_transforms.records import SourceFile
+from hir_transforms.documents.records import SourceFile
 
 
 def jsonl(texts):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hir_transforms.embedding_shards import write_shard
-from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
+from hir_transforms.documents.records import DocumentBatch, DocumentGroup, SourceFile
+from hir_transforms.embeddings.shards import write_shard
 
 
 def write_shards(folder, rows, rows_per_shard, offsets=None):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hir_transforms import storage
+from hir_transforms.files import storage
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hir_transforms.datasets import Dataset, listed_once
-from hir_transforms.planning import plan_tasks
-from hir_transforms.stages import Stage
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.documents.datasets import Dataset, listed_once
+from hir_transforms.documents.read_tasks import plan_tasks
 from pipelines import resample, select
 from tests.helpers.corpora import jsonl
 from tests.helpers.listed_filesystem import ListedFileSystem

@@ -10,7 +10,7 @@ import boto3
 import numpy as np
 from moto.server import ThreadedMotoServer
 
-from pipelines.docstring_corpus import write_corpus
+from hir_transforms.commands.docstring_corpus import write_corpus
 from tests.helpers.ports import free_port
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hir_transforms.document_parts import DocumentPart, part_path, weight_column, write_documents, write_weights
-from hir_transforms.records import DocumentBatch, DocumentGroup, SourceFile
+from hir_transforms.documents.records import DocumentBatch, DocumentGroup, SourceFile
+from hir_transforms.weights.parts import DocumentPart, part_path, weight_column, write_documents, write_weights
 
 FILE = SourceFile(0, "/data/raw.jsonl", "raw.jsonl", 1, 0.0)
 

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-from hir_transforms import score_shards
-from hir_transforms.document_parts import weight_column
-from hir_transforms.stages import Stage
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.weights import score_shards
+from hir_transforms.weights.parts import weight_column
 
 
 def write_scores(path, sources, columns):

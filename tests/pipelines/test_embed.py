@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hir_transforms.embedding_shards import read_shard
+from hir_transforms.commands.docstring_corpus import write_corpus
+from hir_transforms.embeddings.shards import read_shard
 from pipelines import embed, select
-from pipelines.docstring_corpus import write_corpus
 
 SELECT = ["--num_to_sample=15", "--alpha=0.5", "--raw_components=4", "--target_components=2", "--gmm_max_iter=5"]
 

@@ -9,8 +9,8 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from hir_transforms import storage
-from hir_transforms.errors import UserError
+from hir_transforms.common.errors import UserError
+from hir_transforms.files import storage
 from pipelines import embed, select
 from tests.helpers.folders import contents
 from tests.helpers.google_cloud import find_emulator, google_cloud
@@ -152,7 +152,7 @@ def test_the_job_that_dataflow_gets(cloud, no_work, capsys, monkeypatch, how):
     (sdist,) = [content for name, content in staged.items() if name.endswith("/workflow.tar.gz")]
     with tarfile.open(fileobj=BytesIO(sdist)) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
-    assert "hir_transforms/storage.py" in names
+    assert "hir_transforms/files/storage.py" in names
     assert "pipelines/select.py" in names
     pipeline = submitted_pipeline(cloud)
     steps = {step.unique_name.partition("/")[0] for step in pipeline.components.transforms.values()}

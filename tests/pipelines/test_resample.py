@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hir_transforms import storage
-from hir_transforms.errors import UserError
-from hir_transforms.fingerprints import digest
+from hir_transforms.commands.docstring_corpus import write_corpus
+from hir_transforms.common.errors import UserError
+from hir_transforms.common.fingerprints import digest
+from hir_transforms.files import storage
 from pipelines import resample, score, select
-from pipelines.docstring_corpus import write_corpus
 from tests.helpers.folders import contents
 
 SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}

@@ -12,8 +12,8 @@ from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms import storage, stores
-from hir_transforms.datasets import list_files
+from hir_transforms.documents.datasets import list_files
+from hir_transforms.files import object_stores, storage
 from pipelines import embed, resample, select
 from tests.helpers.folders import contents
 from tests.helpers.object_stores import (
@@ -221,7 +221,7 @@ def test_the_empty_objects_that_stand_for_folders_are_no_files(store):
 
 def test_a_copy_that_fails_is_an_error(store):
     with pytest.raises(S3ClientError):
-        stores.copy(f"{store.root}/nothing", f"{store.root}/copy")
+        object_stores.copy(f"{store.root}/nothing", f"{store.root}/copy")
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hir_transforms.commands.docstring_corpus import write_corpus
 from pipelines import fit, resample, score, select
-from pipelines.docstring_corpus import write_corpus
 from tests.helpers.folders import contents
 
 COUNTS = ["--num_to_sample=20", "--min_example_length=20"]

@@ -19,10 +19,10 @@ from data_selection import HashedNgramDSIR
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from hir_transforms.embedding_shards import read_shard
-from hir_transforms.numerics.gmm import GaussianMixture
+from hir_transforms.commands.docstring_corpus import write_corpus
+from hir_transforms.embeddings.shards import read_shard
+from hir_transforms.mixtures.em import GaussianMixture
 from pipelines import resample, select
-from pipelines.docstring_corpus import write_corpus
 from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
 
@@ -203,7 +203,7 @@ def sklearn_log_density(path, rows):
 def test_embeddings_are_those_of_the_model(corpus, hybrid):
     from sentence_transformers import SentenceTransformer
 
-    from hir_transforms.embedding_model import find_model
+    from hir_transforms.embeddings.model import find_model
 
     texts = [json.loads(line)["text"] for line in corpus[1].read_bytes().splitlines()]
     shards = sorted((hybrid.parent / "out.work" / "embeddings" / "target").glob("*.avro"))

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import fitting_jobs, select
-from pipelines.docstring_corpus import write_corpus
+from hir_transforms.commands.docstring_corpus import write_corpus
+from hir_transforms.graph import fitting_jobs
+from pipelines import select
 from tests.helpers.folders import contents
 from tests.helpers.worker_pool import WorkerPool
 

@@ -56,7 +56,7 @@ def job(request, selection):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "all":
             assert embed.run([*paths, *given, work]) == 0
-            patch.setattr("pipelines.fitting_jobs._ONE_WORKER_BYTES", 0)
+            patch.setattr("hir_transforms.graph.fitting_jobs._ONE_WORKER_BYTES", 0)
             settings.remove("--embedding_dim=8")
         with pytest.raises(Submitted) as submitted:
             select.run([*settings, *flags, work, f"--output={selection.folder / 'flink job'}"])

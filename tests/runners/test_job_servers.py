@@ -7,10 +7,10 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from hir_transforms.errors import UserError
-from pipelines.job_servers import is_portable, left_for_no_server
-from pipelines.options import SelectOptions, parse_options
-from pipelines.portable import named_runner, run_to_end
+from hir_transforms.common.errors import UserError
+from hir_transforms.runners.job_servers import is_portable, left_for_no_server
+from hir_transforms.runners.named import named_runner, run_to_end
+from hir_transforms.settings.flags import SelectOptions, parse_options
 
 TYPES = beam_job_api_pb2.PipelineOptionType
 

@@ -14,9 +14,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.worker.bundle_processor import DataOutputOperation
 
-from hir_transforms import selecting
-from hir_transforms.numerics.gmm import GaussianMixture
-from pipelines import embed, fit, fitting_jobs, launching, portable, resample, score, select
+from hir_transforms.commands import launching
+from hir_transforms.graph import fitting_jobs
+from hir_transforms.mixtures.em import GaussianMixture
+from hir_transforms.runners import named
+from pipelines import embed, fit, resample, score, select
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
@@ -57,7 +59,7 @@ def count_paths(job):
 def submitted(monkeypatch):
     """The jobs that are run, as they would be submitted."""
     jobs = []
-    run_to_end = portable.run_to_end
+    run_to_end = named.run_to_end
 
     def run(pipeline):
         jobs.append(PortableRunner.get_proto_pipeline(pipeline, ON_FLINK))
@@ -132,7 +134,7 @@ def flags_of(folder):
 @pytest.fixture
 def large(monkeypatch):
     """Selection by refinement, and mixtures by jobs, as of a large corpus."""
-    monkeypatch.setattr(selecting, "MAX_TOP", 0)
+    monkeypatch.setattr("hir_transforms.selection.select.MAX_TOP", 0)
     monkeypatch.setattr(fitting_jobs, "_ONE_WORKER_BYTES", 0)
 
 
@@ -174,7 +176,7 @@ def any_mixture(rows, num_components, seed):
 def test_no_element_grows_with_the_settings(corpus, submitted, elements, tmp_path, monkeypatch):
     """Mixtures of 1000 components of 384 dimensions, 4,194,304 buckets: each is far above 1 MB as a whole."""
     monkeypatch.setattr(fitting_jobs, "_ONE_WORKER_BYTES", 0)
-    monkeypatch.setattr("hir_transforms.gmm_fitting.initial_mixture", any_mixture)
+    monkeypatch.setattr("hir_transforms.mixtures.fitting.initial_mixture", any_mixture)
     generator = np.random.default_rng(0)
     for role, documents in (("raw", 3000), ("target", 300)):
         lines = [f'{{"text": "word{number} and {role}"}}\n' for number in range(documents)]

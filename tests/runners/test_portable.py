@@ -4,7 +4,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
-from pipelines.portable import run_to_end
+from hir_transforms.runners.named import run_to_end
 from tests.helpers.ports import free_port
 
 
@@ -13,7 +13,10 @@ from tests.helpers.ports import free_port
     [
         (["--runner=NoRunner"], "--runner: Unexpected pipeline runner: NoRunner."),
         (["--runner=no.such.Runner"], "--runner: No module named 'no'"),
-        (["--runner=pipelines.portable.NoRunner"], "--runner: module 'pipelines.portable' has no attribute"),
+        (
+            ["--runner=hir_transforms.common.errors.NoRunner"],
+            "--runner: module 'hir_transforms.common.errors' has no attribute",
+        ),
         (["--runner=PortableRunner"], "--runner: You must specify a --job_endpoint"),
         (
             ["--runner=PrismRunner", "--environment_type=EXTERNAL"],

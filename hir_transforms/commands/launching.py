@@ -1,0 +1,171 @@
+"""What every command does: check its inputs, make the stages ready, run the graph, and tell what was done."""
+
+import contextlib
+import copy
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from hir_transforms.artifacts.output_folder import OutputFolder
+from hir_transforms.artifacts.stages import Stage, missing_stages
+from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
+from hir_transforms.commands.running import choose_runner
+from hir_transforms.common.errors import UserError
+from hir_transforms.common.messages import warn
+from hir_transforms.documents.read_tasks import most_pieces
+from hir_transforms.embeddings.source import EmbeddingFiles, check_num_rows
+from hir_transforms.files import storage
+from hir_transforms.files.locks import locked
+from hir_transforms.graph.fitting_jobs import fit_jobs, mixtures_by_jobs
+from hir_transforms.graph.plan import Stages
+from hir_transforms.graph.scores import ScoreGraph
+from hir_transforms.mixtures.fit_projection import ProjectionSettings
+from hir_transforms.mixtures.kmeans_start import effective_components
+from hir_transforms.mixtures.pca import effective_dim
+from hir_transforms.ngrams.features import warm_up
+from hir_transforms.runners.named import run_to_end
+from hir_transforms.settings.config import SelectConfig
+
+# What a raw corpus without any text, such as one of another --text_field, is found out by at once.
+_MAX_GROUPS_OF_RAW = 16
+
+
+@contextlib.contextmanager
+def in_use(work_dir: str, output: str | None = None) -> Iterator[None]:
+    """Keeps other runs off both folders, and deletes what a killed run, or this one if it fails, leaves half-written.
+
+    Raises:
+        UserError: if a folder is in use, or is a file.
+    """
+    for flag, folder in (("work_dir", work_dir), ("output", output)):
+        if folder and storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
+            raise UserError(f"--{flag}: {folder} is a file, not a folder")
+    with locked(work_dir, *([output] if output else [])):
+        storage.remove_temporary_files(work_dir)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(UserError):  # what went wrong first is what the user is to know
+                storage.remove_temporary_files(work_dir)
+            if output and storage.is_local(output):
+                with contextlib.suppress(UserError):
+                    OutputFolder(output).discard_unfinished()
+            raise
+
+
+def check_datasets(config: SelectConfig) -> None:
+    """Raises `UserError` for what would fail only after hours: missing or empty inputs."""
+    check_has_text(config.raw, max_groups=_MAX_GROUPS_OF_RAW)
+    if config.target:
+        if config.separate_targets:
+            config.target.target_starts()
+        check_has_text(config.target, by_target=config.separate_targets)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The jobs to run, one after the other (each laid out when it is its turn), and the stages that they compute."""
+
+    jobs: Iterable[beam.Pipeline]
+    computed: list[Stage]
+
+    def run(self) -> bool:
+        """Runs them and tells the warnings of fits; returns whether they are done, and not only handed over."""
+        for job in self.jobs:
+            if not run_to_end(job):
+                return False
+        for stage in self.computed:
+            if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
+                warn(f"warning: {stage.name}: {warning}")
+        return True
+
+
+def lay_out(
+    options: PipelineOptions,
+    config: SelectConfig,
+    stages: Stages,
+    wanted: list[Stage],
+    extend: Callable[[ScoreGraph], None] | None = None,
+) -> Launch:
+    """Makes ready what computes what the wanted stages lack, and what `extend` adds to the graph.
+
+    Raises:
+        UserError: for what cannot come to a good end.
+    """
+    missing = missing_stages(wanted)
+    for stage in stages.all:
+        check_complete_stage(stage)
+    _check_num_rows(stages, missing)
+    _warn_of_few_rows(stages, missing)
+    _warm_up(config, missing)
+    for stage in missing:
+        stage.own_files()
+    for stage in missing:
+        stage.prepare()
+    if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
+        warn(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}")
+    mixtures = mixtures_by_jobs(config, stages.embeddings, missing)
+    if mixtures and options.view_as(GoogleCloudOptions).template_location:
+        role = mixtures[0].upstream[0].dataset.role
+        raise UserError(
+            f"--{role}_max_samples: a mixture is fitted to all documents by jobs that the launcher repeats, which a "
+            "template cannot; give auto or a number"
+        )
+    pieces = most_pieces(config.raw.list_files())
+
+    def make_pipeline() -> beam.Pipeline:
+        of_job = copy.deepcopy(options)  # runners change what they are given
+        return beam.Pipeline(runner=choose_runner(of_job, pieces), options=of_job)
+
+    def last_job() -> Iterator[beam.Pipeline]:
+        left = missing_stages(wanted)
+        if left or extend:
+            pipeline = make_pipeline()
+            graph = ScoreGraph(pipeline, config, stages, left)
+            graph.build(wanted)
+            if extend:
+                extend(graph)
+            yield pipeline
+
+    if not mixtures:
+        return Launch(list(last_job()), missing)
+    fits = fit_jobs(make_pipeline, config, stages, missing, mixtures)
+    return Launch(itertools.chain(fits, last_job()), missing)
+
+
+def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
+    """Checks embeddings that were brought along, before anything that takes long."""
+    if stages.embeddings is None:
+        return
+    for stage in (stages.embeddings.raw, stages.embeddings.target):
+        if stage in missing and stage and isinstance(stage.settings, EmbeddingFiles):
+            check_num_rows(stage.settings, stage.dataset)
+
+
+def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
+    """Tells before anything runs where rows that are brought along are too few, or too short, for what is asked."""
+    if stages.embeddings is None:
+        return
+    for stage in (stages.embeddings.projection, *stages.embeddings.mixtures):
+        source = stage.upstream[0].settings if stage in missing and stage else None
+        if stage and isinstance(source, EmbeddingFiles) and source.num_rows is not None:
+            if isinstance(stage.settings, ProjectionSettings):
+                _, warning = effective_dim(stage.settings.dim, source.dim, source.num_rows)
+            else:
+                rows = min(source.num_rows, stage.settings.max_samples or source.num_rows)
+                _, warning = effective_components(stage.settings.num_components, rows)
+            if warning:
+                warn(f"warning: {stage.name}: {warning}")
+
+
+def _warm_up(config: SelectConfig, missing: list[Stage]) -> None:
+    """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
+    if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
+        try:
+            warm_up(config.ngram_settings)
+        except ValueError as error:
+            raise UserError(f"--tokenizer: {error}") from None

@@ -1,0 +1,1 @@
+"""What every package uses: errors a user can fix, messages, order-free merging, compiled functions, threads."""

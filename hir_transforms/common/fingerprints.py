@@ -1,0 +1,47 @@
+"""Fingerprints: digests of everything that a result depends on, made of the very objects that it is computed with."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from hir_transforms.files import storage
+
+# Metadata of a dataclass field that no result depends on. All other fields count, also those that are added later.
+NO_EFFECT: Mapping[str, Any] = {"no_effect": True}
+
+
+@runtime_checkable
+class Dependent(Protocol):
+    """Settings that results depend on by more than their fields, such as the version of what a field names."""
+
+    def dependencies(self) -> Mapping[str, Any]:
+        """All that results depend on."""
+
+
+def describe(value: Any) -> Any:
+    """What results depend on of a settings object, as JSON values.
+
+    These are its `dependencies` where it tells them itself, else its fields but for those marked `NO_EFFECT`.
+    """
+    if isinstance(value, Dependent):
+        return describe(value.dependencies())
+    if dataclasses.is_dataclass(value):
+        counting = (field.name for field in dataclasses.fields(value) if not field.metadata.keys() & NO_EFFECT.keys())
+        return {name: describe(getattr(value, name)) for name in counting}
+    if isinstance(value, Mapping):
+        return {name: describe(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    return value
+
+
+def to_json(content: Any) -> bytes:
+    """Readable JSON, the same bytes for the same content."""
+    return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
+
+
+def digest(description: Any) -> str:
+    """SHA-256 of JSON values, in hexadecimal digits."""
+    return storage.sha256_of(to_json(description))

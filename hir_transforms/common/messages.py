@@ -1,0 +1,38 @@
+"""What a command tells the user, on a standard output that may be closed at any time (`hir ... | head -1`)."""
+
+import os
+import sys
+from typing import TextIO
+
+from hir_transforms.common.errors import UserError
+
+
+def tell(text: str) -> None:
+    """Prints to the standard output; does nothing where its reader is gone, for the work is done all the same.
+
+    Raises:
+        UserError: if it cannot be written to for another reason, such as a full disk.
+    """
+    if error := _print(text, sys.stdout):
+        raise UserError(f"cannot write to the standard output: {error.strerror}")
+
+
+def flush() -> None:
+    """Writes what others have printed, as `tell` does."""
+    _print("", sys.stdout, end="")
+
+
+def warn(text: str) -> None:
+    """Prints to the standard error; does nothing where that cannot be written to."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO, end: str = "\n") -> OSError | None:
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except OSError as error:
+        # What is in the stream's buffer would be tried again, and fail again, at the end of the process.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return None if isinstance(error, BrokenPipeError) else error
+    return None

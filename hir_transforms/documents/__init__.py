@@ -1,0 +1,1 @@
+"""Documents: datasets, the pieces they are read in, JSON lines, rejected lines."""

@@ -1,0 +1,87 @@
+"""Read tasks from a list of files: how a corpus is cut up, from its file sizes alone."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from hir_transforms.documents.records import Block, ReadTask, SourceFile, Stream
+from hir_transforms.files.compression import is_compressed
+
+MIN_BLOCK_SIZE = 1 << 16
+MAX_BLOCK_SIZE = 1 << 20
+# Of a corpus beyond `_MOST_BLOCKS` of these, blocks are larger, so that their number, and with it that of tasks and of
+# files in the work folder, stays one that a worker can list.
+MAX_HUGE_BLOCK_SIZE = 1 << 24
+_MOST_BLOCKS = 1 << 22
+MAX_TASK_BLOCKS = 32
+# Enough pieces of work to keep a large cluster or two local cores equally busy until the end.
+_PIECES = 64
+# Text usually shrinks about four-fold; only the grain of the work depends on it.
+_COMPRESSION_RATIO = 4
+# Parts of the corpus that each stream a whole compressed file and keep their own blocks of it: decompression is
+# several times faster than anything done with the text, so a few files are worth reading more than once.
+_STREAM_PARTS = 4
+
+
+def estimated_bytes(files: Iterable[SourceFile]) -> int:
+    """Rough uncompressed size of the files, in bytes."""
+    return sum(file.size * (_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
+
+
+def most_pieces(files: Iterable[SourceFile]) -> int:
+    """Number of workers beyond which more could not help, however finely the files are cut."""
+    return -(-estimated_bytes(files) // MIN_BLOCK_SIZE)
+
+
+def choose_block_size(corpus_bytes: int) -> int:
+    """Block size in bytes: a power of two, smaller for a small corpus so that it still makes many blocks."""
+    size = MIN_BLOCK_SIZE
+    while size < MAX_BLOCK_SIZE and size * _PIECES < corpus_bytes:
+        size *= 2
+    while size < MAX_HUGE_BLOCK_SIZE and size * _MOST_BLOCKS < corpus_bytes:
+        size *= 2
+    return size
+
+
+def _groups(files: Iterable[SourceFile], block_size: int) -> Iterator[tuple[Block, ...]]:
+    """Groups of blocks in corpus order: each block of a large file by itself, small files of one target together."""
+    pending: list[Block] = []
+    pending_bytes = 0
+    for file in files:
+        full = pending_bytes + file.size > block_size
+        if pending and (full or pending[-1].file.target != file.target):
+            yield tuple(pending)
+            pending, pending_bytes = [], 0
+        if file.size > block_size:
+            yield from ((Block(file, number),) for number in range(-(-file.size // block_size)))
+        else:
+            pending.append(Block(file, 0))
+            pending_bytes += file.size
+    if pending:
+        yield tuple(pending)
+
+
+def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> Iterator[ReadTask]:
+    """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
+
+    One task at a time is in memory: a hundred terabytes have six million blocks.
+
+    Args:
+        files: the corpus, in order.
+        max_task_blocks: groups a task may hold; 1 gives the finest grain. Groups are the same whatever it is.
+    """
+    corpus_bytes = estimated_bytes(files)
+    block_size = choose_block_size(corpus_bytes)
+    task_groups = max(1, min(max_task_blocks, -(-corpus_bytes // (block_size * _PIECES))))
+    num_streams = sum(is_compressed(file.path) for file in files)
+    parts = max(1, _STREAM_PARTS // max(1, num_streams))
+    number = itertools.count()
+    for compressed, run in itertools.groupby(files, lambda file: is_compressed(file.path)):
+        if compressed:
+            for file in run:
+                step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
+                for part in range(step):
+                    yield ReadTask(next(number), block_size, stream=Stream(file, part, step))
+        else:
+            groups = _groups(run, block_size)
+            while of_task := tuple(itertools.islice(groups, task_groups)):
+                yield ReadTask(next(number), block_size, of_task)

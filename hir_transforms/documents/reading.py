@@ -1,0 +1,125 @@
+"""`ReadTasks`: the pieces of a dataset as a PCollection; `DocumentReader`: the documents of one piece."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.file_kinds import require_text
+from hir_transforms.documents.ids import IdParser
+from hir_transforms.documents.jsonl import BlockLines, TextParser, parse_blocks
+from hir_transforms.documents.read_tasks import MAX_TASK_BLOCKS, plan_tasks
+from hir_transforms.documents.records import Block, DocumentGroup, ReadTask
+from hir_transforms.documents.rejects import describe_reject
+from hir_transforms.files import storage
+from hir_transforms.files.blocks import RandomAccess, read_lines
+
+
+class ReadTasks(beam.PTransform):
+    """PBegin -> `ReadTask`s of a dataset, spread over the workers.
+
+    Files are matched inside the pipeline: the graph stays small however many there are. With `after`, a PCollection of
+    one, that happens once it is there.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, max_task_blocks: int = MAX_TASK_BLOCKS, after: beam.PCollection | None = None
+    ) -> None:
+        super().__init__()
+        self._after = after
+        self._dataset = dataset
+        self._max_task_blocks = max_task_blocks
+
+    def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[ReadTask]:
+        """See the class."""
+        return (
+            pbegin
+            | "Dataset" >> beam.Create([self._dataset])
+            | "ListTasks"
+            >> beam.FlatMap(
+                _list_tasks,
+                None if self._after is None else beam.pvalue.AsSingleton(self._after),
+                max_task_blocks=self._max_task_blocks,
+            )
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def _list_tasks(dataset: Dataset, _: Any, *, max_task_blocks: int) -> Iterator[ReadTask]:
+    return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
+
+
+class OneOpenFile(contextlib.ExitStack):
+    """Keeps the file open that was asked for last."""
+
+    _path: str | None = None
+    _source: RandomAccess
+
+    def source(self, path: str) -> RandomAccess:
+        """The content of a file."""
+        if path != self._path:
+            self.close()
+            self._source = self.enter_context(storage.open_blocks(path))
+            self._path = path
+        return self._source
+
+
+class DocumentReader:
+    """Reads the documents of read tasks, with the ids in `id_field` if that is given; made by a DoFn in `setup`."""
+
+    def __init__(self, dataset: Dataset, id_field: str | None = None) -> None:
+        self._dataset = dataset
+        self._id_parser = IdParser(id_field) if id_field else None
+        self._parser = TextParser(dataset.text_field)
+
+    def read(self, task: ReadTask) -> Iterator[DocumentGroup]:
+        """The groups of a task in corpus order, one at a time in memory."""
+        if task.stream is not None:
+            yield from self._read_stream(task)
+            return
+        with OneOpenFile() as opened:
+            for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
+                # Not a list: its bytes would be held while the group is worked on.
+                lines = (self._read_block(opened.source(block.file.path), block, task.block_size) for block in blocks)
+                group = self._parse(blocks[0], filter(None, lines))
+                if group.batches:  # not of empty files alone
+                    yield group
+
+    def _read_stream(self, task: ReadTask) -> Iterator[DocumentGroup]:
+        stream = task.stream
+        assert stream is not None
+        with storage.open_blocks(stream.file.path) as source:
+            for number in itertools.count(stream.first, stream.step):
+                block = Block(stream.file, number)
+                if task.keeps(block):
+                    group = self._parse(block, filter(None, [self._read_block(source, block, task.block_size)]))
+                    if not group.batches:
+                        return
+                    yield group
+                else:
+                    start = number * task.block_size
+                    source.release(start)
+                    if not source.read_at(start, 1):
+                        return
+
+    def _read_block(self, source: RandomAccess, block: Block, block_size: int) -> BlockLines | None:
+        """A block's lines; None past the end of the file."""
+        lines = read_lines(source, block.number, block_size, self._dataset.max_document_bytes)
+        if lines and not block.number:
+            require_text(block.file.path, lines[1])
+        return lines and BlockLines(block.file, block.number, *lines)
+
+    def _parse(self, first: Block, blocks: Iterable[BlockLines]) -> DocumentGroup:
+        batches, rejects = parse_blocks(
+            self._parser,
+            list(blocks),
+            max_document_bytes=self._dataset.max_document_bytes,
+            id_parser=self._id_parser,
+        )
+        if rejects and self._dataset.on_bad_record == "fail":
+            raise UserError(f"--{self._dataset.role}: {describe_reject(rejects[0])} (--on_bad_record fail)")
+        return DocumentGroup((first.file.index, first.number), batches, rejects)

@@ -1,0 +1,172 @@
+"""Object stores: found to be within reach before anything runs, and what Beam's file systems for them leave open."""
+
+import contextlib
+import errno
+import functools
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from apache_beam.io.aws.clients.s3 import boto3_client
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from hir_transforms.common.errors import UserError
+
+# Scheme: (the extra of this project that brings its client, a module of that client).
+_CLIENTS = {"s3": ("aws", "boto3"), "gs": ("gcp", "google.cloud.storage")}
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "urllib3")
+
+
+@functools.cache
+def _s3_client(**settings: Any) -> Any:
+    import boto3
+
+    return boto3.session.Session().client(**settings)
+
+
+# Beam makes a client for each operation on a file, which costs 0.2 seconds of processor time: more than all else that
+# is done with a file of usual size. Clients may be shared, also by threads.
+if boto3_client.boto3 is not None:
+    boto3_client.boto3 = SimpleNamespace(session=SimpleNamespace(Session=lambda: SimpleNamespace(client=_s3_client)))
+
+
+def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
+    """Makes Beam's options (`--s3_endpoint_url`, ...) those of all file operations, and looks at each bucket once.
+
+    Beam itself tries again for minutes where credentials or a bucket are missing, and finds no file in a bucket that
+    is not there.
+
+    Args:
+        options: of the pipeline.
+        paths: what flags hold, by flag; patterns with commas between them, and local paths, which are passed over.
+
+    Raises:
+        UserError: for a store whose client is not installed, and a bucket that cannot be listed.
+    """
+    FileSystems.set_options(options)
+    seen = set()
+    for flag, value in paths.items():
+        for path in value.split(","):
+            scheme, separator, rest = path.strip().removeprefix("@").partition("://")
+            if not separator:
+                continue
+            bucket, _, name = rest.partition("/")
+            where = f"--{flag}: {scheme}://{bucket}"
+            if (scheme, bucket) not in seen:
+                _require_client(scheme, f"--{flag}")
+            if scheme in _CLIENTS and not name:
+                raise UserError(f"{where} is a whole bucket; name a file or folder in it")
+            if scheme in _CLIENTS and (scheme, bucket) not in seen:
+                _look_at_bucket(options, scheme, bucket, where)
+            seen.add((scheme, bucket))
+
+
+def _require_client(scheme: str, flag: str) -> None:
+    extra, module = _CLIENTS.get(scheme, ("", ""))
+    try:
+        if module:
+            importlib.import_module(module)
+        FileSystems.get_filesystem(f"{scheme}://bucket/name")
+    except ImportError:
+        raise UserError(f"{flag}: {scheme}:// needs more packages: pip install 'apache-beam[{extra}]'") from None
+    except ValueError:
+        raise UserError(f"{flag}: Beam has no file system for {scheme}:// here") from None
+
+
+def _look_at_bucket(options: PipelineOptions, scheme: str, bucket: str, where: str) -> None:
+    try:
+        if scheme == "s3":
+            boto3_client.Client(options).client.head_bucket(Bucket=bucket)
+        else:
+            _list_one_of_gcs(options, bucket)
+    except Exception as error:
+        if not is_store_error(error):
+            raise
+        hint = {
+            403: " (may these credentials list it?)",
+            404: " (there is no such bucket)",
+            None: " (credentials come from the environment; see docs/running.md)",
+        }.get(_status(error), "")
+        raise UserError(f"{where} cannot be reached: {one_line(error)}{hint}") from None
+
+
+def _list_one_of_gcs(options: PipelineOptions, bucket: str) -> None:
+    import google.auth
+    from apache_beam.io.gcp.gcsio import create_storage_client
+
+    google.auth.default()  # fails at once, while Beam would try for twenty seconds and then go on without
+    next(iter(create_storage_client(options).list_blobs(bucket, max_results=1, retry=None)), None)
+
+
+def _status(error: Exception) -> int | None:
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore's
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return getattr(error, "code", None)  # google.api_core's
+
+
+def is_store_error(error: BaseException) -> bool:
+    """Whether an exception is of a file, of Beam's file systems or of the libraries below these."""
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError | S3ClientError) or package in _CLIENT_PACKAGES
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def user_errors(action: str, path: str) -> Iterator[None]:
+    """What goes wrong in the block with the store of `path` becomes a `UserError` that names both."""
+    try:
+        with space_errors(path):
+            yield
+    except Exception as error:
+        if not is_store_error(error):
+            raise
+        raise UserError(f"cannot {action} {path}: {one_line(error)}") from None
+
+
+@contextlib.contextmanager
+def space_errors(path: str) -> Iterator[None]:
+    """What goes wrong in the block because the disk of `path` is full becomes a `UserError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise UserError(
+            f"no space left on the disk of {path} ({os.strerror(error.errno)}): make room there, or choose a folder "
+            "on another disk; the same command goes on with what is finished"
+        ) from None
+
+
+def copy(source: str, destination: str) -> None:
+    """Copies one object; raises what the store raises.
+
+    Beam's S3 file system returns errors instead of raising them.
+    """
+    returned: Any = FileSystems.copy([source], [destination])
+    for _, _, error in returned or ():
+        if error is not None:
+            raise error
+
+
+def put_empty(path: str) -> bool:
+    """Writes an object without content where Beam cannot: it uploads to S3 in parts, of which there must be one.
+
+    Returns:
+        False where Beam can.
+    """
+    if FileSystems.get_scheme(path) != "s3":
+        return False
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    client = boto3_client.Client(FileSystems._pipeline_options or PipelineOptions([])).client
+    client.put_object(Bucket=bucket, Key=key, Body=b"")
+    return True

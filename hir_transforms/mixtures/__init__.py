@@ -1,0 +1,1 @@
+"""Gaussian mixtures: EM, its start, exact sums, projections; fitted over embedding shards."""

@@ -1,0 +1,1 @@
+"""Hashed n-grams: features, the estimator, and fitting it."""

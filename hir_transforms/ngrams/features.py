@@ -1,0 +1,175 @@
+"""Hashed n-gram features of texts, as in DSIR (arXiv 2302.03169, section 3) and its package data-selection."""
+
+import importlib.metadata
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TOKENIZERS = ("wordpunct", "word_tokenize")
+# The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
+HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v2"}
+MAX_NGRAMS = 10
+MAX_NUM_BUCKETS = 2**24
+
+
+@dataclass(frozen=True)
+class NgramSettings:
+    """What decides the n-gram features of a text.
+
+    Attributes:
+        ngrams: n; features are the n-grams of 1 to n tokens.
+        num_buckets: B, the number of features that n-grams are hashed to.
+        tokenizer: `wordpunct` or `word_tokenize`, see `tokenizing`.
+        hash: `sha256` (data-selection's) or `fast`, see `hashing`.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    ngrams: int = 2
+    num_buckets: int = 10_000
+    tokenizer: str = "wordpunct"
+    hash: str = "sha256"
+
+    def __post_init__(self) -> None:
+        for name, maximum in (("ngrams", MAX_NGRAMS), ("num_buckets", MAX_NUM_BUCKETS)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= maximum:
+                raise ValueError(f"{name} must be an integer from 1 to {maximum}, not {value!r}")
+        for name, allowed in (("tokenizer", TOKENIZERS), ("hash", tuple(HASH_ALGORITHMS))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+    def dependencies(self) -> dict[str, Any]:
+        """Returns all that decides the features: the settings and the versions of what they name."""
+        return asdict(self) | {"hash": HASH_ALGORITHMS[self.hash]} | token_versions(self.tokenizer)
+
+
+def token_versions(tokenizer: str) -> dict[str, str]:
+    """Returns the versions of what decides where a tokenizer cuts and lower-cases, beside its name.
+
+    Python's `re` and `str` follow the Unicode version that they were built with. Without NLTK its version is empty:
+    nothing can have been computed so.
+    """
+    versions = {"unicode": unicodedata.unidata_version}
+    if tokenizer == "word_tokenize":
+        try:
+            versions["nltk"] = importlib.metadata.version("nltk")
+        except importlib.metadata.PackageNotFoundError:
+            versions["nltk"] = ""
+    return versions
+
+
+class NgramFeaturizer:
+    """Counts and scores the hashed n-grams of texts.
+
+    Make one for a process and keep it: with `sha256` it holds 64 MiB of remembered buckets. A copy by pickle starts
+    with none. Results are functions of the settings and the texts alone.
+
+    Raises:
+        ValueError: If the tokenizer needs data that is not installed.
+    """
+
+    def __init__(self, settings: NgramSettings) -> None:
+        # The compiler takes half a second to import, which only the processes that count or score have to pay.
+        from hir_transforms.ngrams.kernel import bucket_cache, hashes, tokens
+        from hir_transforms.ngrams.kernel.compiled import machine_code
+
+        self.settings = settings
+        self._split = tokens.load_word_tokenizer() if settings.tokenizer == "word_tokenize" else None
+        self._machine_code = machine_code()
+        self._classes = tokens.character_classes()
+        self._powers = hashes.sha256_powers(settings.num_buckets)
+        self._cache = bucket_cache.new_cache(bucket_cache.NUM_SETS if settings.hash == "sha256" else 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NgramFeaturizer, (self.settings,)
+
+    def count(self, texts: Sequence[bytes], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Adds the n-grams of all texts to the buckets' counts.
+
+        Args:
+            texts: N texts in UTF-8.
+            counts: int64 [B], added to in place.
+
+        Returns:
+            int64 [N], the number of n-grams of each text.
+        """
+        if counts.shape != (self.settings.num_buckets,) or counts.dtype != np.int64:
+            raise ValueError(f"counts must be int64 [{self.settings.num_buckets}], not {counts.dtype} {counts.shape}")
+        _, num_ngrams = self._featurize(texts, counts, np.empty((0, 0)))
+        return num_ngrams
+
+    def score(
+        self, texts: Sequence[bytes], log_ratio: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Sums the log ratios of each text's n-grams, by their last tokens and then by their lengths.
+
+        Args:
+            texts: N texts in UTF-8.
+            log_ratio: float64 [T, B], a row for each target.
+
+        Returns:
+            The log importance weights, float64 [N, T], and the number of n-grams of each text, int64 [N].
+        """
+        num_buckets = self.settings.num_buckets
+        if log_ratio.ndim != 2 or log_ratio.shape[1] != num_buckets:
+            raise ValueError(f"log_ratio must have shape (targets, {num_buckets}), not {log_ratio.shape}")
+        return self._featurize(texts, np.empty(0, np.int64), np.ascontiguousarray(log_ratio, np.float64))
+
+    def _featurize(
+        self, texts: Sequence[bytes], counts: npt.NDArray[np.int64], log_ratio: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        from hir_transforms.ngrams.kernel.loop import Hashing, Texts, long_message_size
+
+        settings = self.settings
+        buffer, offsets = self._join(texts)
+        long_message = np.empty(long_message_size(offsets, settings.ngrams), np.uint8)
+        weights = np.zeros((len(texts), len(log_ratio)))
+        num_ngrams = np.zeros(len(texts), np.int64)
+        self._machine_code.featurize(
+            Texts(buffer, offsets, self._split is not None, self._classes),
+            Hashing(settings.ngrams, settings.num_buckets, self._powers, self._cache, long_message),
+            counts,
+            log_ratio,
+            weights,
+            num_ngrams,
+        )
+        return weights, num_ngrams
+
+    def _join(self, texts: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
+        """The texts one after the other, lower-cased but for ASCII, which the kernel does itself, and their bounds."""
+        from hir_transforms.ngrams.kernel.tokens import join_encoded
+
+        if self._split is not None:
+            return join_encoded([" ".join(self._split(text.decode().lower())).encode() for text in texts])
+        buffer, offsets = join_encoded(texts)
+        cased = np.zeros(len(texts), np.bool_)
+        self._machine_code.find_cased(buffer, offsets, self._classes, cased)
+        if not cased.any():
+            return buffer, offsets
+        lowered = list(texts)
+        for i in np.flatnonzero(cased).tolist():
+            lowered[i] = texts[i].decode().lower().encode()
+        return join_encoded(lowered)
+
+
+def num_tokens(num_ngrams: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """Returns the lengths of texts in tokens, int64, from their numbers of n-grams of 1 to n tokens, as DSIR does.
+
+    Exact for texts of n - 1 tokens and more; for shorter ones DSIR's formula gives more than there are.
+    """
+    return (np.asarray(num_ngrams, np.int64) + n * (n - 1) // 2) // n
+
+
+def warm_up(settings: NgramSettings) -> None:
+    """Compiles the kernel, or does nothing where it lies on disk; for the main process, before workers start.
+
+    Raises:
+        ValueError: If the tokenizer needs data that is not installed.
+    """
+    NgramFeaturizer(settings)

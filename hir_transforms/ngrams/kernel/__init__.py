@@ -1,0 +1,1 @@
+"""The compiled loop from UTF-8 bytes to n-gram buckets."""

@@ -1,0 +1,124 @@
+"""`ReadSampledTasks`: enough of a corpus to count a given number of n-grams, spread uniformly over all of it."""
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import numpy as np
+
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.read_tasks import estimated_bytes, plan_tasks
+from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.records import BlockSample, ReadTask, SourceFile, Stream, block_hash, block_hashes
+from hir_transforms.files.compression import is_compressed
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
+
+_PILOT_GROUPS = 16
+# Candidates for these: some blocks of compressed files, whose uncompressed size is a guess, turn out not to exist.
+_PILOT_CANDIDATES = 4 * _PILOT_GROUPS
+# To read a block of a compressed file all before it is decompressed, so the pilot goes no further into one than this.
+# A block there is as likely to be taken as one of a plain file: that a file's beginning is unlike the rest does no
+# harm but in files that begin so for longer.
+_PILOT_STREAM_BLOCKS = 32
+# Only to tell that a corpus is surely small enough to be read whole.
+_MAX_COMPRESSION_RATIO = 40
+
+
+@dataclass(frozen=True)
+class NgramSample:
+    """About `num_ngrams` n-grams of a corpus (all orders counted, as DSIR does), in blocks chosen by `seed`."""
+
+    num_ngrams: int
+    seed: int
+
+
+def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceFile]) -> bool:
+    """Whether the files can hold more n-grams than that: a byte ends at most one n-gram of each order."""
+    most_bytes = sum(file.size * (_MAX_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
+    return most_bytes * settings.ngrams > num_ngrams
+
+
+class ReadSampledTasks(beam.PTransform):
+    """PBegin -> `ReadTask`s that together hold about as many n-grams as asked for; other bytes are not read.
+
+    Blocks are read whose hashes are below a share of all hashes. The share comes from a pilot: the n-grams a byte in
+    the 16 blocks with the smallest hashes. At least the first of these that has text is read, and where none has, all
+    are: a corpus with text never gives a sample without.
+    """
+
+    def __init__(self, dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._settings = settings
+        self._sample = sample
+
+    def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[ReadTask]:
+        """See the class."""
+        return (
+            pbegin
+            | "Dataset" >> beam.Create([self._dataset])
+            | "ListSampledTasks" >> beam.FlatMap(sampled_tasks, self._settings, self._sample)
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> Iterator[ReadTask]:
+    """The tasks of `ReadSampledTasks`."""
+    files = dataset.list_files()
+    pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
+    fraction = sample.num_ngrams / max(1.0, pilot.ngrams_per_byte * estimated_bytes(files))
+    fraction = max(fraction, math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
+    if fraction >= 1:
+        yield from plan_tasks(files)
+        return
+    blocks = BlockSample(sample.seed, fraction)
+    for task in plan_tasks(files):
+        groups = tuple(group for group in task.groups if blocks.keeps(group[0]))
+        if groups or task.stream is not None:
+            yield replace(task, groups=groups, sample=blocks)
+
+
+@dataclass(frozen=True)
+class _Pilot:
+    """N-grams a byte in the groups read, and the hash of the first with any; 0 and beyond all hashes without text."""
+
+    ngrams_per_byte: float
+    first_hash: float
+
+
+def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> _Pilot:
+    """Reads the groups whose first blocks have the smallest hashes."""
+    reader = DocumentReader(dataset)
+    featurizer = NgramFeaturizer(settings)
+    counts = np.zeros(settings.num_buckets, np.int64)
+    read_bytes = num_read = 0
+    first_hash = 2.0**64
+    candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
+    for hashed, task, number in candidates:
+        if task.stream:
+            task = replace(task, stream=Stream(task.stream.file, number, 1))
+        group = next(reader.read(task), None)
+        if group is None:
+            continue
+        if featurizer.count(group.encoded, counts).any():
+            first_hash = min(first_hash, float(hashed))
+        read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
+        num_read += 1
+        if num_read == _PILOT_GROUPS:
+            break
+    return _Pilot(float(counts.sum()) / max(1, read_bytes), first_hash)
+
+
+def _candidates(tasks: Iterable[ReadTask], seed: int) -> Iterator[tuple[int, ReadTask, int]]:
+    """Hash of each group's first block, a task of this group or of its stream, and the block's number."""
+    for task in tasks:
+        if task.stream is None:
+            for group in task.groups:
+                yield block_hash(seed, group[0]), replace(task, groups=(group,)), group[0].number
+        elif not task.stream.first:  # the first of the parts that share a file
+            file = task.stream.file
+            num_blocks = min(_PILOT_STREAM_BLOCKS, -(-estimated_bytes([file]) // task.block_size))
+            hashes = block_hashes(seed, file, np.arange(num_blocks)).tolist()
+            yield from ((hashed, task, number) for number, hashed in enumerate(hashes))

@@ -1,1 +1,0 @@
-"""The arithmetic of the selection: arrays in, arrays out, no Beam and no files beyond the fitted models."""

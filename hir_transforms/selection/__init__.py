@@ -1,0 +1,1 @@
+"""From score shards to the written selection."""

@@ -1,0 +1,84 @@
+"""Copying lines out of source files byte for byte, with few and nearly sequential reads."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.records import SourceFile
+from hir_transforms.files import storage
+from hir_transforms.files.blocks import RandomAccess
+
+# Neighbouring lines come in one read: skipping so little takes longer than reading it.
+_MAX_GAP = 1 << 15
+_MAX_READ = 1 << 22
+_NEWLINE = ord("\n")
+
+
+def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, SourceFile]]]) -> Iterator[bytes]:
+    """The lines of selected rows, each with a newline, many at a time.
+
+    Args:
+        rows: tables in corpus order with the columns `file`, `offset` and `length`, and the files by path.
+
+    Raises:
+        UserError: if a file cannot be read or changed since it was scored.
+    """
+    with contextlib.ExitStack() as opened:
+        path: str | None = None
+        for table, files in rows:
+            file = table["file"].combine_chunks()
+            codes = file.indices.to_numpy()
+            edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+            offsets, lengths = table["offset"].to_numpy(), table["length"].to_numpy()
+            for begin, end in itertools.pairwise(edges):
+                this: str = file.dictionary[int(codes[begin])].as_py()
+                if this != path:
+                    opened.close()
+                    _check_unchanged(files[this])
+                    source = opened.enter_context(storage.open_blocks(this))
+                    path = this
+                yield from _copy(this, source, offsets[begin:end], lengths[begin:end])
+
+
+def _check_unchanged(file: SourceFile) -> None:
+    if (file.size, file.modified) != storage.size_and_time(file.path):
+        raise UserError(f"{file.path} changed after it was scored (its size or time is another); score it again")
+
+
+def _copy(path: str, source: RandomAccess, offsets: np.ndarray, lengths: np.ndarray) -> Iterator[bytes]:
+    for begin, end in _windows(offsets, lengths):
+        # The byte before tells that a line still starts here, the byte after it that it still ends there.
+        start = max(0, int(offsets[begin]) - 1)
+        source.release(start)
+        stop = int(offsets[end - 1] + lengths[end - 1]) + 1
+        data = source.read_at(start, stop - start)
+        begins = offsets[begin:end] - start
+        ends = begins + lengths[begin:end]
+        view = np.frombuffer(data, np.uint8)
+        good = ends <= len(view)
+        if good.all():
+            good = (view[begins - 1] == _NEWLINE) | (begins == 0)
+            good &= (ends == len(view)) | (view[np.minimum(ends, len(view) - 1)] == _NEWLINE)
+        lines = [data[first:last] for first, last in zip(begins.tolist(), ends.tolist(), strict=True)]
+        copied = b"\n".join([*lines, b""])
+        if not good.all() or copied.count(b"\n") != len(lines):
+            first = next(row for row, line in enumerate(lines) if not good[row] or b"\n" in line)
+            raise UserError(f"{path} changed after it was scored (at byte {offsets[begin + first]}); score it again")
+        yield copied
+
+
+def _windows(offsets: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of lines to be read at once: near to each other, and together (but for a single line) not too long."""
+    ends = offsets + lengths
+    gaps = np.flatnonzero(offsets[1:] - ends[:-1] > _MAX_GAP) + 1
+    edges = [0, *gaps.tolist(), len(offsets)]
+    for begin, end in itertools.pairwise(edges):
+        while begin < end:
+            fitting = int(np.searchsorted(ends[begin:end], offsets[begin] + _MAX_READ, side="right"))
+            stop = begin + max(1, fitting)
+            yield begin, stop
+            begin = stop

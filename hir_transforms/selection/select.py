@@ -1,0 +1,299 @@
+"""`SelectDocuments`: finds the documents with the largest keys, and picks their rows out of the score shards."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.typehints.decorators import no_annotations
+
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.common.combining import Gather, MergeCombineFn
+from hir_transforms.common.errors import UserError
+from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings, too_few
+from hir_transforms.selection.measures import Measured, Piece, from_pieces, merge_pieces, to_pieces
+from hir_transforms.selection.picked import PickedFile, write_picked
+from hir_transforms.selection.threshold import MAX_PASSES, Gathered, Refinement, Threshold, order_bits
+from hir_transforms.weights.score_shards import ScoreShard, default_proportions, load_score_shards, read_ids
+
+# Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
+MAX_TOP = 1000
+# Tasks of a pass, which has a copy of the state in each: of more shards than these, neighbours are one task.
+_MAX_TASKS = 4096
+_STATE = ("state", 0, 0)
+_SIGN = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True)
+class SelectionState:
+    """What is known of the thresholds, which are found one target after the other.
+
+    Attributes:
+        scores: the complete stage of the score shards.
+        proportions: of the targets.
+        shares: documents or tokens to take for each target.
+        thresholds: those that are known.
+        refinement: of the next target.
+        counts: of all score shards, known after the first pass.
+    """
+
+    scores: Stage
+    proportions: tuple[float, ...]
+    shares: tuple[int, ...]
+    thresholds: tuple[Threshold, ...]
+    refinement: Refinement
+    counts: ScoreCounts | None = None
+
+    def merge(self, other: "SelectionState") -> "SelectionState":
+        """Either: all shards are measured in one state."""
+        del other
+        return self
+
+
+# Score shards to read, and what is known before they are.
+_Task = tuple[tuple[ScoreShard, ...], SelectionState]
+
+
+class SelectDocuments(beam.PTransform):
+    """The complete stage of the scores -> (`PickedFile`s, the one `SelectionState` that picked them).
+
+    Up to `MAX_TOP` documents for one target are found by `Top.Of`. More, a number of tokens, or shares of several
+    targets are found by passes that refine a histogram, all of them laid out in advance. A pass that is not needed
+    reads nothing.
+
+    Each pass lists the shards anew from the state before it, which is all that goes in: did the passes read one
+    PCollection, the paths that lead to it would count once for each of them, to more than runners can plan.
+
+    Args:
+        settings: what to select.
+        folder: where the picked rows are written, a file for each shard that has any.
+        num_targets: columns of weights, each for one target.
+        proportions: each target's share, adding up to 1; None for the default that the scores' manifest tells.
+
+    Raises (when run):
+        UserError: if fewer documents or tokens are eligible than asked for.
+    """
+
+    def __init__(
+        self,
+        settings: SelectionSettings,
+        folder: str,
+        *,
+        num_targets: int = 1,
+        proportions: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._folder = folder
+        self._num_targets = num_targets
+        self._proportions = proportions
+
+    @no_annotations  # Beam cannot check more than one output
+    def expand(
+        self, scores: beam.PCollection[Stage]
+    ) -> tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]:
+        """See the class."""
+        settings = self._settings
+        by_top = self._num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
+        state = scores | "Start" >> beam.Map(start_selection, self._proportions, settings, gathers=by_top)
+        if by_top:
+            state = _top_pass(state, settings)
+        else:
+            for number in range(MAX_PASSES * self._num_targets):
+                state = _refining_pass(state, settings, f"Pass{number}")
+        picked = (
+            state
+            | "List" >> beam.FlatMap(_list_tasks)
+            | "Spread" >> beam.Reshuffle()
+            | "Pick" >> beam.FlatMap(_pick, settings, self._folder)
+        )
+        return picked, state
+
+
+def _top_pass(
+    state: beam.PCollection[SelectionState], settings: SelectionSettings
+) -> beam.PCollection[SelectionState]:
+    offered = (
+        state
+        | "ListOffering" >> beam.FlatMap(_list_tasks)
+        | "SpreadOffering" >> beam.Reshuffle()
+        | "Offer" >> beam.FlatMap(_offer, settings).with_outputs("counts", main="ranks")
+    )
+    counts = offered.counts | "Count" >> beam.CombineGlobally(MergeCombineFn(ScoreCounts.merge))
+    return (
+        offered.ranks
+        # One more than wanted: the threshold is the first document that is not taken.
+        | "Top" >> beam.combiners.Top.Of(settings.budget + 1)
+        | "End" >> beam.Map(end_top, beam.pvalue.AsSingleton(counts), beam.pvalue.AsSingleton(state), settings)
+    )
+
+
+def _refining_pass(
+    state: beam.PCollection[SelectionState], settings: SelectionSettings, label: str
+) -> beam.PCollection[SelectionState]:
+    """The state after a pass; the state before comes with what is measured in it, by the same path."""
+    return (
+        state
+        | f"{label}/List" >> beam.FlatMap(_list_measuring)
+        | f"{label}/Spread" >> beam.Reshuffle()
+        | f"{label}/Measure" >> beam.FlatMap(_measure, settings)
+        | f"{label}/Merge" >> beam.CombinePerKey(MergeCombineFn(merge_pieces))
+        | f"{label}/Gather" >> Gather()
+        | f"{label}/Advance" >> beam.Map(_advance, settings)
+    )
+
+
+def _list_tasks(state: SelectionState) -> Iterator[_Task]:
+    """All score shards."""
+    shards = tuple(load_score_shards(state.scores))
+    size = max(1, -(-len(shards) // _MAX_TASKS))
+    for first in range(0, len(shards), size):
+        yield shards[first : first + size], state
+
+
+def _list_measuring(state: SelectionState) -> Iterator[_Task]:
+    """All score shards if the next pass is needed; and a task without any, which hands the state on."""
+    yield (), state
+    if state.refinement.threshold is None:
+        yield from _list_tasks(state)
+
+
+def _measure(task: _Task, settings: SelectionSettings) -> Iterator[Piece]:
+    shards, state = task
+    if not shards:
+        yield _STATE, state
+    for shard in shards:
+        for measured in measure_shard(shard, state, settings):
+            yield from to_pieces(measured, shard.index)
+
+
+def _advance(pieces: list[Piece], settings: SelectionSettings) -> SelectionState:
+    state = dict(pieces)[_STATE]
+    return advance_selection(state, from_pieces(piece for piece in pieces if piece[0] != _STATE), settings)
+
+
+def start_selection(
+    scores: Stage, proportions: tuple[float, ...] | None, settings: SelectionSettings, *, gathers: bool = False
+) -> SelectionState:
+    """The state in which nothing is known. Shares are floored, and the last target takes the rest, as in DSIR.
+
+    Without proportions, those that the scores' manifest tells are taken. With `gathers` the first pass for the first
+    target must gather its first documents.
+    """
+    proportions = proportions or default_proportions(scores)
+    assert proportions
+    shares = [int(settings.budget * proportion) for proportion in proportions]
+    shares[-1] += settings.budget - sum(shares)
+    start = Refinement.start(shares[0], gathers=gathers)
+    return _settle(SelectionState(scores, proportions, tuple(shares), (), start))
+
+
+def _settle(state: SelectionState) -> SelectionState:
+    """Goes on to the next target whose threshold is not known."""
+    thresholds, refinement = state.thresholds, state.refinement
+    while refinement.threshold is not None and len(thresholds) < len(state.shares):
+        thresholds = (*thresholds, refinement.threshold)
+        if len(thresholds) < len(state.shares):
+            refinement = Refinement.start(state.shares[len(thresholds)])
+    return replace(state, thresholds=thresholds, refinement=refinement)
+
+
+def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Measured]:
+    """What the next pass has to know of a shard; nothing once all thresholds are known."""
+    if state.refinement.threshold is not None:
+        return
+    if shard.path is None:
+        yield Measured(ScoreCounts(rejected=shard.rejected), None)
+        return
+    eligible = EligibleRows(shard, settings)
+    left = np.ones(len(eligible.places), bool)
+    for target, threshold in enumerate(state.thresholds):
+        left[eligible.taken(target, threshold)[0]] = False
+    target = len(state.thresholds)
+    rows = eligible.possible(target, *state.refinement.keys)
+    rows = rows[left[rows]]
+    amounts = eligible.num_tokens[rows] if settings.counts_tokens else None
+    found = state.refinement.measure(order_bits(eligible.keys(target, rows)), eligible.positions[rows], amounts)
+    yield Measured(eligible.counts, found)
+
+
+def advance_selection(state: SelectionState, measured: Measured | None, settings: SelectionSettings) -> SelectionState:
+    """The next state; raises `UserError` where too few documents or tokens are eligible."""
+    if state.refinement.threshold is not None:
+        return state
+    measured = measured or Measured(ScoreCounts(), None)
+    refinement = state.refinement.advance(measured.found)
+    state = replace(state, refinement=refinement, counts=state.counts or measured.counts)
+    if refinement.total is not None and refinement.total < state.shares[len(state.thresholds)]:
+        raise UserError(_too_few(refinement.total, state, settings))
+    return _settle(state)
+
+
+def _offer(task: _Task, settings: SelectionSettings) -> Iterator[Any]:
+    shards, state = task
+    for shard in shards:
+        yield from offer_first(shard, state, settings)
+
+
+def offer_first(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Any]:
+    """The first rows of a shard, one more than the budget, as numbers of which the larger pair ranks first."""
+    for measured in measure_shard(shard, state, settings):
+        yield beam.pvalue.TaggedOutput("counts", measured.counts)
+        if isinstance(measured.found, Gathered):
+            bits, positions = measured.found.bits, measured.found.positions
+            first = np.lexsort((positions, ~bits))[: settings.budget + 1]
+            yield from zip(_signed(bits[first]), _signed(~positions[first]), strict=True)
+
+
+def end_top(
+    ranks: list[tuple[int, int]], counts: ScoreCounts | None, state: SelectionState, settings: SelectionSettings
+) -> SelectionState:
+    """The next state, from the first rows of all."""
+    found = None
+    if ranks:
+        bits, turned = (np.array(column, np.int64).view(np.uint64) ^ _SIGN for column in zip(*ranks, strict=True))
+        found = Gathered(bits, ~turned, np.ones(len(bits), np.int64))
+    return advance_selection(state, Measured(counts or ScoreCounts(), found), settings)
+
+
+def _signed(values: np.ndarray) -> list[int]:
+    """Integers of 64 bits that are ordered like unsigned ones."""
+    return (values ^ _SIGN).view(np.int64).tolist()
+
+
+def _too_few(total: int, state: SelectionState, settings: SelectionSettings) -> str:
+    counts = state.counts or ScoreCounts()
+    target, num_targets = len(state.thresholds), len(state.shares)
+    if num_targets == 1:
+        return too_few(total, counts, settings)
+    flag, unit = ("num_tokens_to_sample", "tokens") if settings.counts_tokens else ("num_to_sample", "documents")
+    wanted = f"{settings.budget} {unit} asked for, of which target {target + 1} of {num_targets} takes"
+    left = "that no target before has taken" if target else "eligible"
+    return f"--{flag}: {wanted} {state.shares[target]}, but there are only {total} {left} {counts.explain(settings)}"
+
+
+def _pick(task: _Task, settings: SelectionSettings, folder: str) -> Iterator[PickedFile]:
+    shards, state = task
+    for shard in shards:
+        if shard.path is not None:
+            yield from _pick_rows(shard, state, settings, folder)
+
+
+def _pick_rows(
+    shard: ScoreShard, state: SelectionState, settings: SelectionSettings, folder: str
+) -> Iterator[PickedFile]:
+    """Writes the selected rows of a shard."""
+    assert shard.path is not None
+    eligible = EligibleRows(shard, settings)
+    chosen = np.full(len(eligible.places), -1, np.int32)
+    keys = np.empty(len(chosen))
+    for target, threshold in enumerate(state.thresholds):
+        taken, taken_keys = eligible.taken(target, threshold)
+        new = chosen[taken] < 0
+        chosen[taken[new]] = target
+        keys[taken[new]] = taken_keys[new]
+    rows = np.flatnonzero(chosen >= 0)
+    if rows.size:
+        ids = read_ids(shard.path)
+        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares), ids)

@@ -1,0 +1,281 @@
+"""`WriteSelection`: the selected lines as shards, in corpus order, moved into place when all is complete."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import IO, Any, BinaryIO, cast
+
+import apache_beam as beam
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.typehints.decorators import no_annotations
+
+from hir_transforms.artifacts.output_folder import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
+from hir_transforms.common.combining import Gather
+from hir_transforms.common.errors import UserError
+from hir_transforms.common.fingerprints import to_json
+from hir_transforms.documents import rejects
+from hir_transforms.documents.known_files import KnownFiles
+from hir_transforms.documents.records import SourceFile
+from hir_transforms.files import storage
+from hir_transforms.files.compression import compressed, compressed_suffix
+from hir_transforms.selection.copy_lines import copy_lines
+from hir_transforms.selection.eligible import ScoreCounts
+from hir_transforms.selection.picked import PickedFile, group_overlapping, read_picked
+from hir_transforms.selection.select import SelectionState
+from hir_transforms.weights.parts import ID_FIELD
+
+_BYTES_PER_SHARD = 256 << 20
+_SELECTION = "selection.parquet"
+_SELECTION_SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("weight", pa.float64()),
+        ("key", pa.float64()),
+        ("target", pa.int32()),
+    ]
+)
+_ROW_GROUP = 1 << 18
+
+
+@dataclass(frozen=True)
+class RejectedLines:
+    """Files of rejected lines: the folder of the stage that kept them, and what the files' names begin with."""
+
+    folder: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where and how the selection is written.
+
+    Attributes:
+        folder: the final place.
+        num_shards: 0 for shards of about 256 MB; never more than there are documents.
+        compression: one of `COMPRESSIONS`.
+        settings: all settings of the run, for the manifest.
+        fingerprint: of everything that the output depends on.
+        rejected: where rejected lines are kept.
+    """
+
+    folder: OutputFolder
+    num_shards: int
+    compression: str
+    settings: Mapping[str, Any]
+    fingerprint: str
+    rejected: Sequence[RejectedLines]
+
+
+@dataclass(frozen=True)
+class OutputShard:
+    """A written shard, as the manifest lists it; bytes and sha256 are of the file as stored."""
+
+    name: str
+    documents: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """What one writer writes: a run of the selected documents.
+
+    Attributes:
+        name: of the output file.
+        groups: the picked files that have the run, in corpus order, overlapping ones together.
+        skip: documents of these files before the run.
+        documents: of the run.
+    """
+
+    name: str
+    groups: list[list[PickedFile]]
+    skip: int
+    documents: int
+
+
+class WriteSelection(beam.PTransform):
+    """What `SelectDocuments` gives -> the manifest, once the output folder is in place.
+
+    Args:
+        settings: where to and how.
+        known_files: PCollection of one `KnownFiles`: of no others are lines copied.
+    """
+
+    def __init__(self, settings: OutputSettings, known_files: beam.PCollection[KnownFiles]) -> None:
+        super().__init__()
+        self._settings = settings
+        self._known_files = beam.pvalue.AsSingleton(known_files)
+
+    @no_annotations  # Beam cannot check more than one input
+    def expand(
+        self, selection: tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]
+    ) -> beam.PCollection[dict[str, Any]]:
+        """See the class."""
+        picked, state = selection
+        listed = picked | "List" >> Gather()
+        shards = (
+            listed
+            | "Cut" >> beam.FlatMap(_save_tasks, self._settings)
+            | "Spread" >> beam.Reshuffle()
+            | "Write" >> beam.FlatMap(_write_saved, self._known_files, self._settings)
+        )
+        written = beam.pvalue.AsList(shards)
+        selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
+        return state | "Publish" >> beam.Map(_publish, selected, written, self._settings)
+
+
+def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[WriteTask]:
+    """The files to write: shards of nearly equal numbers of documents in corpus order, and the list of all."""
+    num_documents = sum(file.num_documents for file in picked)
+    groups = list(group_overlapping(picked))
+    yield WriteTask(_SELECTION, groups, 0, num_documents)
+    num_shards = settings.num_shards or -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD)
+    num_shards = max(1, min(num_shards, num_documents))
+    suffix = compressed_suffix(settings.compression)
+    ends = [0]
+    for group in groups:
+        ends.append(ends[-1] + sum(file.num_documents for file in group))
+    first = 0
+    for shard in range(num_shards):
+        begin, end = (num_documents * edge // num_shards for edge in (shard, shard + 1))
+        while first < len(groups) and ends[first + 1] <= begin:
+            first += 1
+        last = first
+        while last < len(groups) and ends[last] < end:
+            last += 1
+        name = f"part-{shard:05d}-of-{num_shards:05d}.jsonl{suffix}"
+        yield WriteTask(name, groups[first:last], begin - ends[first], end - begin)
+
+
+def _save_tasks(picked: list[PickedFile], settings: OutputSettings) -> Iterator[str]:
+    """Paths of the tasks, which wait in files: one may name every picked file."""
+    for task in plan_output(picked, settings):
+        path = storage.join(settings.folder.tasks, f"{task.name}.json")
+        storage.write_bytes(path, msgspec.json.encode(task))
+        yield path
+
+
+def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
+    """The rows of a task in corpus order."""
+    skip, left = task.skip, task.documents
+    for group in task.groups:
+        for table, files in read_picked(group):
+            rows = table.slice(skip, left)
+            skip -= min(skip, len(table))
+            left -= len(rows)
+            if len(rows):
+                yield rows, files
+            if not left:
+                return
+
+
+class _HashingWriter:
+    """Passes bytes on, counting and hashing them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.bytes = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.bytes += len(data)
+        self.sha256.update(data)
+        self._file.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
+    yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), known_files, settings)
+
+
+def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
+    with storage.atomic_write(storage.join(settings.folder.new, task.name)) as file:
+        if task.name == _SELECTION:
+            _write_selection(task, file)
+            return
+        stored = _HashingWriter(file)
+        with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
+            for lines in copy_lines(known_files.check(_read_run(task))):
+                writer.write(lines)
+    yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())
+
+
+def _write_selection(task: WriteTask, file: BinaryIO) -> None:
+    run = (rows for rows, _ in _read_run(task))
+    first = next(run, _SELECTION_SCHEMA.empty_table())
+    schema = _SELECTION_SCHEMA.append(ID_FIELD) if ID_FIELD.name in first.column_names else _SELECTION_SCHEMA
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        held: list[pa.Table] = []
+        for rows in itertools.chain([first], run):
+            held.append(rows.select(schema.names).cast(schema))
+            if sum(map(len, held)) >= _ROW_GROUP:
+                writer.write_table(pa.concat_tables(held))
+                held = []
+        writer.write_table(pa.concat_tables([schema.empty_table(), *held]))
+
+
+def count_selected(picked: list[PickedFile]) -> list[tuple[int, int]]:
+    """Documents and tokens selected for each target; raises `UserError` where a budget of tokens fits no document."""
+    if not picked:
+        raise UserError("--num_tokens_to_sample: already the first document to select has more tokens; ask for more")
+    documents, tokens = ([file.documents for file in picked], [file.tokens for file in picked])
+    totals = ([sum(counts) for counts in zip(*columns, strict=True)] for columns in (documents, tokens))
+    return list(zip(*totals, strict=True))
+
+
+def _publish(
+    state: SelectionState, selected: list[tuple[int, int]], shards: list[OutputShard], settings: OutputSettings
+) -> dict[str, Any]:
+    """Writes what is not a shard, then moves the folder into place.
+
+    A retry does it again while all shards are in the temporary folder, and changes nothing once they have moved on.
+    """
+    folder = settings.folder
+    rejected = {
+        f"{rejects.FOLDER}/{path.rpartition('/')[2]}": path
+        for kept in settings.rejected
+        for path in rejects.list_rejects(kept.folder, kept.prefix)
+    }
+    manifest = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "fingerprint": settings.fingerprint,
+        "settings": dict(settings.settings),
+        **_counts(state, selected),
+        "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
+        "files": sorted([_SELECTION, *rejected]),
+    }
+    content = to_json(manifest)
+    published = storage.join(folder.path, MANIFEST)
+    names = [_SELECTION, *(shard.name for shard in shards)]
+    present = storage.list_folder(folder.new)
+    if all(storage.join(folder.new, name) in present for name in names):
+        for name, path in rejected.items():
+            storage.write_bytes(storage.join(folder.new, name), storage.read_bytes(path))
+        folder.complete(content)
+        folder.publish()
+    elif not (storage.exists(published) and storage.read_bytes(published) == content):
+        raise RuntimeError(f"{folder.incomplete} is not complete and {folder.path} holds another result")
+    folder.discard()
+    return manifest
+
+
+def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str, Any]:
+    """What was selected from what; with several targets also the share of each."""
+    counts = (state.counts or ScoreCounts()).summary()
+    total = {"selected": sum(documents for documents, _ in selected), "selected_tokens": sum(t for _, t in selected)}
+    if len(selected) == 1:
+        return {"counts": counts | total}
+    shares = [
+        {"proportion": proportion, "asked": asked, "selected": documents, "selected_tokens": tokens}
+        for proportion, asked, (documents, tokens) in zip(state.proportions, state.shares, selected, strict=True)
+    ]
+    return {"counts": counts | total, "shares": shares}

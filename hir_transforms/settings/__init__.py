@@ -1,0 +1,1 @@
+"""Every setting: its flag, its checks, its place in the templates."""

@@ -1,0 +1,1 @@
+"""Log importance weights of documents, mixed into score shards."""

@@ -1,0 +1,135 @@
+"""`GiveWeights`: log importance weights that somebody brings along, instead of computed ones."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
+from hir_transforms.documents.known_files import KnownFiles
+from hir_transforms.documents.reading import OneOpenFile
+from hir_transforms.documents.records import Reject
+from hir_transforms.documents.rejects import write_rejects
+from hir_transforms.embeddings.source import find_row_files
+from hir_transforms.rows.files import RowKind
+from hir_transforms.rows.starts import FindRowStarts, GroupRows, RowStarts, TaskCounts
+from hir_transforms.rows.table import row_table
+from hir_transforms.weights.parts import (
+    DocumentPart,
+    PartReader,
+    count_parts,
+    part_path,
+    weight_column,
+    write_weights,
+)
+
+_FORMATS = (".npy", ".parquet")
+
+
+def find_weights(files: Dataset, num_targets: int) -> Dataset:
+    """The files that a flag names, folders resolved; raises `UserError` unless a row has a number for each target."""
+    files, _ = find_row_files(files, _FORMATS)
+    table = row_table(files, RowKind.WEIGHTS)
+    if table.dim != num_targets:
+        raise UserError(
+            f"--{files.role}: {table.dim} weights a document in {table.paths[0]}, but {num_targets} "
+            f"target{'s' if num_targets > 1 else ''} (see --separate_targets)"
+        )
+    return files
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights that are brought along: the number of them a document."""
+
+    num_targets: int
+
+
+class GiveWeights(beam.PTransform):
+    """`DocumentPart`s -> the same, once the weights given for them are in the stage's folder.
+
+    The rows of .npy and Parquet files belong to the documents in corpus order. A document whose weight is NaN is
+    rejected.
+
+    Args:
+        stage: where the weights are written. Its dataset are the files of weights, as `find_weights` gives them; its
+            upstream is the list of documents.
+
+    Raises (when run):
+        UserError: if there is not exactly one row for each document.
+    """
+
+    def __init__(self, stage: Stage[GivenWeights]) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
+        """See the class."""
+        (documents,), files = self._stage.upstream, self._stage.dataset
+        starts = (
+            parts
+            | "Groups" >> beam.Map(_count_documents, documents.folder)
+            | "Starts" >> FindRowStarts(self._stage.folder, files, RowKind.WEIGHTS, documents.dataset)
+        )
+        known_files = parts.pipeline | "Listed" >> beam.Create([documents]) | "KnownFiles" >> beam.Map(_known_files)
+        given = parts | "Give" >> beam.Map(
+            _give,
+            beam.pvalue.AsSingleton(starts),
+            beam.pvalue.AsSingleton(known_files),
+            documents.folder,
+            self._stage.folder,
+            files.role,
+        )
+        given | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
+        return given
+
+
+def _count_documents(part: DocumentPart, documents: str) -> TaskCounts:
+    if not part.rows:
+        return part.index, []
+    with PartReader(part_path(documents, part.index)) as reader:
+        return part.index, reader.groups
+
+
+def _known_files(documents: Stage) -> KnownFiles:
+    return KnownFiles(documents.dataset.list_files())
+
+
+def _give(
+    part: DocumentPart, starts: RowStarts, known_files: KnownFiles, documents: str, folder: str, flag: str
+) -> DocumentPart:
+    if not part.rows:
+        return part
+    rejects: list[Reject] = []
+    with (
+        PartReader(part_path(documents, part.index)) as reader,
+        closing(GroupRows(starts)) as rows,
+        OneOpenFile() as opened,
+        write_weights(part_path(folder, part.index), starts.table.dim) as writer,
+    ):
+        files = {file.path: file for file in reader.files}
+        for key, group in reader.document_groups():
+            weights = rows.read(key, len(group))
+            writer.add({"weight": weight_column(weights)})
+            without = group.filter(pa.array(np.isnan(weights).any(axis=1)))
+            for path in without["file"].unique().to_pylist():
+                known_files.require(path, files.get(path))
+            rejects += _reject(without, opened, f"--{flag} is not a number")
+    write_rejects(folder, f"raw-{flag}", part.index, rejects)
+    return part
+
+
+def _reject(documents: pa.Table, opened: OneOpenFile, reason: str) -> Iterator[Reject]:
+    """The documents as rejects; those of a part come in the order of its files, so each is read forward once."""
+    places = (documents[name].to_pylist() for name in ("file", "offset", "length"))
+    for path, offset, length in zip(*places, strict=True):
+        source = opened.source(path)
+        source.release(offset)
+        line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
+        yield Reject(path, offset, reason, line.decode(errors="replace")[:EXCERPT_CHARACTERS])

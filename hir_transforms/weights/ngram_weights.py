@@ -1,0 +1,159 @@
+"""`ScoreDocuments`: the one pass over raw's text; lists its documents and their n-gram importance weights."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.utils.shared import Shared
+
+from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
+from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, num_tokens, token_versions
+from hir_transforms.ngrams.fitting import load_estimator
+from hir_transforms.weights.parts import (
+    ColumnWriter,
+    DocumentPart,
+    DocumentWriter,
+    count_lines,
+    part_path,
+    weight_column,
+    write_documents,
+    write_weights,
+)
+
+
+@dataclass(frozen=True)
+class ListingSettings:
+    """What the list of documents depends on: how their lengths are told, and the field of ids or None."""
+
+    tokenizer: str
+    ngrams: int
+    id_field: str | None = None
+
+    @classmethod
+    def of(cls, settings: NgramSettings, id_field: str | None = None) -> "ListingSettings":
+        """That of documents whose n-grams are made with these settings."""
+        return cls(settings.tokenizer, settings.ngrams, id_field)
+
+    def dependencies(self) -> dict[str, Any]:
+        """All that the list depends on: the settings and the versions of what they name."""
+        return asdict(self) | token_versions(self.tokenizer)
+
+    @property
+    def ngram_settings(self) -> NgramSettings:
+        """Settings that lengths are told with."""
+        return NgramSettings(tokenizer=self.tokenizer, ngrams=self.ngrams)
+
+
+class ScoreDocuments(beam.PTransform):
+    """`ReadTask`s of raw -> its `DocumentPart`s, written to the stages' folders.
+
+    They go on once all are read and the share of rejected lines is known to be one that raw allows.
+
+    Args:
+        documents: where the documents are listed; None where they are listed already.
+        ngram_weights: where their n-gram weights are written, both of the same dataset; None for none.
+        estimator: PCollection of the stage of the one `NgramEstimator`; None without an n-gram part.
+        shared: handle of the process's `NgramFeaturizer` of these settings.
+    """
+
+    def __init__(
+        self,
+        documents: Stage[ListingSettings] | None,
+        ngram_weights: Stage[NgramSettings] | None,
+        *,
+        estimator: beam.PCollection[Stage] | None,
+        shared: Shared,
+    ) -> None:
+        super().__init__()
+        self._stages = [stage for stage in (documents, ngram_weights) if stage]
+        self._do_fn = _ScoreDocumentsDoFn(documents, ngram_weights, shared)
+        self._raw = self._stages[0].dataset
+        self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
+
+    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
+        """See the class."""
+        parts = tasks | "Score" >> beam.ParDo(self._do_fn, self._estimator)
+        counts = parts | "Manifest" >> WriteManifestOfAll(count_lines, *self._stages)
+        checked = counts | "CheckRejected" >> beam.Map(check_rejected, self._raw)
+        # Nothing goes on from here, such as the embedding, before the check.
+        return parts | "Checked" >> beam.Map(lambda part, _: part, beam.pvalue.AsSingleton(checked))
+
+
+class _ScoreDocumentsDoFn(beam.DoFn):
+    def __init__(
+        self, documents: Stage[ListingSettings] | None, ngram_weights: Stage[NgramSettings] | None, shared: Shared
+    ) -> None:
+        if ngram_weights:
+            self._raw, self._settings = ngram_weights.dataset, ngram_weights.settings
+        else:
+            assert documents
+            self._raw, self._settings = documents.dataset, documents.settings.ngram_settings
+        self._id_field = documents.settings.id_field if documents else None
+        self._documents = documents.folder if documents else None
+        self._ngram_weights = ngram_weights.folder if ngram_weights else None
+        self._shared = shared
+
+    def setup(self) -> None:
+        self._reader = DocumentReader(self._raw, self._id_field)
+        self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
+        self._log_ratio: np.ndarray | None = None
+
+    def process(self, task: ReadTask, estimator: Stage | None) -> Iterator[DocumentPart]:
+        if self._log_ratio is None:
+            self._log_ratio = _load_log_ratio(estimator, self._settings)
+        log_ratio = self._log_ratio
+        rejects: list[Reject] = []
+        groups = self._read(task, rejects)
+        first = next(groups, None)
+        rows = 0
+        if first is not None:
+            with self._open(task, len(log_ratio)) as (documents, ngram_weights):
+                for group in itertools.chain([first], groups):
+                    weights, num_ngrams = self._featurizer.score(group.encoded, log_ratio)
+                    if documents:
+                        documents.add(group, num_tokens(num_ngrams, self._settings.ngrams))
+                    if ngram_weights:
+                        ngram_weights.add({"weight": weight_column(weights)})
+                    rows += len(num_ngrams)
+        if self._documents:
+            write_rejects(self._documents, self._raw.role, task.index, rejects)
+        yield DocumentPart(task.index, rows, len(rejects), LineCounts.of(task.index, rows, rejects))
+
+    def _read(self, task: ReadTask, rejects: list[Reject]) -> Iterator[DocumentGroup]:
+        """The groups that have documents; the rejected lines of all go into `rejects`."""
+        for group in self._reader.read(task):
+            rejects += group.rejects
+            if any(batch.texts for batch in group.batches):
+                yield group
+
+    @contextlib.contextmanager
+    def _open(self, task: ReadTask, num_targets: int) -> Iterator[tuple[DocumentWriter | None, ColumnWriter | None]]:
+        with contextlib.ExitStack() as opened:
+            documents = ngram_weights = None
+            if self._documents:
+                path = part_path(self._documents, task.index)
+                documents = opened.enter_context(write_documents(path, with_ids=self._id_field is not None))
+            if self._ngram_weights:
+                path = part_path(self._ngram_weights, task.index)
+                ngram_weights = opened.enter_context(write_weights(path, num_targets))
+            yield documents, ngram_weights
+
+
+def _load_log_ratio(estimator: Stage | None, settings: NgramSettings) -> np.ndarray:
+    """The log ratios of a stage's estimator, float64 [T, B]; without one, none of no target."""
+    if estimator is None:
+        return np.empty((0, settings.num_buckets))
+    fitted = load_estimator(estimator)
+    try:
+        fitted.require(settings)
+    except ValueError as error:
+        raise UserError(f"{error}: fit it again, or score with its settings") from None
+    return fitted.log_ratio
