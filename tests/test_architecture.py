@@ -23,6 +23,7 @@ NUMERICS = [
         "common/compiling",
         "common/portable_log",
         "common/threads",
+        "documents/identity",
         "mixtures/em",
         "mixtures/estep",
         "mixtures/estep_dense",
@@ -53,6 +54,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
 PROVIDERS = importlib.metadata.packages_distributions()
 DECLARED = {canonicalize_name(Requirement(requirement).name) for requirement in REQUIREMENTS}
+# A package imports those before it, in the order of the data flow.
+ORDER = [
+    *("common", "files", "documents", "artifacts", "rows", "ngrams", "embeddings", "mixtures", "weights", "selection"),
+    *("runners", "settings", "graph", "commands"),
+]
 
 
 def name_of(path: Path) -> str:
@@ -101,6 +107,19 @@ def test_numerics_import_no_beam(path):
 def test_numerics_import_nothing_of_the_library_but_numerics(path):
     own = {module for module in imports(path) if (ROOT / f"{module.replace('.', '/')}.py").exists()}
     assert own <= {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in NUMERICS}
+
+
+def test_packages_are_in_the_order_of_the_data_flow():
+    packages = {path.parent.name for path in (ROOT / "hir_transforms").glob("*/__init__.py")}
+    assert packages == set(ORDER)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_a_package_imports_only_those_before_it(path):
+    package = path.relative_to(ROOT).with_suffix("").parts[1]
+    if package in ORDER:
+        used = {module.split(".")[1] for module in imports(path) if module.startswith("hir_transforms.")}
+        assert used.isdisjoint(ORDER[ORDER.index(package) + 1 :])
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)

@@ -1,12 +1,11 @@
 """Fingerprints: digests of everything that a result depends on, made of the very objects that it is computed with."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
-
-from hir_transforms.files import storage
 
 # Metadata of a dataclass field that no result depends on. All other fields count, also those that are added later.
 NO_EFFECT: Mapping[str, Any] = {"no_effect": True}
@@ -44,4 +43,4 @@ def to_json(content: Any) -> bytes:
 
 def digest(description: Any) -> str:
     """SHA-256 of JSON values, in hexadecimal digits."""
-    return storage.sha256_of(to_json(description))
+    return hashlib.sha256(to_json(description)).hexdigest()

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import xxhash
 
-from hir_transforms.selection.gumbel import identity_hash
+from hir_transforms.documents.identity import identity_hash
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from hir_transforms.artifacts.stages import Stage
+from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.embeddings.source import EmbeddingSource
 from hir_transforms.graph.embeddings import find_sources, plan_embeddings
@@ -170,7 +171,10 @@ def _ngram_sample(config: SelectConfig) -> NgramSample | None:
 
 
 def _plan_mixtures(config: SelectConfig) -> EmbeddingStages:
-    given = given_mixtures(config)
+    given = given_mixtures(config.raw_gmm, config.target_gmm)
+    if config.embedding_dim and (given.raw or given.targets):
+        flags = " and ".join(dict.fromkeys(one.flag for one in (given.raw, *given.targets) if one))
+        raise UserError(f"--embedding_dim: does not go with a given mixture ({flags}), which has its own")
     sources = find_sources(config)
     given.check_embeddings(sources.raw, sources.target)
     raw = plan_embeddings(config.work_dir, config.raw, sources.raw)

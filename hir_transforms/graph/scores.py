@@ -10,12 +10,12 @@ from hir_transforms.common.combining import Gather
 from hir_transforms.documents.reading import ReadTasks
 from hir_transforms.graph.mixtures import EmbeddingGraph
 from hir_transforms.graph.plan import Stages
+from hir_transforms.graph.selection import selection_settings
 from hir_transforms.ngrams.estimator import target_proportions
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.fitting import CountNgrams, FitNgramEstimator, load_counts
 from hir_transforms.ngrams.sampling import ReadSampledTasks
 from hir_transforms.selection.budget import CheckBudget
-from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.settings.config import SelectConfig
 from hir_transforms.weights.given import GivenWeights, GiveWeights
 from hir_transforms.weights.mixing import MixWeights
@@ -98,7 +98,7 @@ class ScoreGraph:
         """One element, once it is known that enough documents may be selected; None where nothing is selected."""
         if self._stages.scores.name not in self._missing or self._config.output is None:
             return None
-        settings = SelectionSettings.of(self._config)
+        settings = selection_settings(self._config)
         return self._parts | "CheckBudget" >> CheckBudget(self._stages.documents.folder, settings)
 
     @cached_property

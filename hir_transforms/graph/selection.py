@@ -106,7 +106,7 @@ def add_selection(
         duplicates.prepare()
         found = complete | "FindDuplicates" >> FindDuplicates(duplicates)
         complete = found | "AllDuplicates" >> beam.Map(lambda _, scores: scores, scores.alone())
-    selection = SelectionSettings.of(config, duplicates.folder if duplicates else None)
+    selection = selection_settings(config, duplicates.folder if duplicates else None)
     folder = OutputFolder(config.output)
     folder.start()
     output = OutputSettings(
@@ -122,6 +122,18 @@ def add_selection(
     )
     known_files = complete.pipeline | "Scored" >> beam.Create([scores]) | "KnownFiles" >> beam.Map(_known_files)
     picked | "Write" >> WriteSelection(output, known_files)
+
+
+def selection_settings(config: SelectionConfig, duplicates: str | None = None) -> SelectionSettings:
+    """What a config asks for; `duplicates` is the folder that tells them, None selects them."""
+    return SelectionSettings(
+        config.num_to_sample,
+        config.num_tokens_to_sample,
+        config.top_k,
+        config.seed,
+        config.min_example_length,
+        duplicates,
+    )
 
 
 def _known_files(scores: Stage) -> KnownFiles:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,6 @@ from hir_transforms.embeddings.source import EmbeddingFiles, EmbeddingSource
 from hir_transforms.files import storage
 from hir_transforms.mixtures.em import GaussianMixture
 from hir_transforms.mixtures.projection import Projection
-from hir_transforms.settings.config import SelectConfig
 
 _NEEDED = ("weights", "means", "covariances")
 _WEIGHT_TOLERANCE = 1e-4  # float32 weights of thousands of components may be off by that much
@@ -143,14 +143,11 @@ class GivenMixtures:
                     )
 
 
-def given_mixtures(config: SelectConfig) -> GivenMixtures:
+def given_mixtures(raw_path: str | None, target_paths: Sequence[str]) -> GivenMixtures:
     """Reads the mixtures that the flags name; raises `UserError` for a file that holds none, or another dimension."""
-    raw = GivenMixture.check("--raw_gmm", config.raw_gmm) if config.raw_gmm else None
-    targets = tuple(GivenMixture.check("--target_gmm", path) for path in config.target_gmm)
+    raw = GivenMixture.check("--raw_gmm", raw_path) if raw_path else None
+    targets = tuple(GivenMixture.check("--target_gmm", path) for path in target_paths)
     given = [mixture for mixture in (raw, *targets) if mixture]
-    if given and config.embedding_dim:
-        flags = " and ".join(dict.fromkeys(mixture.flag for mixture in given))
-        raise UserError(f"--embedding_dim: does not go with a given mixture ({flags}), which has its own")
     for mixture in given[1:]:
         if mixture.num_features != given[0].num_features:
             raise UserError(

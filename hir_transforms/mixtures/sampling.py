@@ -11,9 +11,9 @@ import numpy as np
 from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms.common.combining import Gather
+from hir_transforms.documents.identity import identity_hash
 from hir_transforms.embeddings.shards import EmbeddingBatch, EmbeddingShard, iter_shard
 from hir_transforms.files import storage
-from hir_transforms.selection.gumbel import identity_hash
 
 _ALL = (1 << 64) - 1
 # Sampled rows that one task is expected to copy: few enough for many workers, enough for files of a fair size.

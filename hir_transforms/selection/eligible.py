@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.documents.identity import file_state, offset_hash
 from hir_transforms.selection.duplicates import duplicate_rows
-from hir_transforms.selection.gumbel import MAX_NOISE, MIN_NOISE, file_state, gumbel_noise, offset_hash
+from hir_transforms.selection.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise
 from hir_transforms.selection.threshold import Threshold, order_bits, pack_positions
-from hir_transforms.settings.config import SelectionConfig
 from hir_transforms.weights.score_shards import ScoreRows, ScoreShard, read_scores
 
 
@@ -31,18 +31,6 @@ class SelectionSettings:
     seed: int
     min_example_length: int
     duplicates: str | None = None
-
-    @classmethod
-    def of(cls, config: SelectionConfig, duplicates: str | None = None) -> "SelectionSettings":
-        """What a config asks for."""
-        return cls(
-            config.num_to_sample,
-            config.num_tokens_to_sample,
-            config.top_k,
-            config.seed,
-            config.min_example_length,
-            duplicates,
-        )
 
     @property
     def budget(self) -> int:

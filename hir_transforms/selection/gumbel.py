@@ -1,49 +1,11 @@
 """Gumbel noise that is a pure function of the seed and a document's identity."""
 
-import hashlib
-
 import numpy as np
 
 from hir_transforms.common.portable_log import portable_log
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 # Of the many passes over an array all but the first find a chunk of this size in a core's cache.
 _CHUNK = 1 << 15
-
-
-def identity_hash(seed: int, name: str, offsets: np.ndarray, *, purpose: str = "") -> np.ndarray:
-    """64-bit hashes of (seed, file name, line offset), uniform and independent.
-
-    The file's SHA-256 seeds SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195), of which the
-    offset is the position in the sequence.
-
-    Args:
-        seed: any integer.
-        name: the file's path relative to its dataset's folder.
-        offsets: int64 [N], byte offsets of lines.
-        purpose: hashes for different purposes are independent: a sample must not favour documents of low noise.
-
-    Returns:
-        uint64 [N].
-    """
-    return offset_hash(file_state(seed, name, purpose=purpose), offsets)
-
-
-def file_state(seed: int, name: str, *, purpose: str = "") -> np.uint64:
-    """The state of a file, with which `offset_hash` gives the hashes of `identity_hash`."""
-    digest = hashlib.sha256(f"{seed}\0{name}{purpose and chr(0)}{purpose}".encode("utf-8", "surrogateescape")).digest()
-    return np.uint64(int.from_bytes(digest[:8], "little"))
-
-
-def offset_hash(states: np.ndarray | np.uint64, offsets: np.ndarray) -> np.ndarray:
-    """Hashes of lines, uint64 [N]: the state of the file of each, uint64 [N] or one for all, and its offset."""
-    with np.errstate(over="ignore"):
-        mixed = states + (offsets.astype(np.uint64) + np.uint64(1)) * _GOLDEN
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def gumbel_noise(hashes: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from hir_transforms.artifacts.stages import Stage
+from hir_transforms.documents.identity import identity_hash
 from hir_transforms.files import storage
 from hir_transforms.mixtures import em, jobs
 from hir_transforms.mixtures.checkpoints import Checkpoints, read_mixture
@@ -26,7 +27,6 @@ from hir_transforms.mixtures.jobs import AdvanceMixture, MixtureFit
 from hir_transforms.mixtures.kmeans_start import initial_mixture
 from hir_transforms.mixtures.projection import Projection
 from hir_transforms.mixtures.sampling import read_rows
-from hir_transforms.selection.gumbel import identity_hash
 from tests.helpers.embeddings import write_shards
 
 

@@ -8,7 +8,6 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.mixtures.checkpoints import save_mixture
 from hir_transforms.mixtures.em import GaussianMixture
 from hir_transforms.mixtures.given import GivenMixture, given_mixtures
-from tests.helpers.config import changed
 
 GOOD: dict[str, Any] = {
     "weights": np.array([0.25, 0.75]),
@@ -134,7 +133,7 @@ def test_two_given_mixtures_must_be_of_one_dimension(tmp_path):
     np.savez(tmp_path / "a.npz", **GOOD)
     np.savez(tmp_path / "b.npz", weights=np.ones(1), means=np.ones((1, 2)), covariances=np.ones((1, 2)))
     a, b = str(tmp_path / "a.npz"), str(tmp_path / "b.npz")
-    given = given_mixtures(changed(raw_gmm=a, target_gmm=(a,)))
+    given = given_mixtures(a, [a])
     assert (given.raw.flag, [target.flag for target in given.targets]) == ("--raw_gmm", ["--target_gmm"])
     with pytest.raises(UserError, match=r"--target_gmm: .*b\.npz has 2 dimensions, --raw_gmm's .*a\.npz has 3$"):
-        given_mixtures(changed(raw_gmm=a, target_gmm=(b,)))
+        given_mixtures(a, [b])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that
 
+from hir_transforms.documents.identity import identity_hash
 from hir_transforms.documents.records import DocumentBatch, DocumentGroup, SourceFile
 from hir_transforms.embeddings.shards import write_shard
 from hir_transforms.mixtures import sampling
 from hir_transforms.mixtures.sampling import CopiedRows, SampleRows, group_sources, last_hash, read_rows
-from hir_transforms.selection.gumbel import identity_hash
 
 FILES = [SourceFile(index, f"/data/{name}", name, 0, 0.0) for index, name in enumerate(("b.jsonl", "a.jsonl"))]
 NUM_ROWS = 4000

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from hir_transforms.documents.identity import identity_hash
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings
-from hir_transforms.selection.gumbel import gumbel_noise, identity_hash
+from hir_transforms.selection.gumbel import gumbel_noise
 from hir_transforms.selection.threshold import Threshold, order_bits, pack_positions
 from hir_transforms.weights.score_shards import ScoreShard
 from tests.helpers.scores import write_scores

@@ -18,10 +18,11 @@ from scipy import stats
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import find_user_error
+from hir_transforms.documents.identity import identity_hash
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.selection import select
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings
-from hir_transforms.selection.gumbel import gumbel_noise, identity_hash
+from hir_transforms.selection.gumbel import gumbel_noise
 from hir_transforms.selection.measures import from_pieces, merge_pieces, to_pieces
 from hir_transforms.selection.picked import read_picked
 from hir_transforms.selection.select import (
