@@ -147,3 +147,16 @@ def test_every_command_runs(block, folder_of):
         with contextlib.suppress(ProcessLookupError):  # what it has started beside
             os.killpg(process.pid, signal.SIGTERM)
     assert status == 0, (folder / "printed").read_text()
+
+
+def test_modules_that_the_documentation_names_are_there():
+    text = "\n".join(page.read_text("utf-8") for page in DOCUMENTS)
+    named = {
+        name
+        for name in re.findall(r"`([a-z_/]+\.py)`", text)
+        if not name.startswith(("apache_beam/", "runners/dask/"))
+    }
+    assert named
+    assert [
+        name for name in named if not any((ROOT / folder / name).exists() for folder in ("", "hir_transforms"))
+    ] == []
