@@ -17,7 +17,7 @@ from hir_transforms.commands.docstring_corpus import TARGET_SIZE, TARGET_SOURCE,
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.errors import UserError
 from hir_transforms.embeddings.model import MINILM_PACKAGE
-from hir_transforms.settings.flags import SelectOptions, parse_options
+from hir_transforms.settings.flags import parse_options
 from pipelines.select import select
 
 
@@ -69,7 +69,7 @@ def demo(work: Path) -> None:
     raw, target = write_corpus(work / "corpus")
     arguments = select_arguments(raw, target, work)
     console.print(f"hir select {shlex.join(arguments)}", soft_wrap=True)
-    select(parse_options(arguments, SelectOptions, "hir select"))
+    select(parse_options(arguments, "select"))
 
     output = work / "output"
     manifest = json.loads((output / "manifest.json").read_text("utf-8"))

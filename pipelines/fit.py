@@ -1,29 +1,38 @@
 """Fits the n-gram estimator and the mixtures into a work folder, where later runs find them."""
 
 import sys
-from collections.abc import Sequence
-
-from apache_beam.options.pipeline_options import PipelineOptions
+from collections.abc import Callable, Sequence
 
 from hir_transforms.commands import command_line
 from hir_transforms.commands.apart import check_apart, inputs_of
-from hir_transforms.commands.launching import check_datasets, in_use, lay_out
+from hir_transforms.commands.launching import build_pipeline, check_datasets, in_use
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
+from hir_transforms.graph.documents import score_documents
+from hir_transforms.graph.graph import Graph
+from hir_transforms.graph.mixtures import fit_mixtures
+from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
-from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
+from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
 
 
-def fit(options: PipelineOptions) -> None:
+def compose(graph: Graph) -> Callable[[], None]:
+    """Raw and target to the estimator and the mixtures; returns what adds both to the graph."""
+    estimator = fit_estimator(graph)
+    fit_mixtures(graph, score_documents(graph, estimator))
+    return lambda: graph.complete(graph.stages.models)
+
+
+def fit(options: SettingOptions) -> None:
     """Checks everything, computes what is missing, and prints where it is."""
-    config = select_config(options.view_as(SelectOptions), needs=("raw", "target"))
+    config = config_of(options, "fit")
     with in_use(config.work_dir):
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)
-            check_apart(inputs_of(config), stages.all, checkpoints=config.gmm_checkpoint_dir)
-            launch = lay_out(options, config, stages, stages.models)
+            check_apart(inputs_of(config), stages.all, checkpoints=config.mixtures.gmm_checkpoint_dir)
+            launch = build_pipeline(options, config, stages, stages.models, compose)
         if launch.run():
             for stage in stages.models:
                 tell(stage.folder)
@@ -32,7 +41,7 @@ def fit(options: PipelineOptions) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `fit`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir fit", lambda: fit(parse_options(arguments, SelectOptions, "hir fit")))
+    return run_main("hir fit", lambda: fit(parse_options(arguments, "fit")))
 
 
 if __name__ == "__main__":

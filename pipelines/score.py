@@ -3,27 +3,38 @@
 import sys
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from hir_transforms.commands import command_line
 from hir_transforms.commands.apart import check_apart, inputs_of
-from hir_transforms.commands.launching import check_datasets, in_use, lay_out
+from hir_transforms.commands.launching import build_pipeline, check_datasets, in_use
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
+from hir_transforms.graph.documents import score_documents
+from hir_transforms.graph.graph import Graph, Node
+from hir_transforms.graph.mixtures import fit_mixtures
+from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
-from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
+from hir_transforms.graph.scores import mix_weights
+from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
 
 
-def score(options: PipelineOptions) -> None:
+def compose(graph: Graph) -> Node:
+    """Raw and target to the scores of raw's documents."""
+    estimator = fit_estimator(graph)
+    documents = score_documents(graph, estimator)
+    mixtures = fit_mixtures(graph, documents)
+    return mix_weights(graph, documents, mixtures)
+
+
+def score(options: SettingOptions) -> None:
     """Checks everything, computes what is missing, and prints what there is."""
-    config = select_config(options.view_as(SelectOptions), needs=("raw",))
+    config = config_of(options, "score")
     with in_use(config.work_dir):
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)
-            check_apart(inputs_of(config), stages.all, checkpoints=config.gmm_checkpoint_dir)
-            launch = lay_out(options, config, stages, [stages.scores])
+            check_apart(inputs_of(config), stages.all, checkpoints=config.mixtures.gmm_checkpoint_dir)
+            launch = build_pipeline(options, config, stages, [stages.scores], compose)
         if launch.run():
             counts = stages.scores.counts()
             tell(f"{counts['read']} read, {counts['rejected']} rejected")
@@ -33,7 +44,7 @@ def score(options: PipelineOptions) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `score`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir score", lambda: score(parse_options(arguments, SelectOptions, "hir score")))
+    return run_main("hir score", lambda: score(parse_options(arguments, "score")))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hir_transforms", "pipelines", "benchmarks")
 MAX_LINES = 350
-# These are pure numerics: numpy arrays in and out, no Beam, no files.
+# These are pure: numbers, texts and numpy arrays in and out, no Beam, no files.
 NUMERICS = [
     ROOT / "hir_transforms" / f"{name}.py"
     for name in (
         "common/compiling",
+        "common/errors",
         "common/portable_log",
+        "common/settings",
         "common/threads",
         "documents/identity",
         "mixtures/em",

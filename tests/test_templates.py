@@ -14,8 +14,9 @@ import yaml
 from google.cloud.dataflow_v1beta3.types import TemplateMetadata
 from google.protobuf import json_format
 
-from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
-from hir_transforms.settings.template_metadata import TEMPLATES, metadata, write_metadata
+from hir_transforms.settings.commands import COMMANDS
+from hir_transforms.settings.flags import config_of, parse_options
+from hir_transforms.settings.template_metadata import metadata, write_metadata
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_FOLDER = ROOT / "templates"
@@ -23,13 +24,13 @@ DOCKERFILE = (TEMPLATE_FOLDER / "Dockerfile").read_text()
 RERUNS = sorted((TEMPLATE_FOLDER / "reruns").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_metadata_is_in_step_with_the_flags(name, tmp_path):
     written = write_metadata(tmp_path)[name].read_bytes()
     assert (TEMPLATE_FOLDER / f"{name}_metadata.json").read_bytes() == written, "run 'make template'"
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_metadata_is_what_dataflows_api_takes(name):
     content = json.loads((TEMPLATE_FOLDER / f"{name}_metadata.json").read_text())
     parsed = json_format.ParseDict(content, TemplateMetadata.pb(TemplateMetadata()))  # unknown fields are errors
@@ -75,7 +76,7 @@ def test_the_patterns_tell_good_values_from_bad_ones(values, good):
             assert all(re.search(pattern, value) for pattern in patterns[name]) == good, (name, value)
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_defaults_match_their_patterns(name):
     for parameter in metadata(name)["parameters"]:
         if "defaultValue" in parameter:
@@ -91,18 +92,18 @@ def test_the_rerun_files_hold_known_parameters_with_valid_values(path, tmp_path)
         assert all(re.search(pattern, value) for pattern in known[name]["regexes"]), (name, value)
     assert {name for name, parameter in known.items() if not parameter["isOptional"]} <= parameters.keys()
     local = [f"--{name}={value.replace('gs://my-bucket', str(tmp_path))}" for name, value in parameters.items()]
-    config = select_config(parse_options(local, SelectOptions, "hir select").view_as(SelectOptions))
-    assert config.num_to_sample == int(parameters["num_to_sample"])
+    config = config_of(parse_options(local, "select"), "select")
+    assert config.selection.num_to_sample == int(parameters["num_to_sample"])
 
 
 def test_switches_may_be_given_as_a_template_gives_them():
     needed = ["--raw=/a", "--target=/b", "--output=/c", "--num_to_sample=1"]
 
-    def config(*more):
-        return select_config(parse_options([*needed, *more], SelectOptions, "hir select").view_as(SelectOptions))
+    def top_k(*more):
+        return config_of(parse_options([*needed, *more], "select"), "select").selection.top_k
 
-    assert config("--top_k=true", "--overwrite=True").top_k
-    assert not config("--top_k=false").top_k
+    assert top_k("--top_k=true", "--overwrite=True")
+    assert not top_k("--top_k=false")
 
 
 def test_the_launched_file_runs_the_pipeline_of_the_image(tmp_path):
@@ -117,7 +118,7 @@ def test_the_launched_file_runs_the_pipeline_of_the_image(tmp_path):
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "hir embed: error: --work_dir is required: the folder that later runs find the embeddings in\n",
+        "hir embed: error: --work_dir is required: the folder that later runs find the result in\n",
     )
 
 

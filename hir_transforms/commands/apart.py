@@ -9,17 +9,15 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.files import storage
 from hir_transforms.files.overlaps import reaches, without_links
-from hir_transforms.settings.config import SelectConfig
+from hir_transforms.settings.config import PipelineConfig
 
 
-def inputs_of(config: SelectConfig) -> list[Dataset]:
+def inputs_of(config: PipelineConfig) -> list[Dataset]:
     """All files that a selection reads, by the flags that name them."""
-    given = (config.raw, config.target, config.raw_embeddings, config.target_embeddings)
-    mixtures = {"raw_gmm": (config.raw_gmm,) if config.raw_gmm else (), "target_gmm": config.target_gmm}
-    return [
-        *(dataset for dataset in (*given, config.ngram_weights, config.gmm_weights) if dataset),
-        *(Dataset(flag, paths) for flag, paths in mixtures.items() if paths),
-    ]
+    embeddings = [config.embeddings.files(role) for role in ("raw", "target")]
+    weights = [config.weights.files(name) for name in ("ngram_weights", "gmm_weights")]
+    found = [config.raw, config.target, *embeddings, *weights, *config.mixtures.files()]
+    return [dataset for dataset in found if dataset and dataset.patterns]
 
 
 def check_apart(

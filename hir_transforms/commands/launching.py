@@ -6,29 +6,32 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from hir_transforms.artifacts.output_folder import OutputFolder
 from hir_transforms.artifacts.stages import Stage, missing_stages
+from hir_transforms.commands.apart import check_apart, inputs_of
 from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
 from hir_transforms.commands.running import choose_runner
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.messages import warn
-from hir_transforms.documents.read_tasks import most_pieces
+from hir_transforms.documents.read_tasks import max_useful_workers
 from hir_transforms.embeddings.source import EmbeddingFiles, check_num_rows
 from hir_transforms.files import storage
 from hir_transforms.files.locks import locked
 from hir_transforms.graph.fitting_jobs import fit_jobs, mixtures_by_jobs
+from hir_transforms.graph.graph import Graph
 from hir_transforms.graph.plan import Stages
-from hir_transforms.graph.scores import ScoreGraph
+from hir_transforms.graph.selection import SelectionPlan, is_selected
 from hir_transforms.mixtures.fit_projection import ProjectionSettings
 from hir_transforms.mixtures.kmeans_start import effective_components
 from hir_transforms.mixtures.pca import effective_dim
 from hir_transforms.ngrams.features import warm_up
 from hir_transforms.runners.named import run_to_end
-from hir_transforms.settings.config import SelectConfig
+from hir_transforms.settings.config import PipelineConfig
 
 # What a raw corpus without any text, such as one of another --text_field, is found out by at once.
 _MAX_GROUPS_OF_RAW = 16
@@ -57,13 +60,13 @@ def in_use(work_dir: str, output: str | None = None) -> Iterator[None]:
             raise
 
 
-def check_datasets(config: SelectConfig) -> None:
+def check_datasets(config: PipelineConfig) -> None:
     """Raises `UserError` for what would fail only after hours: missing or empty inputs."""
     check_has_text(config.raw, max_groups=_MAX_GROUPS_OF_RAW)
     if config.target:
-        if config.separate_targets:
+        if config.inputs.separate_targets:
             config.target.target_starts()
-        check_has_text(config.target, by_target=config.separate_targets)
+        check_has_text(config.target, by_target=config.inputs.separate_targets)
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,21 @@ class Launch:
         return True
 
 
-def lay_out(
+def build_pipeline(
     options: PipelineOptions,
-    config: SelectConfig,
+    config: PipelineConfig,
     stages: Stages,
     wanted: list[Stage],
-    extend: Callable[[ScoreGraph], None] | None = None,
+    compose: Callable[[Graph], Callable[[], Any]],
 ) -> Launch:
-    """Makes ready what computes what the wanted stages lack, and what `extend` adds to the graph.
+    """Makes ready what computes what the wanted stages lack.
+
+    Args:
+        options: of Beam.
+        config: the settings.
+        stages: as planned.
+        wanted: those of the stages that are to be complete.
+        compose: makes a graph's nodes; returns what adds the last of them.
 
     Raises:
         UserError: for what cannot come to a good end.
@@ -108,37 +118,54 @@ def lay_out(
         stage.prepare()
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
         warn(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}")
-    mixtures = mixtures_by_jobs(config, stages.embeddings, missing)
+    mixtures = mixtures_by_jobs(stages, missing)
     if mixtures and options.view_as(GoogleCloudOptions).template_location:
         role = mixtures[0].upstream[0].dataset.role
         raise UserError(
             f"--{role}_max_samples: a mixture is fitted to all documents by jobs that the launcher repeats, which a "
             "template cannot; give auto or a number"
         )
-    pieces = most_pieces(config.raw.list_files())
+    max_workers = max_useful_workers(config.raw.list_files())
 
-    def make_pipeline() -> beam.Pipeline:
+    def make_graph(missing: list[Stage]) -> Graph:
         of_job = copy.deepcopy(options)  # runners change what they are given
-        return beam.Pipeline(runner=choose_runner(of_job, pieces), options=of_job)
+        pipeline = beam.Pipeline(runner=choose_runner(of_job, max_workers), options=of_job)
+        return Graph(pipeline, config, stages, missing)
+
+    def composed(missing: list[Stage]) -> Graph:
+        graph = make_graph(missing)
+        compose(graph)
+        return graph
 
     def last_job() -> Iterator[beam.Pipeline]:
         left = missing_stages(wanted)
-        if left or extend:
-            pipeline = make_pipeline()
-            graph = ScoreGraph(pipeline, config, stages, left)
-            graph.build(wanted)
-            if extend:
-                extend(graph)
-            yield pipeline
+        if left or config.selects:
+            graph = make_graph(left)
+            compose(graph)()
+            yield graph.pipeline
 
     if not mixtures:
         return Launch(list(last_job()), missing)
-    fits = fit_jobs(make_pipeline, config, stages, missing, mixtures)
-    return Launch(itertools.chain(fits, last_job()), missing)
+    return Launch(itertools.chain(fit_jobs(composed, missing, mixtures), last_job()), missing)
+
+
+def build_selection(
+    options: PipelineOptions,
+    plan: SelectionPlan,
+    stages: Stages,
+    compose: Callable[[Graph, SelectionPlan], Callable[[], Any]],
+) -> Launch:
+    """Makes ready what computes what the scores lack, and selects from them; as `build_pipeline` does."""
+    config = plan.config
+    kept = [*stages.all, plan.duplicates]
+    check_apart(inputs_of(config), kept, plan.output, config.mixtures.gmm_checkpoint_dir)
+    if is_selected(plan):
+        return Launch([], [])
+    return build_pipeline(options, config, stages, [stages.scores], lambda graph: compose(graph, plan))
 
 
 def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
-    """Checks embeddings that were brought along, before anything that takes long."""
+    """Checks the embeddings that are given, before anything that takes long."""
     if stages.embeddings is None:
         return
     for stage in (stages.embeddings.raw, stages.embeddings.target):
@@ -147,10 +174,10 @@ def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
 
 
 def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
-    """Tells before anything runs where rows that are brought along are too few, or too short, for what is asked."""
-    if stages.embeddings is None:
+    """Tells before anything runs where the rows that are given are too few, or too short, for what is asked."""
+    if stages.mixtures is None:
         return
-    for stage in (stages.embeddings.projection, *stages.embeddings.mixtures):
+    for stage in (stages.mixtures.projection, *stages.mixtures.fitted):
         source = stage.upstream[0].settings if stage in missing and stage else None
         if stage and isinstance(source, EmbeddingFiles) and source.num_rows is not None:
             if isinstance(stage.settings, ProjectionSettings):
@@ -162,10 +189,10 @@ def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
                 warn(f"warning: {stage.name}: {warning}")
 
 
-def _warm_up(config: SelectConfig, missing: list[Stage]) -> None:
+def _warm_up(config: PipelineConfig, missing: list[Stage]) -> None:
     """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
     if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
         try:
-            warm_up(config.ngram_settings)
+            warm_up(config.ngrams)
         except ValueError as error:
             raise UserError(f"--tokenizer: {error}") from None

@@ -19,10 +19,10 @@ from hir_transforms.runners.named import named_runner
 _MAX_CHARACTERS = 1000
 
 
-def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str | None:
+def choose_runner(options: PipelineOptions, max_useful_workers: int) -> PipelineRunner | str | None:
     """The runner that the options name; the default is Beam's local runner with one process a core that it may use.
 
-    There are never more processes than `pieces` of work, and one does its work in this process.
+    There are never more processes than have something to do, and one does its work in this process.
 
     `DirectRunner` may hand a pipeline to a Prism server that it downloads, with a single Python process, so the local
     runner is named outright.
@@ -39,7 +39,7 @@ def choose_runner(options: PipelineOptions, pieces: int) -> PipelineRunner | str
         import joblib  # a tenth of a second, for nothing where the user names a number
 
         # The cores that this process may use: fewer than the machine's under an affinity or a container's quota.
-        direct.direct_num_workers = max(1, min(joblib.cpu_count(), pieces))
+        direct.direct_num_workers = max(1, min(joblib.cpu_count(), max_useful_workers))
     if direct.direct_num_workers == 1:
         return InProcessRunner()
     # The mode stays "in_memory" for the runner, which would otherwise replace the environment by its own.

@@ -4,10 +4,25 @@ import re
 
 
 class UserError(ValueError):
-    """Bad usage or bad input: one line that says what is wrong, where, and what to do."""
+    """Bad usage or bad input: one line that says what is wrong, where, and what to do.
+
+    An error of a setting begins with its flag, as in `--alpha: must be between 0 and 1, not 2.0`.
+    """
+
+    @property
+    def setting(self) -> str | None:
+        """The name of the setting that is wrong, "alpha"; None for another error."""
+        found = _OF_SETTING.match(str(self))
+        return found[1] if found else None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, without the flag before it."""
+        return _OF_SETTING.sub("", str(self), count=1)
 
 
 _IN_TRACEBACK = re.compile(rf"{UserError.__module__}\.{UserError.__name__}: ([^\n]+)")
+_OF_SETTING = re.compile(r"--(\w+):? ")
 _BEAM_SUFFIX = re.compile(r" \[while running .*$")
 
 

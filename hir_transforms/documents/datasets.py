@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import itertools
 import os
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.common.settings import INT32_MAX, READING, Settings, between, choice, setting
 from hir_transforms.documents.listings import Listing
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
@@ -18,9 +20,6 @@ from hir_transforms.files.patterns import FoundFile, fixed_part, look_up, match_
 
 # Before the path of a file that lists patterns, one a line.
 LIST = "@"
-# A line is read whole.
-_MOST_DOCUMENT_BYTES = 2**31 - 1
-ON_BAD_RECORD = ("reject", "fail")
 _NOT_UNICODE = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1 in the environment"
 _PATTERN = re.compile(r"(?:\[,\]|[^,])+")
 
@@ -28,40 +27,49 @@ _Listings = dict[tuple[tuple[str, ...], str], Listing]
 _listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
 
+_line_setting = functools.partial(setting, task="input", commands=READING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSettings(Settings):
+    """How the lines of files are read, and which of them may be rejected.
+
+    Raises:
+        UserError: naming the flag and the bad value.
+    """
+
+    text_field: str = _line_setting("text", "JSON field that holds the text", metavar="NAME")
+    max_document_bytes: int = _line_setting(
+        64 << 20, "reject longer lines", check=between(1, INT32_MAX), shown_default="64 MiB"
+    )
+    # What only a run that goes on depends on: complete stages are held against them (`check_complete_stage`).
+    on_bad_record: str = _line_setting(
+        "reject",
+        "reject lines that cannot be used, or fail at the first one",
+        kind=choice("reject", "fail"),
+        metadata=NO_EFFECT,
+    )
+    max_rejected_share: float = _line_setting(
+        0.1,
+        "stop where a larger share of the lines of --raw, or of --target, is rejected, however few lines there are",
+        check=between(0, 1),
+        metavar="P",
+        metadata=NO_EFFECT,
+    )
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(LineSettings):
     """A role ("raw" or "target"), the patterns that name its files, and how to read a line.
 
     Attributes:
         role: "raw" or "target"; flags and messages name the dataset by it.
         patterns: local paths or URLs of any Beam file system, with wildcards; with `LIST` before it, of a file that
             lists such patterns.
-        text_field: name of the JSON field that holds the text.
-        max_document_bytes: longer lines are rejected.
-        on_bad_record: "reject" to go on without a line that cannot be used, "fail" to stop at the first.
-        max_rejected_share: the largest share of rejected lines, of all that are not blank, with which a run goes on.
-
-    Raises:
-        UserError: naming the flag and the bad value.
     """
 
     role: str
     patterns: tuple[str, ...] = field(metadata=NO_EFFECT)  # the files that they match have
-    text_field: str = "text"
-    max_document_bytes: int = 64 << 20
-    # What only a run that goes on depends on: complete stages are held against them (`check_complete_stage`).
-    on_bad_record: str = field(default="reject", metadata=NO_EFFECT)
-    max_rejected_share: float = field(default=1.0, metadata=NO_EFFECT)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_document_bytes <= _MOST_DOCUMENT_BYTES:
-            raise UserError(
-                f"--max_document_bytes: must be between 1 and {_MOST_DOCUMENT_BYTES}, not {self.max_document_bytes}"
-            )
-        if self.on_bad_record not in ON_BAD_RECORD:
-            raise UserError(f"--on_bad_record: must be {' or '.join(ON_BAD_RECORD)}, not {self.on_bad_record}")
-        if not 0.0 <= self.max_rejected_share <= 1.0:
-            raise UserError(f"--max_rejected_share: must be between 0 and 1, not {self.max_rejected_share}")
 
     def list_files(self) -> list[SourceFile]:
         """All files, in corpus order; raises `UserError` for a pattern that matches none."""

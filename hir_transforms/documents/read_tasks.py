@@ -27,7 +27,7 @@ def estimated_bytes(files: Iterable[SourceFile]) -> int:
     return sum(file.size * (_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
 
 
-def most_pieces(files: Iterable[SourceFile]) -> int:
+def max_useful_workers(files: Iterable[SourceFile]) -> int:
     """Number of workers beyond which more could not help, however finely the files are cut."""
     return -(-estimated_bytes(files) // MIN_BLOCK_SIZE)
 

@@ -1,8 +1,8 @@
-"""The embedding part of the graph: embeddings, their projection, and the mixtures."""
+"""The embedding part of a graph: embeddings, their projection, and the mixtures."""
 
+import functools
 import itertools
-from collections.abc import Callable, Collection
-from functools import cached_property
+from dataclasses import dataclass
 
 import apache_beam as beam
 
@@ -10,134 +10,115 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.combining import Gather
 from hir_transforms.embeddings.shards import EmbeddingShard
 from hir_transforms.embeddings.source import EmbeddingSource
-from hir_transforms.graph.embeddings import embedding_shards
-from hir_transforms.graph.plan import EmbeddingStages
+from hir_transforms.graph.checks import checks_of
+from hir_transforms.graph.embeddings import embed_documents, read_shards
+from hir_transforms.graph.graph import Graph, Node
 from hir_transforms.mixtures.fit_projection import FitProjection, ProjectionFile
 from hir_transforms.mixtures.fitting import FitGaussianMixture, FittedMixture, MixtureSettings
 from hir_transforms.mixtures.given import GivenMixture
 from hir_transforms.mixtures.jobs import AdvanceMixture, MixtureFit
-from hir_transforms.settings.config import SelectConfig
+from hir_transforms.mixtures.plan import Mixture
 from hir_transforms.weights.mixture_weights import MixtureRatioFiles, MixtureReference
 
 
-class EmbeddingGraph:
-    """PCollections of embeddings and mixtures, each added to the pipeline when it is first asked for.
+@dataclass(frozen=True)
+class MixtureNodes:
+    """The parts of embeddings and mixtures.
 
-    Args:
-        pipeline: to add to.
-        config: the settings.
-        stages: as planned.
-        missing: names of the stages to compute; the others are complete and read from their artefacts.
-        after: for "raw" or "target", a PCollection of one that is there before it is embedded; None for none.
+    Attributes:
+        raw_shards: raw's embedding shards.
+        mixtures: references to raw's mixture and to that of each target, a PCollection of one each.
     """
 
-    def __init__(
-        self,
-        pipeline: beam.Pipeline,
-        config: SelectConfig,
-        stages: EmbeddingStages,
-        missing: frozenset[str],
-        after: Callable[[str], beam.PCollection | None],
-    ) -> None:
-        self._pipeline = pipeline
-        self._config = config
-        self._stages = stages
-        self._missing = missing
-        self._after = after
+    raw_shards: Node
+    mixtures: tuple[Node, ...]
 
-    def build(self, names: Collection[str]) -> None:
-        """Adds what makes the stages of these names complete."""
-        stages = self._stages
-        if stages.raw.name in names:
-            _ = self.raw_shards
-        if stages.target and stages.target.name in names:
-            _ = self.target_shards
-        if stages.projection and stages.projection.name in names:
-            _ = self._projection
-        if {mixture.name for mixture in stages.mixtures} & set(names):
-            _ = self.mixtures
 
-    def advance(self, mixture: Stage[MixtureSettings]) -> None:
-        """Adds some more iterations of a mixture's fit; what it is fitted to must be complete."""
-        projection = ProjectionFile(self._stages.projection) if self._stages.projection else None
-        fit = MixtureFit(mixture, projection, self._config.gmm_checkpoint_dir)
-        _ = self._shards_of(mixture) | f"Advance {mixture.name}" >> AdvanceMixture(fit)
+def fit_mixtures(graph: Graph, parts: Node) -> MixtureNodes | None:
+    """Raw and target, embedded, to their mixtures; None where embedding weights are not computed.
 
-    @cached_property
-    def raw_shards(self) -> beam.PCollection:
-        """Raw's embedding shards."""
-        return self._shards(self._stages.raw)
+    Args:
+        graph: to add to.
+        parts: the documents of raw. What is known of them and of the n-grams is checked before anything is embedded.
+    """
+    embeddings, mixtures = graph.stages.embeddings, graph.stages.mixtures
+    if embeddings is None or mixtures is None:
+        return None
+    checked = checks_of(graph, parts)
 
-    @cached_property
-    def target_shards(self) -> beam.PCollection:
-        """The embedding shards of all targets."""
-        assert self._stages.target
-        return self._shards(self._stages.target)
-
-    def _shards(self, stage: Stage[EmbeddingSource]) -> beam.PCollection:
-        if stage.name not in self._missing:
-            return embedding_shards(self._pipeline, stage, complete=True)
-        after = self._after(stage.dataset.role)
-        return embedding_shards(self._pipeline, stage, complete=False, after=after)
-
-    @cached_property
-    def target_rows(self) -> beam.PCollection:
-        """The number of rows of each target, one tuple of T integers."""
-        return (
-            self.target_shards
-            | "Gather" >> Gather()
-            | "RowsOfTargets" >> beam.Map(_rows_of_targets, self._target_starts)
+    def embed(stage: Stage[EmbeddingSource]) -> Node:
+        return graph.node(
+            stage,
+            compute=lambda: embed_documents(graph.pipeline, stage, checked(stage.dataset.role)),
+            read=lambda: read_shards(graph.pipeline, stage),
         )
 
-    @property
-    def ratio(self) -> beam.PCollection:
-        """The one `MixtureRatioFiles`; there once raw's embeddings are, so that what it goes to may read them."""
-        ready = self.raw_shards | "AllRawEmbeddings" >> beam.combiners.Count.Globally()
-        raw, *targets = (beam.pvalue.AsSingleton(mixture) for mixture in self.mixtures)
-        return ready | "MixtureRatio" >> beam.Map(_ratio, self._stages.raw.folder, raw, *targets)
+    raw_shards = embed(embeddings.raw)
+    if embeddings.target:
+        embed(embeddings.target)
+    if projection := mixtures.projection:
+        graph.node(
+            projection,
+            compute=lambda: raw_shards() | "Projection" >> FitProjection(projection),
+            read=lambda: graph.pipeline | "Projection" >> beam.Create([ProjectionFile(projection)]),
+        )
 
-    @cached_property
-    def mixtures(self) -> list[beam.PCollection]:
-        """The reference to raw's mixture and that of each target, each a PCollection of one."""
-        raw = self._mixture("RawMixture", self._stages.raw_mixture)
-        targets = [
-            self._mixture(f"TargetMixture{number}", mixture)
-            for number, mixture in enumerate(self._stages.target_mixtures)
-        ]
-        return [raw, *targets]
-
-    def _mixture(self, label: str, mixture: Stage[MixtureSettings] | GivenMixture) -> beam.PCollection:
+    def fit(label: str, mixture: Mixture) -> Node:
         if isinstance(mixture, GivenMixture):
-            return self._pipeline | label >> beam.Create([mixture])
-        if mixture.name not in self._missing:
-            return self._pipeline | label >> beam.Create([FittedMixture(mixture)])
-        return self._shards_of(mixture) | label >> FitGaussianMixture(
-            mixture, projection=self._projection, checkpoint_dir=self._config.gmm_checkpoint_dir
+            return functools.cache(lambda: graph.pipeline | label >> beam.Create([mixture]))
+        return graph.node(
+            mixture,
+            compute=lambda: _fit(graph, label, mixture),
+            read=lambda: graph.pipeline | label >> beam.Create([FittedMixture(mixture)]),
         )
 
-    def _shards_of(self, mixture: Stage[MixtureSettings]) -> beam.PCollection:
-        """The embedding shards that a mixture is fitted to."""
-        if mixture == self._stages.raw_mixture:
-            return self.raw_shards
-        target = mixture.settings.target
-        if target is None:
-            return self.target_shards
-        first, end = self._target_starts[target : target + 2]
-        return self.target_shards | f"Target{target}" >> beam.Filter(_is_between, first, end)
+    raw = fit("RawMixture", mixtures.raw)
+    targets = [fit(f"TargetMixture{number}", mixture) for number, mixture in enumerate(mixtures.targets)]
+    return MixtureNodes(raw_shards, (raw, *targets))
 
-    @property
-    def _target_starts(self) -> list[int]:
-        assert self._stages.target
-        return self._stages.target.dataset.target_starts()
 
-    @cached_property
-    def _projection(self) -> beam.PCollection | None:
-        stage = self._stages.projection
-        if stage is None:
-            return None
-        if stage.name not in self._missing:
-            return self._pipeline | "Projection" >> beam.Create([ProjectionFile(stage)])
-        return self.raw_shards | "Projection" >> FitProjection(stage)
+def _fit(graph: Graph, label: str, mixture: Stage[MixtureSettings]) -> beam.PCollection:
+    assert graph.stages.mixtures
+    projection = graph.stages.mixtures.projection
+    return _shards_of(graph, mixture) | label >> FitGaussianMixture(
+        mixture,
+        projection=graph.result(projection) if projection else None,
+        checkpoint_dir=graph.config.mixtures.gmm_checkpoint_dir,
+    )
+
+
+def advance_mixture(graph: Graph, mixture: Stage[MixtureSettings]) -> None:
+    """Adds some more iterations of a mixture's fit; what it is fitted to must be complete."""
+    assert graph.stages.mixtures
+    projection = graph.stages.mixtures.projection
+    fit = MixtureFit(
+        mixture, ProjectionFile(projection) if projection else None, graph.config.mixtures.gmm_checkpoint_dir
+    )
+    _ = _shards_of(graph, mixture) | f"Advance {mixture.name}" >> AdvanceMixture(fit)
+
+
+def _shards_of(graph: Graph, mixture: Stage[MixtureSettings]) -> beam.PCollection:
+    """The embedding shards that a mixture is fitted to."""
+    embedded = mixture.upstream[0]
+    target = mixture.settings.target
+    if target is None:
+        return graph.result(embedded)
+    first, end = embedded.dataset.target_starts()[target : target + 2]
+    return graph.result(embedded) | f"Target{target}" >> beam.Filter(_is_between, first, end)
+
+
+def mixture_ratio(graph: Graph, nodes: MixtureNodes) -> beam.PCollection:
+    """The one `MixtureRatioFiles`; there once raw's embeddings are, so that what it goes to may read them."""
+    assert graph.stages.embeddings
+    ready = nodes.raw_shards() | "AllRawEmbeddings" >> beam.combiners.Count.Globally()
+    raw, *targets = (beam.pvalue.AsSingleton(mixture()) for mixture in nodes.mixtures)
+    return ready | "MixtureRatio" >> beam.Map(_ratio, graph.stages.embeddings.raw.folder, raw, *targets)
+
+
+def target_rows(graph: Graph, target: Stage[EmbeddingSource]) -> beam.PCollection:
+    """The number of rows of each target, one tuple of T integers."""
+    starts = target.dataset.target_starts()
+    return graph.result(target) | "Gather" >> Gather() | "RowsOfTargets" >> beam.Map(_rows_of_targets, starts)
 
 
 def _is_between(shard: EmbeddingShard, first: int, end: int) -> bool:

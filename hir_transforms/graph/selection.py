@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -15,11 +16,13 @@ from hir_transforms.common.messages import tell
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.listings import load_files
 from hir_transforms.files import storage
+from hir_transforms.graph.plan import Stages
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
+from hir_transforms.selection.plan import plan_duplicates
 from hir_transforms.selection.select import SelectDocuments
 from hir_transforms.selection.write import OutputSettings, RejectedLines, WriteSelection
-from hir_transforms.settings.config import SelectionConfig
+from hir_transforms.settings.config import PipelineConfig
 
 # Which stage keeps which rejected lines: its name, and what their files' names begin with.
 _REJECTED = (
@@ -33,12 +36,51 @@ _REJECTED = (
 )
 
 
-def _fingerprint(settings: Mapping[str, Any], scores: Stage) -> str:
-    """Digest of everything that an output depends on."""
-    return digest({"settings": settings, "scores": scores.fingerprint})
+@dataclass(frozen=True)
+class SelectionPlan:
+    """What is selected from which scores.
+
+    Attributes:
+        config: of which only the selection, the output and the work folder count.
+        scores: the stage of the score shards.
+        num_targets: T.
+        sources: names of the stages that the scores come from.
+        settings: of the run, for the output's manifest.
+        duplicates: the stage that finds the documents whose text an earlier one has too.
+    """
+
+    config: PipelineConfig
+    scores: Stage
+    num_targets: int
+    sources: Sequence[str]
+    settings: Mapping[str, Any]
+    duplicates: Stage[None]
+
+    @classmethod
+    def of(cls, config: PipelineConfig, stages: Stages) -> "SelectionPlan":
+        """What to select from the scores of these stages."""
+        sources = [stage.name for stage in stages.all]
+        duplicates = plan_duplicates(stages.scores)
+        return cls(config, stages.scores, config.num_targets, sources, config.settings(), duplicates)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that the output depends on."""
+        return digest({"settings": self.settings, "scores": self.scores.fingerprint})
+
+    @property
+    def output(self) -> str:
+        """The folder of the output."""
+        assert self.config.output.output
+        return self.config.output.output
+
+    @property
+    def finds_duplicates(self) -> bool:
+        """Whether the stage of duplicates is to be computed."""
+        return self.config.selection.skip_duplicates and self.duplicates.manifest() is None
 
 
-def is_selected(config: SelectionConfig, scores: Stage, settings: Mapping[str, Any]) -> bool:
+def is_selected(plan: SelectionPlan) -> bool:
     """Whether a run that was interrupted while it put its output in place has written this very one.
 
     Whatever output such a run has completed is put in place first.
@@ -46,27 +88,20 @@ def is_selected(config: SelectionConfig, scores: Stage, settings: Mapping[str, A
     Raises:
         UserError: for an output that is in the way, or another folder to be cleared that holds what is not ours.
     """
-    output = config.output
-    assert output
+    output = plan.output
     if storage.is_local(output) and os.path.islink(output):
         raise UserError(f"--output: {output} is a symbolic link; name the folder itself")
-    duplicates = duplicates_stage(scores) if config.skip_duplicates else None
-    if duplicates and duplicates.manifest() is None:
-        duplicates.own_files()
+    if plan.finds_duplicates:
+        plan.duplicates.own_files()
     interrupted = OutputFolder(output).recover()
     if not storage.exists(output):
         return False
-    if interrupted and (result := read_result(output)) and result.fingerprint == _fingerprint(settings, scores):
+    if interrupted and (result := read_result(output)) and result.fingerprint == plan.fingerprint:
         return True
-    if not config.overwrite:
+    if not plan.config.output.overwrite:
         raise UserError(f"--output: {output} exists and is not empty; add --overwrite to replace it")
     own_files(output)
     return False
-
-
-def duplicates_stage(scores: Stage) -> Stage:
-    """The stage that finds the documents whose text an earlier one has too."""
-    return Stage.create("duplicates", scores.work_dir, None, [], [scores])
 
 
 def rejected_lines(work_dir: str, stages: Collection[str]) -> list[RejectedLines]:
@@ -78,62 +113,40 @@ def rejected_lines(work_dir: str, stages: Collection[str]) -> list[RejectedLines
     return list(found.values())
 
 
-def add_selection(
-    complete: beam.PCollection[Stage],
-    config: SelectionConfig,
-    scores: Stage,
-    *,
-    num_targets: int,
-    stages: Collection[str],
-    settings: dict[str, Any],
-) -> None:
-    """Adds the selection and its writing to the graph.
+def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> None:
+    """Adds the selection and its writing to the graph of the scores.
 
     Args:
-        complete: the stage of the score shards, a single element, once it is complete.
-        config: what to select and where to.
-        scores: the same stage, as planned.
-        num_targets: T.
-        stages: names of the stages that the scores come from.
-        settings: of the run, for the output's manifest.
+        plan: what to select and where to.
+        scores: the stage of the score shards, a single element, once it is complete.
     """
-    assert config.output
+    selection, output = plan.config.selection, plan.config.output
     proportions = None
-    if config.target_proportions:
-        proportions = tuple(share / sum(config.target_proportions) for share in config.target_proportions)
-    duplicates = duplicates_stage(scores) if config.skip_duplicates else None
-    if duplicates and duplicates.manifest() is None:
-        duplicates.prepare()
-        found = complete | "FindDuplicates" >> FindDuplicates(duplicates)
-        complete = found | "AllDuplicates" >> beam.Map(lambda _, scores: scores, scores.alone())
-    selection = selection_settings(config, duplicates.folder if duplicates else None)
-    folder = OutputFolder(config.output)
+    if selection.target_proportions:
+        proportions = tuple(share / sum(selection.target_proportions) for share in selection.target_proportions)
+    if plan.finds_duplicates:
+        plan.duplicates.prepare()
+        found = scores | "FindDuplicates" >> FindDuplicates(plan.duplicates)
+        scores = found | "AllDuplicates" >> beam.Map(lambda _, scores: scores, plan.scores.alone())
+    duplicates = plan.duplicates.folder if selection.skip_duplicates else None
+    folder = OutputFolder(plan.output)
     folder.start()
-    output = OutputSettings(
+    picked = scores | "Select" >> SelectDocuments(
+        SelectionSettings.of(selection, duplicates),
+        folder.picked,
+        num_targets=plan.num_targets,
+        proportions=proportions,
+    )
+    known_files = scores.pipeline | "Scored" >> beam.Create([plan.scores]) | "KnownFiles" >> beam.Map(_known_files)
+    settings = OutputSettings(
         folder,
-        config.num_shards,
-        config.compression,
-        settings,
-        _fingerprint(settings, scores),
-        rejected_lines(config.work_dir, stages),
+        output.num_shards,
+        output.compression,
+        plan.settings,
+        plan.fingerprint,
+        rejected_lines(plan.config.work_dir, plan.sources),
     )
-    picked = complete | "Select" >> SelectDocuments(
-        selection, folder.picked, num_targets=num_targets, proportions=proportions
-    )
-    known_files = complete.pipeline | "Scored" >> beam.Create([scores]) | "KnownFiles" >> beam.Map(_known_files)
-    picked | "Write" >> WriteSelection(output, known_files)
-
-
-def selection_settings(config: SelectionConfig, duplicates: str | None = None) -> SelectionSettings:
-    """What a config asks for; `duplicates` is the folder that tells them, None selects them."""
-    return SelectionSettings(
-        config.num_to_sample,
-        config.num_tokens_to_sample,
-        config.top_k,
-        config.seed,
-        config.min_example_length,
-        duplicates,
-    )
+    picked | "Write" >> WriteSelection(settings, known_files)
 
 
 def _known_files(scores: Stage) -> KnownFiles:
@@ -143,10 +156,9 @@ def _known_files(scores: Stage) -> KnownFiles:
     return KnownFiles(load_files(scores.work_dir, scores.complete_manifest()["inputs"]["raw"]["files"]))
 
 
-def print_counts(config: SelectionConfig) -> None:
+def print_counts(output: str) -> None:
     """Prints what came out and where it is."""
-    assert config.output
-    counts = json.loads(storage.read_bytes(storage.join(config.output, MANIFEST)))["counts"]
+    counts = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))["counts"]
     shown = ["read", "rejected", "short", *(["duplicate"] if counts["duplicate"] else []), "eligible", "selected"]
     tell(", ".join(f"{counts[name]} {name}" for name in shown))
-    tell(config.output)
+    tell(output)

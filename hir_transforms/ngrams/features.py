@@ -1,5 +1,6 @@
 """Hashed n-gram features of texts, as in DSIR (arXiv 2302.03169, section 3) and its package data-selection."""
 
+import functools
 import importlib.metadata
 import unicodedata
 from collections.abc import Sequence
@@ -9,15 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hir_transforms.common.settings import FITTING, Settings, between, choice, setting
+
 TOKENIZERS = ("wordpunct", "word_tokenize")
 # The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
 HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v2"}
 MAX_NGRAMS = 10
 MAX_NUM_BUCKETS = 2**24
 
+_ngram_setting = functools.partial(setting, task="n-grams", commands=FITTING)
+
 
 @dataclass(frozen=True)
-class NgramSettings:
+class NgramSettings(Settings):
     """What decides the n-gram features of a text.
 
     Attributes:
@@ -27,22 +32,15 @@ class NgramSettings:
         hash: `sha256` (data-selection's) or `fast`, see `hashing`.
 
     Raises:
-        ValueError: If a value is out of range.
+        UserError: naming the setting and the bad value.
     """
 
-    ngrams: int = 2
-    num_buckets: int = 10_000
-    tokenizer: str = "wordpunct"
-    hash: str = "sha256"
-
-    def __post_init__(self) -> None:
-        for name, maximum in (("ngrams", MAX_NGRAMS), ("num_buckets", MAX_NUM_BUCKETS)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= maximum:
-                raise ValueError(f"{name} must be an integer from 1 to {maximum}, not {value!r}")
-        for name, allowed in (("tokenizer", TOKENIZERS), ("hash", tuple(HASH_ALGORITHMS))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+    ngrams: int = _ngram_setting(2, f"largest n, up to {MAX_NGRAMS}", check=between(1, MAX_NGRAMS))
+    num_buckets: int = _ngram_setting(
+        10_000, "buckets that n-grams are hashed to, up to 2^24", check=between(1, MAX_NUM_BUCKETS)
+    )
+    tokenizer: str = _ngram_setting("wordpunct", "how texts are cut into tokens", kind=choice(*TOKENIZERS))
+    hash: str = _ngram_setting("sha256", "hash of n-grams: sha256, as DSIR, or fast", kind=choice(*HASH_ALGORITHMS))
 
     def dependencies(self) -> dict[str, Any]:
         """Returns all that decides the features: the settings and the versions of what they name."""

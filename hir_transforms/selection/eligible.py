@@ -1,6 +1,6 @@
 """What may be selected and in which order: the eligible rows of a score shard and their keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -8,41 +8,27 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.identity import file_state, offset_hash
 from hir_transforms.selection.duplicates import duplicate_rows
 from hir_transforms.selection.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise
+from hir_transforms.selection.settings import SamplingSettings
 from hir_transforms.selection.threshold import Threshold, order_bits, pack_positions
 from hir_transforms.weights.score_shards import ScoreRows, ScoreShard, read_scores
 
 
 @dataclass(frozen=True)
-class SelectionSettings:
+class SelectionSettings(SamplingSettings):
     """How many documents to select, and how; one of the two budgets is None.
 
     Attributes:
-        num_to_sample: documents to select.
-        num_tokens_to_sample: most tokens that the selected documents have together.
-        top_k: the largest weights; otherwise the largest weight + Gumbel noise, which samples without replacement.
-        seed: of the noise.
-        min_example_length: documents of fewer tokens are never selected.
         duplicates: the folder that tells the duplicates (`duplicate_rows`), which are not selected; None selects them.
     """
 
-    num_to_sample: int | None
-    num_tokens_to_sample: int | None
-    top_k: bool
-    seed: int
-    min_example_length: int
     duplicates: str | None = None
 
-    @property
-    def budget(self) -> int:
-        """Documents or tokens to select."""
-        budget = self.num_tokens_to_sample if self.num_to_sample is None else self.num_to_sample
-        assert budget is not None
-        return budget
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether the budget is of tokens."""
-        return self.num_to_sample is None
+    @classmethod
+    def of(cls, sampling: SamplingSettings, duplicates: str | None = None) -> "SelectionSettings":
+        """Those of what the user asks for."""
+        return cls(
+            **{one.name: getattr(sampling, one.name) for one in fields(SamplingSettings)}, duplicates=duplicates
+        )
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from hir_transforms.commands.running import choose_runner
 from hir_transforms.runners.local import MultiProcessRunner
 
 
-def choose(*flags, pieces=100):
+def choose(*flags, workers=100):
     options = PipelineOptions(list(flags))
-    return choose_runner(options, pieces), options.view_as(DirectOptions).direct_num_workers
+    return choose_runner(options, workers), options.view_as(DirectOptions).direct_num_workers
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_number_of_workers_that_is_asked_for_counts(one_core):
     assert workers == 3
 
 
-def test_there_are_no_more_workers_than_pieces_of_work(monkeypatch):
+def test_there_are_no_more_workers_than_have_something_to_do(monkeypatch):
     monkeypatch.setattr("joblib.cpu_count", lambda: 16)
-    assert choose("--direct_num_workers=0", pieces=5)[1] == 5
-    assert choose("--direct_num_workers=0", pieces=50)[1] == 16
+    assert choose("--direct_num_workers=0", workers=5)[1] == 5
+    assert choose("--direct_num_workers=0", workers=50)[1] == 16

@@ -1,4 +1,4 @@
-"""Which fingerprints each field of the settings changes; a field without a row here fails the test."""
+"""Which fingerprints each setting changes; a setting without a row here fails the test."""
 
 import dataclasses
 import os
@@ -7,14 +7,12 @@ import unicodedata
 import numpy as np
 import pytest
 
-from hir_transforms.documents.datasets import Dataset
+from hir_transforms.common.errors import UserError
 from hir_transforms.embeddings.model import EmbeddingModel
-from hir_transforms.graph.embeddings import plan_embeddings
+from hir_transforms.embeddings.plan import plan_embeddings
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.ngrams import features
-from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.settings.config import SelectConfig
-from tests.helpers.config import CONFIG
+from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from tests.helpers.corpora import jsonl
 
 NGRAM = {"counts/raw", "counts/target", "ngram", "ngram_weights"}
@@ -25,16 +23,16 @@ EMBEDDINGS = MIXTURES | {"embeddings/raw", "embeddings/target"}
 RAW = (NGRAM | RAW_MIXTURE | {"documents", "embeddings/raw"}) - {"counts/target"}
 TARGET = (NGRAM | TARGET_MIXTURES | {"embeddings/target"}) - {"counts/raw"}
 NOTHING: set[str] = set()
-# For each field another valid value, and the stages whose fingerprints it changes in a selection from two targets with
-# both parts of the weight.
+# For each setting another valid value, and the stages whose fingerprints it changes in a selection from two targets
+# with both parts of the weight.
 FIELDS = {
     "output": ("/elsewhere", NOTHING),
     "work_dir": ("/elsewhere.work", NOTHING),
     "num_to_sample": (3, NOTHING),
-    "num_tokens_to_sample": ((None, 5), NOTHING),
+    "num_tokens_to_sample": (5, NOTHING),
     "top_k": (True, NOTHING),
     "seed": (1, NOTHING),
-    "target_proportions": ((1.0, 2.0), NOTHING),
+    "target_proportions": ("1,2", NOTHING),
     "skip_duplicates": (True, NOTHING),
     "min_example_length": (7, {"scores"}),  # the settings below standardize
     "num_shards": (3, NOTHING),
@@ -58,31 +56,25 @@ FIELDS = {
     "raw_max_samples": ("20", RAW_MIXTURE),
     "target_max_samples": ("20", TARGET_MIXTURES),
     "gmm_checkpoint_dir": ("/kept", NOTHING),
-    "ngram_settings.ngrams": (3, NGRAM | {"documents", "gmm_weights", "scores"}),
-    "ngram_settings.num_buckets": (20_000, NGRAM | {"scores"}),
-    "ngram_settings.tokenizer": ("word_tokenize", NGRAM | {"documents", "gmm_weights", "scores"}),
-    "ngram_settings.hash": ("fast", NGRAM | {"scores"}),
-    "raw.patterns": (("{folder}/other.jsonl",), RAW),
-    "raw.text_field": ("body", RAW),
-    "raw.max_document_bytes": (10, RAW),
-    "raw.on_bad_record": ("fail", NOTHING),
-    "raw.max_rejected_share": (0.5, NOTHING),
+    "ngrams": (3, NGRAM | {"documents", "gmm_weights", "scores"}),
+    "num_buckets": (20_000, NGRAM | {"scores"}),
+    "tokenizer": ("word_tokenize", NGRAM | {"documents", "gmm_weights", "scores"}),
+    "hash": ("fast", NGRAM | {"scores"}),
+    "raw": ("{folder}/other.jsonl", RAW),
     # The same files in the same order, but the second is the other target's.
-    "target.patterns": (("{folder}/a-*.jsonl", "{folder}/b-1.jsonl"), TARGET),
-    "target.text_field": ("body", TARGET),
-    "target.max_document_bytes": (10, TARGET),
-    "target.on_bad_record": ("fail", NOTHING),
-    "target.max_rejected_share": (0.5, NOTHING),
-    # Files that are brought along take the place of stages.
+    "target": ("{folder}/a-*.jsonl,{folder}/b-1.jsonl", TARGET),
+    "text_field": ("body", RAW | TARGET),
+    "max_document_bytes": (10, RAW | TARGET),
+    "on_bad_record": ("fail", NOTHING),
+    "max_rejected_share": (0.5, NOTHING),
+    # Files that are given take the place of stages.
     "ngram_weights": ("{folder}/weights.npy", {"ngram_weights", "scores"}),
     "gmm_weights": ("{folder}/weights.npy", {"gmm_weights", "scores"}),
     "raw_embeddings": ("{folder}/rows.npy", RAW_MIXTURE | {"embeddings/raw"}),
     "target_embeddings": ("{folder}/rows.npy", TARGET_MIXTURES | {"embeddings/target"}),
     "raw_gmm": ("{folder}/one.npz", {"gmm_weights", "scores"}),
-    "target_gmm": (("{folder}/one.npz", "{folder}/two.npz"), {"gmm_weights", "scores"}),
+    "target_gmm": ("{folder}/one.npz,{folder}/two.npz", {"gmm_weights", "scores"}),
 }
-# No setting of the user's.
-ROLES = {"raw.role", "target.role"}
 # Only a model of the hub, which tests do not ask, has a revision of its own.
 OF_THE_HUB = {"embedding_revision"}
 
@@ -106,48 +98,28 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def config(folder):
-    return dataclasses.replace(
-        CONFIG,
-        raw=Dataset("raw", (f"{folder}/raw.jsonl",)),
-        target=Dataset("target", (f"{folder}/a-1.jsonl", f"{folder}/[ab]-*.jsonl")),
-        separate_targets=True,
-        weight_scaling="standardize",
-        num_tokens_to_fit="1",
-        embedding_model=f"{folder}/model",
-        work_dir=f"{folder}/work",
-    )
+def given(folder):
+    """The settings, by name."""
+    return {
+        "raw": f"{folder}/raw.jsonl",
+        "target": f"{folder}/a-1.jsonl,{folder}/[ab]-*.jsonl",
+        "output": "/out",
+        "num_to_sample": 10,
+        "separate_targets": True,
+        "weight_scaling": "standardize",
+        "num_tokens_to_fit": "1",
+        "embedding_model": f"{folder}/model",
+        "work_dir": f"{folder}/work",
+    }
 
 
-def fields_of(settings_class, prefix=""):
-    return {f"{prefix}{field.name}" for field in dataclasses.fields(settings_class)}
+@pytest.fixture
+def config(given):
+    return PipelineConfig.of(**given)
 
 
-def test_every_field_has_a_row():
-    nested = {"ngram_settings": NgramSettings, "raw": Dataset, "target": Dataset}
-    expected = fields_of(SelectConfig) - set(nested)
-    for name, settings_class in nested.items():
-        expected |= fields_of(settings_class, f"{name}.")
-    assert expected - ROLES - OF_THE_HUB == set(FIELDS)
-
-
-def filled(value, folder):
-    if isinstance(value, tuple):
-        return tuple(filled(item, folder) for item in value)
-    return value.replace("{folder}", str(folder)) if isinstance(value, str) else value
-
-
-def changed(config, name, value):
-    outer, _, inner = name.partition(".")
-    if inner:
-        return dataclasses.replace(config, **{outer: dataclasses.replace(getattr(config, outer), **{inner: value})})
-    if name == "num_tokens_to_sample":
-        return dataclasses.replace(config, num_to_sample=None, num_tokens_to_sample=value[1])
-    if name in ("ngram_weights", "gmm_weights", "raw_embeddings", "target_embeddings"):
-        value = Dataset(name, (value,))
-    if name == "ngram_weights":  # then no target is counted, to take its share from
-        config = dataclasses.replace(config, target_proportions=(1.0, 1.0))
-    return dataclasses.replace(config, **{name: value})
+def test_every_setting_has_a_row():
+    assert {*SETTINGS} - OF_THE_HUB == {*FIELDS}
 
 
 def prints(config):
@@ -161,9 +133,12 @@ def changes(config, other):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_field_changes_the_fingerprints_of_what_depends_on_it(config, folder, name):
+def test_a_setting_changes_the_fingerprints_of_what_depends_on_it(given, folder, name):
     value, stages = FIELDS[name]
-    assert changes(config, changed(config, name, filled(value, folder))) == stages
+    other = {name: value.replace("{folder}", str(folder)) if isinstance(value, str) else value}
+    if name == "num_tokens_to_sample":
+        other["num_to_sample"] = None
+    assert changes(PipelineConfig.of(**given), PipelineConfig.of(**(given | other))) == stages
 
 
 def test_the_revision_of_a_model_of_the_hub_changes_its_embeddings(config):
@@ -173,15 +148,25 @@ def test_the_revision_of_a_model_of_the_hub_changes_its_embeddings(config):
     assert stages[0].fingerprint == stages[1].fingerprint != stages[2].fingerprint
 
 
-def test_the_length_limit_counts_only_where_it_decides_weights(config):
-    plain = dataclasses.replace(config, weight_scaling="none")
-    assert changes(plain, dataclasses.replace(plain, min_example_length=7)) == NOTHING
+def test_the_length_limit_counts_only_where_it_decides_weights(given):
+    plain = given | {"weight_scaling": "none"}
+    assert changes(PipelineConfig.of(**plain), PipelineConfig.of(**plain, min_example_length=7)) == NOTHING
 
 
-def test_each_file_of_several_target_mixtures_counts_and_their_order(config, folder):
+def test_each_file_of_several_target_mixtures_counts_and_their_order(given, folder):
     files = [f"{folder}/{name}.npz" for name in ("one", "two")]
-    given = [(one, other) for one in files for other in files]
-    assert len({prints(dataclasses.replace(config, target_gmm=pair))["gmm_weights"] for pair in given}) == 4
+    pairs = [(one, other) for one in files for other in files]
+    assert len({prints(PipelineConfig.of(**given, target_gmm=pair))["gmm_weights"] for pair in pairs}) == 4
+
+
+def test_a_given_mixture_goes_with_no_projection(given, folder):
+    for names, flags in ((["raw"], "--raw_gmm"), (["target"], "--target_gmm"), (["raw", "target"], None)):
+        files = {"raw": f"{folder}/one.npz", "target": f"{folder}/one.npz,{folder}/two.npz"}
+        mixtures = {f"{name}_gmm": files[name] for name in names}
+        flags = flags or "--raw_gmm and --target_gmm"
+        message = rf"^--embedding_dim: does not go with a given mixture \({flags}\), which has its own$"
+        with pytest.raises(UserError, match=message):
+            plan_stages(PipelineConfig.of(**given, **mixtures, embedding_dim=2))
 
 
 def test_another_unicode_version_makes_other_tokens(config, monkeypatch):
@@ -191,19 +176,29 @@ def test_another_unicode_version_makes_other_tokens(config, monkeypatch):
     assert {name for name in after if after[name] != before[name]} == NGRAM | {"documents", "gmm_weights", "scores"}
 
 
-def test_another_version_of_the_hash_makes_other_counts(config, monkeypatch):
-    config = dataclasses.replace(config, ngram_settings=NgramSettings(hash="fast"))
+def test_another_version_of_the_hash_makes_other_counts(given, monkeypatch):
+    config = PipelineConfig.of(**given, hash="fast")
     before = prints(config)
     monkeypatch.setitem(features.HASH_ALGORITHMS, "fast", "fast-v1")
     after = prints(config)
     assert {name for name in after if after[name] != before[name]} == NGRAM | {"scores"}
 
 
-def test_a_mixture_depends_on_how_many_rows_auto_stands_for(config):
+def test_a_mixture_depends_on_how_many_rows_auto_stands_for(given):
     """And not on how the number was given."""
-    config = dataclasses.replace(config, raw_components=5)
-    given = {name: dataclasses.replace(config, raw_max_samples=name) for name in ("auto", "50000", "all", "49999")}
-    assert changes(given["auto"], given["50000"]) == NOTHING
-    for name in ("all", "49999"):
-        assert changes(given["auto"], given[name]) == RAW_MIXTURE
-    assert {stage.name: stage.settings for stage in plan_stages(given["auto"]).all}["gmm/raw"].max_samples == 50_000
+    configs = {
+        rows: PipelineConfig.of(**given, raw_components=5, raw_max_samples=rows)
+        for rows in ("auto", "50000", "all", "49999")
+    }
+    assert changes(configs["auto"], configs["50000"]) == NOTHING
+    for rows in ("all", "49999"):
+        assert changes(configs["auto"], configs[rows]) == RAW_MIXTURE
+    assert {stage.name: stage.settings for stage in plan_stages(configs["auto"]).all}["gmm/raw"].max_samples == 50_000
+
+
+def test_equal_values_of_other_types_have_equal_fingerprints(given):
+    """A whole number and a fraction, texts of flags and values of Python."""
+    one = PipelineConfig.of(**given, alpha=1, gmm_tol="1", ngrams="2", top_k=True)
+    other = PipelineConfig.of(**given, alpha=1.0, gmm_tol=1, ngrams=2, top_k=True)
+    assert (one, prints(one)) == (other, prints(other))
+    assert one.settings() == other.settings()

@@ -76,7 +76,7 @@ def count(featurizer: NgramFeaturizer, batch: list[str]) -> list[int]:
     ],
 )
 def test_settings_out_of_range(name, value):
-    with pytest.raises(ValueError, match=rf"^{name} must be .*, not {value!r}$"):
+    with pytest.raises(ValueError, match=rf"^--{name}: must be .*, not {value}$"):
         NgramSettings(**{name: value})
 
 

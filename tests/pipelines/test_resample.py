@@ -15,6 +15,7 @@ from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import digest
 from hir_transforms.files import storage
+from hir_transforms.graph.saved_scores import find_scores
 from pipelines import resample, score, select
 from tests.helpers.folders import contents
 
@@ -94,15 +95,15 @@ def test_source_files_are_looked_at_by_the_folder(scored, tmp_path, memory_store
     target = scored / "corpus" / "target.jsonl"
     assert score.run(["--raw=mem://bucket/raw/**", f"--target={target}", *flags]) == 0
     memory_store.questions.clear()
-    _, _, sources = resample.find_scores(str(tmp_path / "work"))
+    _, _, sources = find_scores(str(tmp_path / "work"))
     assert len(memory_store.questions) == 3
     assert sources == {path: len(content) for path, content in memory_store.objects.items()}
     memory_store.put("mem://bucket/raw/2/5.jsonl", b"{}")
     with pytest.raises(UserError, match=r"raw/2/5\.jsonl changed since it was scored"):
-        resample.find_scores(str(tmp_path / "work"))
+        find_scores(str(tmp_path / "work"))
     del memory_store.objects["mem://bucket/raw/2/5.jsonl"]
     with pytest.raises(UserError, match=r"raw/2/5\.jsonl is no longer there"):
-        resample.find_scores(str(tmp_path / "work"))
+        find_scores(str(tmp_path / "work"))
 
 
 def remove_a_shard(folder):
@@ -155,7 +156,7 @@ def rewrite_scores(work_dir, other, *, listed):
         pq.write_table(table.replace_schema_metadata({"hir.files": json.dumps(files)}), shard)
 
 
-@pytest.mark.parametrize("planned", [False, True], ids=["as they stand", "planned"])
+@pytest.mark.parametrize("planned", [False, True], ids=["as they are", "planned"])
 @pytest.mark.parametrize("listed", [False, True])
 def test_no_file_is_copied_that_was_not_scored(scored, tmp_path, capsys, listed, planned):
     work_dir = tmp_path / "work"

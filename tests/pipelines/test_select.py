@@ -492,7 +492,7 @@ def test_a_killed_run_goes_on_with_the_embeddings_it_had(corpus, hybrid, tmp_pat
         (["--raw=/nowhere/*.jsonl"], "--raw: no file matches /nowhere/*.jsonl"),
         (["--num_to_sample=0"], "--num_to_sample: must be at least 1, not 0"),
         (["--alpha=1.5"], "--alpha: must be between 0 and 1, not 1.5"),
-        (["--tokenizer=words"], "--tokenizer must be one of wordpunct, word_tokenize, not 'words'"),
+        (["--tokenizer=words"], "--tokenizer: must be one of wordpunct, word_tokenize, not words"),
         (["--alpha=0.5", "--embedding_model=/nowhere/model"], "--embedding_model: no model '/nowhere/model'"),
         (["--num_to_sampel=3"], "unknown flag --num_to_sampel=3; did you mean --num_to_sample?"),
         (["--num_to_sample=201"], "201 documents asked for, but only"),

@@ -10,7 +10,7 @@ from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from hir_transforms.common.errors import UserError
 from hir_transforms.runners.job_servers import is_portable, left_for_no_server
 from hir_transforms.runners.named import named_runner, run_to_end
-from hir_transforms.settings.flags import SelectOptions, parse_options
+from hir_transforms.settings.flags import parse_options
 
 TYPES = beam_job_api_pb2.PipelineOptionType
 
@@ -53,7 +53,7 @@ def server():
 def submit(server, *flags):
     """Submits a small job as the commands do."""
     where = ["--runner=FlinkRunner", f"--job_endpoint={server.endpoint}", "--environment_type=LOOPBACK"]
-    options = parse_options([*where, *flags], SelectOptions, "hir select")
+    options = parse_options([*where, *flags], "select")
     pipeline = beam.Pipeline(runner=named_runner(options), options=options)
     pipeline | beam.Create([1])
     run_to_end(pipeline)
@@ -86,4 +86,4 @@ def test_other_runners_have_no_server():
         name for name in [*names, "DirectRunner", "DataflowRunner", "NoRunner", None] if is_portable(name)
     ] == names
     with pytest.raises(UserError, match=r"^unknown flag --execution_mode_for_batch=PIPELINED$"):
-        parse_options(["--execution_mode_for_batch=PIPELINED"], SelectOptions, "hir select")
+        parse_options(["--execution_mode_for_batch=PIPELINED"], "select")

@@ -1,174 +1,181 @@
-import argparse
-from typing import Any
+import re
 
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
 from hir_transforms.common.errors import UserError
-from hir_transforms.documents.datasets import Dataset
-from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.settings.flags import SelectOptions, parse_options, select_config
-from pipelines import select
+from hir_transforms.common.settings import ALL_OR_SOME, NUMBER, SIGNED_NUMBER, WHOLE_NUMBER
+from hir_transforms.settings.commands import COMMANDS
+from hir_transforms.settings.config import SETTINGS, PipelineConfig
+from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
+from pipelines import embed, fit, resample, score, select
 
 NEEDED = {"raw": "/data/raw/*.jsonl", "target": "/data/target.jsonl", "output": "/out", "num_to_sample": "10"}
+MAINS = {"select": select, "fit": fit, "embed": embed, "score": score, "resample": resample}
+SWITCHES = [one.name for one in SETTINGS.values() if one.is_switch]
 
 
 def flags(**values):
     return [f"--{name}={value}" for name, value in (NEEDED | values).items() if value is not None]
 
 
-def options_of(*argv):
-    return parse_options(argv, SelectOptions, "hir select")
+def options_of(*argv, command="select"):
+    return parse_options(argv, command)
 
 
-def actions():
-    """What the flags of `select` are declared as."""
-    parser = argparse.ArgumentParser()
-    SelectOptions._add_argparse_args(parser)
-    return parser._actions
-
-
-def config_of(*more, **values):
-    return select_config(options_of(*flags(**values), *more).view_as(SelectOptions))
+def config_from(*more, **values):
+    return config_of(options_of(*flags(**values), *more), "select")
 
 
 def error_of(*more, **values):
     with pytest.raises(UserError) as caught:
-        config_of(*more, **values)
+        config_from(*more, **values)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_defaults():
-    config = config_of()
-    assert config.raw.patterns == ("/data/raw/*.jsonl",)
-    assert config.target.patterns == ("/data/target.jsonl",)
-    assert (config.raw.role, config.target.role) == ("raw", "target")
-    assert (config.raw.text_field, config.raw.max_document_bytes) == ("text", 64 << 20)
-    rest = {name: value for name, value in vars(config).items() if name not in ("raw", "target")}
-    assert rest == {
-        "output": "/out",
-        "work_dir": "/out.work",
-        "num_to_sample": 10,
-        "num_tokens_to_sample": None,
-        "fit_seed": 0,
-        "separate_targets": False,
-        "id_field": None,
-        "target_proportions": None,
-        "skip_duplicates": False,
-        "ngram_weights": None,
-        "gmm_weights": None,
-        "alpha": 0.5,
-        "top_k": False,
-        "seed": 0,
-        "num_shards": 0,
-        "compression": "none",
-        "ngram_settings": NgramSettings(2, 10_000, "wordpunct", "sha256"),
-        "num_tokens_to_fit": "auto",
-        "min_example_length": 100,
-        "target_laplace_smoothing": 0.0,
-        "weight_scaling": "none",
-        "embedding_model": "all-MiniLM-L6-v2",
-        "embedding_revision": None,
-        "embedding_prompt": "",
-        "trust_remote_code": False,
-        "embedding_dim": 0,
-        "raw_embeddings": None,
-        "target_embeddings": None,
-        "raw_components": 1000,
-        "target_components": 50,
-        "gmm_max_iter": 100,
-        "gmm_tol": 1e-3,
-        "raw_max_samples": "auto",
-        "target_max_samples": "auto",
-        "raw_gmm": None,
-        "target_gmm": (),
-        "gmm_checkpoint_dir": None,
-        "overwrite": False,
-    }
+def test_every_main_has_its_settings():
+    assert {*COMMANDS} == {*MAINS}
+    assert all(
+        command.required and {*command.required} <= {*command.settings}
+        for command in COMMANDS.values()
+        if command.name != "embed"
+    )
+    assert {name for command in COMMANDS.values() for name in command.settings} == {*SETTINGS}
+    assert {*COMMANDS["select"].settings} == {*SETTINGS}
+
+
+def test_without_flags_settings_have_their_defaults():
+    assert config_from() == PipelineConfig.of(**NEEDED)
+
+
+# Another value for each setting that is no switch.
+VALUES = {
+    "raw": "/a.jsonl,/b.jsonl",
+    "target": "/c.jsonl,/d.jsonl",
+    "output": "/elsewhere",
+    "num_to_sample": 3,
+    "alpha": 0.25,
+    "seed": -7,
+    "fit_seed": 9,
+    "num_shards": 5,
+    "compression": "zstd",
+    "num_tokens_to_fit": "1000",
+    "min_example_length": 4,
+    "target_laplace_smoothing": 0.5,
+    "target_proportions": "0.25,3",
+    "weight_scaling": "standardize",
+    "ngrams": 3,
+    "num_buckets": 17,
+    "tokenizer": "word_tokenize",
+    "hash": "fast",
+    "embedding_model": "other",
+    "embedding_revision": "main",
+    "embedding_prompt": "query: ",
+    "embedding_dim": 5,
+    "raw_components": 6,
+    "target_components": 7,
+    "gmm_max_iter": 8,
+    "gmm_tol": 0.125,
+    "raw_max_samples": "100",
+    "target_max_samples": "50",
+    "raw_gmm": "/raw.npz",
+    "target_gmm": "/a.npz,/b.npz",
+    "gmm_checkpoint_dir": "/checkpoints",
+    "raw_embeddings": "/data/raw.npy,/data/more.npy",
+    "target_embeddings": "/data/target.avro",
+    "ngram_weights": "/data/n.npy",
+    "gmm_weights": "/data/g.parquet",
+    "id_field": "url",
+    "text_field": "body",
+    "max_document_bytes": 7,
+    "on_bad_record": "fail",
+    "max_rejected_share": 0.5,
+    "work_dir": "/work",
+}
 
 
 def test_every_flag_reaches_its_setting():
-    values = {
-        "num_to_sample": 3,
-        "alpha": 0.25,
-        "seed": -7,
-        "fit_seed": 9,
-        "num_shards": 5,
-        "compression": "zstd",
-        "num_tokens_to_fit": "1000",
-        "min_example_length": 4,
-        "target_laplace_smoothing": 0.5,
-        "weight_scaling": "standardize",
-        "embedding_model": "other",
-        "id_field": "url",
-        "embedding_revision": "main",
-        "embedding_prompt": "query: ",
-        "embedding_dim": 5,
-        "raw_components": 6,
-        "target_components": 7,
-        "gmm_max_iter": 8,
-        "gmm_tol": 0.125,
-        "raw_max_samples": "100",
-        "target_max_samples": "50",
-        "raw_gmm": "/raw.npz",
-        "gmm_checkpoint_dir": "/checkpoints",
-        "work_dir": "/work",
+    given = VALUES | dict.fromkeys(SWITCHES, True)
+    assert {*given} == {*SETTINGS} - {"num_tokens_to_sample"}
+    config = config_from(*(f"--{name}" for name in SWITCHES), **VALUES)
+    assert config == PipelineConfig.of(**given)
+    found = {name: value for group in vars(config).values() for name, value in vars(group).items() if name in SETTINGS}
+    for name, value in given.items():
+        shown = found[name]
+        if isinstance(shown, tuple):
+            shown = ",".join(f"{one:g}" if isinstance(one, float) else one for one in shown)
+        assert shown == value
+        assert shown != SETTINGS[name].default
+    config = config_from(num_to_sample=None, num_tokens_to_sample=7)
+    assert config.selection.num_tokens_to_sample == 7
+
+
+def test_beam_shows_the_settings_with_a_job():
+    options = options_of(*flags(alpha=0.25), "--top_k")
+    assert options.view_as(SettingOptions).given() == NEEDED | {"alpha": "0.25", "top_k": True}
+    assert {"alpha": "0.25", "top_k": True}.items() <= options.display_data().items()
+
+
+@pytest.mark.parametrize("command", MAINS)
+def test_a_flag_that_a_command_does_not_read_is_named(command, capsys):
+    for name in SETTINGS:
+        given = f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"
+        for flag in [given, f"--{name}=false"] if name in SWITCHES else [given]:
+            if name in COMMANDS[command].settings:
+                assert isinstance(parse_options([flag], command), SettingOptions)
+            else:
+                assert MAINS[command].run([flag]) == 2
+                assert capsys.readouterr().err == (
+                    f"hir {command}: error: --{name}: hir {command} does not read it "
+                    f"('hir help {command}' lists those that it reads)\n"
+                )
+
+
+def test_what_commands_do_not_read():
+    unread = {name: {*SETTINGS} - {*command.settings} for name, command in COMMANDS.items()}
+    sampling = {"num_to_sample", "num_tokens_to_sample", "top_k", "seed", "skip_duplicates", "target_proportions"}
+    writing = {"num_shards", "compression", "overwrite"}
+    assert unread["select"] == set()
+    assert unread["resample"] == {"gmm_checkpoint_dir"}
+    assert unread["score"] == sampling | writing
+    assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "min_example_length"}
+    assert {*SETTINGS} - unread["embed"] == {
+        *("raw", "target", "text_field", "max_document_bytes", "on_bad_record", "max_rejected_share"),
+        *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
+        *("raw_embeddings", "target_embeddings", "output", "work_dir"),
     }
-    config = config_of("--top_k", "--overwrite", "--trust_remote_code", "--skip_duplicates", **values)
-    assert {name: getattr(config, name) for name in values} == values
-    assert config.top_k
-    assert config.trust_remote_code
-    assert config.overwrite
-    assert config.skip_duplicates
-    targets = {"target": "/a.jsonl,/b.jsonl", "target_proportions": "0.25,3", "target_gmm": "/a.npz,/b.npz"}
-    config = config_of("--separate_targets", **targets)
-    assert (config.target_proportions, config.target_gmm) == ((0.25, 3.0), ("/a.npz", "/b.npz"))
-    assert (config.separate_targets, config.num_targets) == (True, 2)
-    assert config_of(num_to_sample=None, num_tokens_to_sample=7).num_tokens_to_sample == 7
-    ngrams: dict[str, Any] = {"ngrams": 3, "num_buckets": 17, "tokenizer": "word_tokenize", "hash": "fast"}
-    assert config_of(**ngrams).ngram_settings == NgramSettings(**ngrams)
-    embeddings = {"raw_embeddings": "/data/raw.npy,/data/more.npy", "target_embeddings": "/data/target.avro"}
-    given = {"ngram_weights": "/data/n.npy", "gmm_weights": "/data/g.parquet"}
-    config = config_of(**embeddings)
-    assert config.raw_embeddings == Dataset("raw_embeddings", ("/data/raw.npy", "/data/more.npy"))
-    assert config.target_embeddings == Dataset("target_embeddings", ("/data/target.avro",))
-    config = config_of(**given)
-    assert config.ngram_weights == Dataset("ngram_weights", ("/data/n.npy",))
-    assert config.gmm_weights == Dataset("gmm_weights", ("/data/g.parquet",))
-    lines = {"text_field": "body", "max_document_bytes": 7, "on_bad_record": "fail", "max_rejected_share": 0.5}
-    for dataset in (config_of(**lines).raw, config_of(**lines).target):
-        assert {name: getattr(dataset, name) for name in lines} == lines
-    parser = argparse.ArgumentParser(add_help=False)
-    SelectOptions._add_argparse_args(parser)
-    switches = {"top_k", "overwrite", "trust_remote_code", "skip_duplicates", "separate_targets"}
-    tested = {
-        *NEEDED,
-        *values,
-        *targets,
-        *ngrams,
-        *embeddings,
-        *given,
-        *switches,
-        *lines,
-        "num_tokens_to_sample",
-    }
-    assert {action.dest for action in parser._actions} == tested
+
+
+@pytest.mark.parametrize("name", sorted({*SETTINGS} - {*NEEDED, "work_dir"}))
+def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
+    given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
+    given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]
+    kept = {"num_tokens_to_sample", "top_k", "seed", "min_example_length", "skip_duplicates", "target_proportions"}
+    kept |= {"num_shards", "compression", "overwrite"}
+    if name == "gmm_checkpoint_dir":
+        return
+    options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")
+    if name in kept:
+        assert config_of(options, "resample").work_dir == "/work"
+    else:
+        with pytest.raises(UserError, match=f"^--{name}: without --raw the scores are taken as they are; add --raw"):
+            config_of(options, "resample")
 
 
 def test_paths_are_absolute_and_several_patterns_may_be_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/alice")
-    config = config_of(raw="a/*.jsonl,mem://bucket/*.gz", target="~/t.jsonl", output="out/", work_dir="~/work/")
+    config = config_from(raw="a/*.jsonl,mem://bucket/*.gz", target="~/t.jsonl", output="out/", work_dir="~/work/")
     assert config.raw.patterns == (str(tmp_path / "a/*.jsonl"), "mem://bucket/*.gz")
     assert config.target.patterns == ("/home/alice/t.jsonl",)
-    assert config.output == str(tmp_path / "out")
+    assert config.output.output == str(tmp_path / "out")
     assert config.work_dir == "/home/alice/work"
-    assert config_of(raw_gmm="raw.npz").raw_gmm == str(tmp_path / "raw.npz")
-    assert config_of(target_gmm="mem://bucket/t.npz").target_gmm == ("mem://bucket/t.npz",)
-    assert config_of(gmm_checkpoint_dir="kept/").gmm_checkpoint_dir == str(tmp_path / "kept")
-    assert config_of(output="mem://bucket/out/").output == "mem://bucket/out"
-    assert config_of(output="mem://bucket/out/").work_dir == "mem://bucket/out.work"
+    assert config_from(raw_gmm="raw.npz").mixtures.raw_gmm == str(tmp_path / "raw.npz")
+    assert config_from(target_gmm="mem://bucket/t.npz").mixtures.target_gmm == ("mem://bucket/t.npz",)
+    assert config_from(gmm_checkpoint_dir="kept/").mixtures.gmm_checkpoint_dir == str(tmp_path / "kept")
+    assert config_from(output="mem://bucket/out/").output.output == "mem://bucket/out"
+    assert config_from(output="mem://bucket/out/").work_dir == "mem://bucket/out.work"
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -231,7 +238,9 @@ def test_a_bad_value_is_named_with_its_flag(name, value):
     assert value in message or name == "target_proportions"
 
 
-NUMERIC = [action.dest for action in actions() if action.type in (int, float) or "N" in str(action.metavar).split("|")]
+NUMERIC = [
+    one.name for one in SETTINGS.values() if one.declaration.kind in (WHOLE_NUMBER, SIGNED_NUMBER, NUMBER, ALL_OR_SOME)
+]
 
 
 @pytest.mark.parametrize("digits", [4_000, 5_000])
@@ -291,13 +300,15 @@ def test_beams_own_flags_are_known():
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_names_every_flag_and_exits_0(flag, capsys):
+@pytest.mark.parametrize("command", MAINS)
+def test_help_names_the_flags_that_the_command_reads_and_exits_0(command, flag, capsys):
     with pytest.raises(SystemExit) as caught:
-        select.run([*flags(), flag])
+        MAINS[command].run([*flags(), flag])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"--{name}" in text for name in vars(config_of()) if name != "ngram_settings")
-    assert "hir select" in text
+    assert text.startswith(f"usage: hir {command} ")
+    assert set(re.findall(r"^  --(\w+)", text, re.MULTILINE)) == {*COMMANDS[command].settings}
+    assert "[0.1]" in text  # a default
 
 
 def test_a_bad_flag_ends_with_status_2_and_one_line(capsys):
@@ -311,7 +322,7 @@ def test_buckets_in_list_files_are_looked_at(tmp_path):
     assert error_of(raw="@nowhere://bucket/list") == "--raw: Beam has no file system for nowhere:// here"
     assert error_of(target=f"@{tmp_path}/none").startswith(f"cannot read {tmp_path}/none: ")
     (tmp_path / "list.txt").write_text("a.jsonl\n")
-    assert config_of(raw=f"b.jsonl,@{tmp_path}/list.txt").raw.patterns[1] == f"@{tmp_path}/list.txt"
+    assert config_from(raw=f"b.jsonl,@{tmp_path}/list.txt").raw.patterns[1] == f"@{tmp_path}/list.txt"
 
 
 def test_a_folder_whose_name_is_no_text_is_refused():

@@ -1,0 +1,77 @@
+"""The settings of what is read: which files, and which of their documents belong to which target."""
+
+import functools
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hir_transforms.common.errors import UserError
+from hir_transforms.common.settings import FITTING, READING, SCORING, Kind, Settings, setting
+from hir_transforms.documents.datasets import is_unicode, split_patterns
+from hir_transforms.documents.ids import IdParser
+
+_WILDCARD = re.compile(r"[*?\[]")
+_FILE = r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^,]+"
+_PATTERN = r"@?[a-z][a-z0-9+.-]*://[^/,\s]+/(\[,\]|[^,])+"
+
+
+def split(value: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Patterns with commas between them, or of a list of such; none of an empty text."""
+    parts = [value] if isinstance(value, str | os.PathLike) else value
+    return tuple(pattern for part in parts for pattern in split_patterns(os.fspath(part)))
+
+
+def absolute_path(value: str | os.PathLike[str]) -> str | None:
+    """A folder or file as every worker finds it, without a slash at the end; None for an empty name."""
+    if not (path := os.fspath(value)):
+        return None
+    path = path.rstrip("/") or path
+    if not is_unicode(path):
+        raise UserError(f"{path!r} is not valid UTF-8; choose another name")
+    if "://" in path and _WILDCARD.search(path):  # by a pattern alone can a folder of an object store be listed
+        raise UserError(f"{path}: the name of a folder in an object store must not hold any of * ? [")
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+PATTERNS = Kind(split, "PATTERN[,PATTERN]", f"{_PATTERN}(,{_PATTERN})*", is_patterns=True)
+FILES = Kind(split, "FILE[,FILE]", f"{_FILE}(,{_FILE})*")
+FILE = Kind(absolute_path, "FILE", _FILE)
+FOLDER = Kind(absolute_path, "DIR", r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+")
+
+_input = functools.partial(setting, task="input", commands=READING)
+
+
+def _id_field(name: str) -> str | None:
+    if name:
+        IdParser(name)
+    return name or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(Settings):
+    """The raw and the target documents."""
+
+    raw: tuple[str, ...] = _input(
+        (),
+        "JSON lines to select from (.gz .bz2 .xz .zst); @FILE: those that a file lists, one per line",
+        kind=PATTERNS,
+    )
+    target: tuple[str, ...] = _input((), "JSON lines of the wanted kind, named as for --raw", kind=PATTERNS)
+    id_field: str | None = _input(
+        None,
+        "JSON field of an id of the raw documents, to keep with the scores",
+        commands=SCORING,
+        kind=Kind(_id_field, "NAME", ".+"),
+    )
+    separate_targets: bool = _input(
+        False,
+        "each pattern (or @FILE) of --target is a target with its own weights and share",
+        task="several targets",
+        commands=FITTING,
+    )
+
+    @property
+    def num_targets(self) -> int:
+        """How many targets have weights of their own."""
+        return len(self.target) if self.separate_targets and self.target else 1

@@ -1,0 +1,60 @@
+"""The stages of embeddings, and what each depends on: the documents, and the model or the files of embeddings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.common.errors import UserError
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.embeddings.model import EmbeddingModel, find_model
+from hir_transforms.embeddings.settings import EmbeddingOptions
+from hir_transforms.embeddings.source import EmbeddingSource, check_sources, find_embeddings
+from hir_transforms.files import storage
+
+
+@dataclass(frozen=True)
+class EmbeddingStages:
+    """The embeddings of raw and of the targets; None for a target that is not embedded."""
+
+    raw: Stage[EmbeddingSource]
+    target: Stage[EmbeddingSource] | None
+
+
+def find_sources(options: EmbeddingOptions, datasets: Sequence[Dataset]) -> list[EmbeddingSource]:
+    """Where the embeddings of each dataset come from: files that are given, else the model.
+
+    Raises:
+        UserError: if one cannot be found, or not all can be of one model.
+    """
+    sources = [_find_source(options, dataset.role) for dataset in datasets]
+    if len(sources) == 2:
+        check_sources(*sources)
+    return sources
+
+
+def _find_source(options: EmbeddingOptions, role: str) -> EmbeddingSource:
+    if files := options.files(role):
+        return find_embeddings(files)
+    return find_model(
+        options.embedding_model,
+        revision=options.embedding_revision,
+        prompt=options.embedding_prompt,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage[EmbeddingSource]:
+    """The stage of a dataset's embeddings.
+
+    Raises:
+        UserError: if the embedding files lie in the folder of that stage, which it would clear.
+    """
+    given = [] if isinstance(source, EmbeddingModel) else [source.dataset]
+    stage = Stage.create(f"embeddings/{dataset.role}", work_dir, source, [dataset, *given])
+    for file in (file for files in given for file in files.list_files()):
+        if file.path.startswith(storage.join(stage.folder, "")):
+            raise UserError(
+                f"--{given[0].role}: {stage.folder} is where this run keeps its own embeddings; "
+                "leave the flag out to use them, or choose another --work_dir"
+            )
+    return stage

@@ -1,0 +1,75 @@
+"""The settings of the mixtures of raw and of the target; `MixtureSettings` are those of one of them."""
+
+import functools
+from dataclasses import dataclass
+
+from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.common.settings import ALL_OR_SOME, FITTING, INT32_MAX, Settings, in_range, not_negative, setting
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.settings import FILE, FILES, FOLDER
+
+_AUTO_ROWS = 50_000
+_AUTO_ROWS_PER_COMPONENT = 500
+
+_mixture_setting = functools.partial(setting, task="mixtures", commands=FITTING)
+_num_components = functools.partial(_mixture_setting, check=in_range(1, INT32_MAX), metavar="K")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureOptions(Settings):
+    """How the mixtures are fitted, or the files that hold them."""
+
+    embedding_dim: int = _mixture_setting(
+        0,
+        "principal components of the embeddings to keep; 0 keeps the embeddings as they are",
+        check=in_range(0, INT32_MAX, "0 keeps all"),
+        metavar="D",
+    )
+    raw_components: int = _num_components(1000, "components of the mixture of raw")
+    target_components: int = _num_components(50, "components of the mixture of each target")
+    gmm_max_iter: int = _mixture_setting(100, "most EM iterations", check=in_range(1, INT32_MAX))
+    gmm_tol: float = _mixture_setting(
+        1e-3, "EM stops where the mean log likelihood gains less", check=not_negative, metavar="T"
+    )
+    raw_max_samples: str = _mixture_setting(
+        "auto",
+        "documents of raw to fit its mixture to, a uniform sample; auto: 500 per component, at least 50,000",
+        kind=ALL_OR_SOME,
+    )
+    target_max_samples: str = _mixture_setting(
+        "auto", "documents of the target to fit its mixture to, as for --raw_max_samples", kind=ALL_OR_SOME
+    )
+    raw_gmm: str | None = _mixture_setting(
+        None, "a mixture of raw instead of fitting one", kind=FILE, metavar="FILE.npz"
+    )
+    target_gmm: tuple[str, ...] = _mixture_setting(
+        (),
+        "a mixture of the target instead of fitting one; one for each separate target",
+        kind=FILES,
+        metavar="FILE.npz[,FILE.npz]",
+    )
+    gmm_checkpoint_dir: str | None = _mixture_setting(
+        None,
+        "keep the mixture after each EM iteration here; an interrupted fit goes on from the last one",
+        commands=("select", "fit", "score"),
+        kind=FOLDER,
+        metadata=NO_EFFECT,
+    )
+
+    def files(self) -> list[Dataset]:
+        """The files of mixtures that are given, by their flags."""
+        given = {"raw_gmm": (self.raw_gmm,) if self.raw_gmm else (), "target_gmm": self.target_gmm}
+        return [Dataset(flag, paths) for flag, paths in given.items() if paths]
+
+    def num_components(self, role: str) -> int:
+        """Components of the mixture of "raw" or "target"."""
+        return self.raw_components if role == "raw" else self.target_components
+
+    def max_samples(self, role: str) -> int | None:
+        """Most documents to fit the mixture of "raw" or "target" to; None for all."""
+        flag = self.raw_max_samples if role == "raw" else self.target_max_samples
+        if flag == "all":
+            return None
+        if flag == "auto":
+            return max(_AUTO_ROWS, _AUTO_ROWS_PER_COMPONENT * self.num_components(role))
+        return int(flag)

@@ -1,0 +1,32 @@
+"""The settings of fitting the n-gram estimator; those of the features are beside them (`features.py`)."""
+
+import functools
+from dataclasses import dataclass
+
+from hir_transforms.common.settings import ALL_OR_SOME, FITTING, Settings, not_negative, setting
+
+_AUTO_NGRAMS_PER_BUCKET = 100_000
+
+_fit_setting = functools.partial(setting, task="n-grams", commands=FITTING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NgramFitOptions(Settings):
+    """How the n-gram estimator is fitted."""
+
+    num_tokens_to_fit: str = _fit_setting(
+        "auto",
+        "n-grams of raw to fit on, in blocks drawn uniformly from the corpus; auto: 100,000 per bucket, as DSIR",
+        kind=ALL_OR_SOME,
+    )
+    target_laplace_smoothing: float = _fit_setting(
+        0.0, "added to the count of each bucket of the target", check=not_negative, shown_default="0"
+    )
+
+    def max_ngrams(self, num_buckets: int) -> int | None:
+        """Most n-grams of raw to fit on; None for all."""
+        if self.num_tokens_to_fit == "all":
+            return None
+        if self.num_tokens_to_fit == "auto":
+            return _AUTO_NGRAMS_PER_BUCKET * num_buckets
+        return int(self.num_tokens_to_fit)

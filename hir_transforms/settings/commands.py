@@ -1,0 +1,48 @@
+"""The commands that take settings: what each does, which settings it reads, and which it cannot do without."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hir_transforms.common.settings import FROM_RAW, Setting
+from hir_transforms.settings.config import SETTINGS
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        name: after `hir`.
+        description: what it does.
+        required: names of the settings that must be given.
+    """
+
+    name: str
+    description: str
+    required: tuple[str, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """Those that it reads, by name."""
+        names = {self.name, FROM_RAW} if self.name == "resample" else {self.name}
+        return {name: one for name, one in SETTINGS.items() if names.intersection(one.declaration.commands)}
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("select", "Selects raw documents distributed like the target, end to end.", ("raw", "output")),
+        Command("fit", "Fits the n-gram estimator and the mixtures.", ("raw", "target")),
+        Command("embed", "Embeds raw or target documents once, for any number of selections.", ()),
+        Command("score", "Scores raw documents.", ("raw",)),
+        Command("resample", "Selects again from the scores of an earlier selection.", ("output",)),
+    )
+}
+
+
+def by_task(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
+    """Settings under the headings of help and documentation."""
+    found: dict[str, list[Setting]] = {}
+    for one in settings:
+        found.setdefault(one.declaration.task, []).append(one)
+    return found

@@ -1,0 +1,65 @@
+"""The settings of importance weights: how they are mixed, and the files of those that are precomputed."""
+
+import functools
+from dataclasses import dataclass
+
+from hir_transforms.common.settings import FITTING, SCORING, Settings, between, choice, setting
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.settings import PATTERNS
+from hir_transforms.weights.standardizing import SCALINGS
+
+_precomputed = functools.partial(setting, task="precomputed weights", commands=FITTING, kind=PATTERNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightOptions(Settings):
+    """How n-gram and embedding weights are mixed, and which of them are given."""
+
+    alpha: float = setting(
+        0.5,
+        "weight = A x n-gram weight + (1 - A) x embedding weight; 1 needs no embeddings, 0 no n-grams",
+        task="weights",
+        commands=FITTING,
+        check=between(0, 1),
+        metavar="A",
+    )
+    weight_scaling: str = setting(
+        "none",
+        "standardize brings both weights to zero mean and unit variance before mixing",
+        task="weights",
+        commands=SCORING,
+        kind=choice(*SCALINGS),
+    )
+    ngram_weights: tuple[str, ...] = _precomputed(
+        (),
+        "log weights instead of computing the n-gram weights: .npy or .parquet, for each document in corpus order one "
+        "number, or one number per target",
+    )
+    gmm_weights: tuple[str, ...] = _precomputed(
+        (), "log weights instead of computing the embedding weights, as for --ngram_weights"
+    )
+
+    @property
+    def uses_ngrams(self) -> bool:
+        """Whether n-gram weights count."""
+        return self.alpha > 0
+
+    @property
+    def uses_embeddings(self) -> bool:
+        """Whether embedding weights count."""
+        return self.alpha < 1
+
+    @property
+    def fits_ngrams(self) -> bool:
+        """Whether n-gram weights are computed."""
+        return self.uses_ngrams and not self.ngram_weights
+
+    @property
+    def scores_embeddings(self) -> bool:
+        """Whether embedding weights are computed."""
+        return self.uses_embeddings and not self.gmm_weights
+
+    def files(self, name: str) -> Dataset | None:
+        """The files of weights that are given by the setting of this name."""
+        patterns: tuple[str, ...] = getattr(self, name)
+        return Dataset(name, patterns) if patterns else None
