@@ -2,7 +2,7 @@
 # make test      everything a change must pass: lint, types, tests
 # make format    rewrite the code to the project's format
 # make tools     install the servers that some tests need (Go is needed; without them those tests are skipped)
-# make template  make the metadata of the Dataflow templates, and check what can be checked without a cloud
+# make template  make docs/flags.md and the metadata of the Dataflow templates, and check what can be checked without a cloud
 # make clean     remove what was built and written, except .venv and .tools
 
 VENV := .venv
@@ -48,6 +48,7 @@ $(TOOLS)/fake-gcs-server:
 
 template: $(STAMP)
 	@$(BIN)/python -m hir_transforms.settings.template_metadata templates
+	@$(BIN)/python -m hir_transforms.settings.flags_page docs/flags.md
 	@$(BIN)/hadolint templates/Dockerfile
 	@$(BIN)/python -m pytest --quiet tests/test_templates.py
 

@@ -49,7 +49,7 @@ class SamplingSettings(Settings):
     min_example_length: int = _selection_setting(
         100,
         "fewest tokens of a selected document",
-        commands=(*SELECTING, "score"),
+        commands=("select", "score", "resample"),
         check=in_range(0, INT32_MAX),
     )
 
@@ -97,7 +97,7 @@ class SelectionOptions(SamplingSettings):
         task="several targets",
         kind=Kind(_shares, "P,P,...", r"[0-9]*\.?[0-9]+(,[0-9]*\.?[0-9]+)*"),
         check=_bad_shares,
-        shown_default="its share of n-grams; with --alpha 0, of documents",
+        shown_default="its share of n-grams, or with --alpha 0 of documents",
     )
 
     def check_num_targets(self, num_targets: int, hint: str = "") -> None:
