@@ -153,8 +153,10 @@ def config_of(options: SettingOptions, command: str) -> PipelineConfig:
     for name in ("work_dir", "output") if from_scores else COMMANDS[command].required:
         if not given.get(name):
             raise UserError(f"--{name} is required")
-    for name in given if from_scores else ():
-        if "resample" not in SETTINGS[name].declaration.commands:
+    for name, value in given.items() if from_scores else ():
+        one = SETTINGS[name]
+        # Templates give defaults too.
+        if "resample" not in one.declaration.commands and one.converted(value) != one.default:
             raise UserError(f"--{name}: without --raw the scores are taken as they are; add --raw and the other flags")
     config = PipelineConfig.of(**given)
     if command in SELECTING:

@@ -156,6 +156,9 @@ def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     if name == "gmm_checkpoint_dir":
         return
     options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")
+    if SETTINGS[name].default not in (None, (), "", False):
+        as_default = [f"--{name}={SETTINGS[name].default}", "--num_to_sample=10"]
+        config_of(parse_options(["--work_dir=/work", "--output=/out", *as_default], "resample"), "resample")
     if name in kept:
         assert config_of(options, "resample").work_dir == "/work"
     else:
