@@ -22,7 +22,7 @@ class UserError(ValueError):
 
 
 _IN_TRACEBACK = re.compile(rf"{UserError.__module__}\.{UserError.__name__}: ([^\n]+)")
-_OF_SETTING = re.compile(r"--(\w+):? ")
+_OF_SETTING = re.compile(r"^--(\w+)(?:: | (?=is required))")
 _BEAM_SUFFIX = re.compile(r" \[while running .*$")
 
 

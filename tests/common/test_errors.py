@@ -87,3 +87,14 @@ def test_the_last_of_several_errors_in_a_text_is_told():
 def test_an_error_can_be_sent_to_another_process():
     error = pickle.loads(pickle.dumps(UserError(MESSAGE)))  # noqa: S301
     assert find_user_error(error) == str(error) == MESSAGE
+
+
+def test_an_error_of_a_setting_names_it():
+    error = UserError("--alpha: must be between 0 and 1, not 2.0")
+    assert (error.setting, error.problem) == ("alpha", "must be between 0 and 1, not 2.0")
+    required = UserError("--target is required")
+    assert (required.setting, required.problem) == ("target", "is required")
+    other = UserError("no space left on the disk; --alpha: helps nothing")
+    assert (other.setting, other.problem) == (None, str(other))
+    several = UserError("--num_to_sample and --num_tokens_to_sample: give one of them, not both")
+    assert (several.setting, several.problem) == (None, str(several))
