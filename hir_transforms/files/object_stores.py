@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import functools
-import importlib
 import os
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -15,9 +14,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.common.extras import require_extra
 
-# Scheme: (the extra of this project that brings its client, a module of that client).
-_CLIENTS = {"s3": ("aws", "boto3"), "gs": ("gcp", "google.cloud.storage")}
+# Scheme: the extra of this project that brings its client.
+_CLIENTS = {"s3": "aws", "gs": "gcp"}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "urllib3")
 
@@ -67,13 +67,10 @@ def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
 
 
 def _require_client(scheme: str, flag: str) -> None:
-    extra, module = _CLIENTS.get(scheme, ("", ""))
+    if scheme in _CLIENTS:
+        require_extra(_CLIENTS[scheme], f"{flag}: {scheme}://")
     try:
-        if module:
-            importlib.import_module(module)
         FileSystems.get_filesystem(f"{scheme}://bucket/name")
-    except ImportError:
-        raise UserError(f"{flag}: {scheme}:// needs more packages: pip install 'apache-beam[{extra}]'") from None
     except ValueError:
         raise UserError(f"{flag}: Beam has no file system for {scheme}:// here") from None
 

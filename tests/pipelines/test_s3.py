@@ -205,7 +205,7 @@ def test_missing_credentials_and_a_missing_extra_are_one_line(store, capsys, mon
     assert "Unable to locate credentials" in message
     monkeypatch.setitem(sys.modules, "boto3", None)
     message = message_of(capsys, *flags, "--num_to_sample=1")
-    assert message == "--raw: s3:// needs more packages: pip install 'apache-beam[aws]'"
+    assert message == "--raw: s3:// needs boto3, not installed here: pip install 'hir-beam[aws]'"
 
 
 def test_the_empty_objects_that_stand_for_folders_are_no_files(store):

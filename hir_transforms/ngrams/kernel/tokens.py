@@ -63,7 +63,7 @@ def load_word_tokenizer() -> Callable[[str], list[str]]:
     Raises:
         ValueError: If NLTK or its punkt data is not installed, or it is too new; nothing is downloaded here.
     """
-    remedy = "pip install 'nltk<3.10'"
+    remedy = "pip install 'hir-beam[nltk]'"
     try:
         import nltk
         from nltk.tokenize import word_tokenize

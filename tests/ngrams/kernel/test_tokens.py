@@ -94,11 +94,11 @@ def test_word_tokenize_without_its_data(monkeypatch):
 
 def test_word_tokenize_without_nltk(monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
-    with pytest.raises(ValueError, match=r"pip install 'nltk<3\.10'$"):
+    with pytest.raises(ValueError, match=r"pip install 'hir-beam\[nltk\]'$"):
         tokens.load_word_tokenizer()
 
 
 def test_word_tokenize_of_a_version_with_other_tokens(monkeypatch):
     monkeypatch.setattr(nltk, "__version__", "3.10.1")
-    with pytest.raises(ValueError, match=r"NLTK 3\.10\.1 gives other tokens: pip install 'nltk<3\.10'$"):
+    with pytest.raises(ValueError, match=r"NLTK 3\.10\.1 gives other tokens: pip install 'hir-beam\[nltk\]'$"):
         tokens.load_word_tokenizer()
