@@ -1,23 +1,45 @@
 # make demo      select from a small labelled corpus, end to end, without a network
 # make test      everything a change must pass: lint, types, tests
+# make suite     the tests alone
+# make test-versions  the tests in each Python of VERSIONS that is installed, each in an environment of its own
 # make format    rewrite the code to the project's format
 # make tools     install the servers that some tests need (Go is needed; without them those tests are skipped)
 # make template  make docs/flags.md and the metadata of the Dataflow templates, and check what can be checked without a cloud
-# make clean     remove what was built and written, except .venv and .tools
+# make clean     remove what was built and written, except .venv* and .tools
 
-VENV := .venv
+# The version of Python in $(VENV), and all that the tests run in.
+VERSION := 3.11
+VERSIONS := 3.11 3.12 3.13
+VENV := .venv$(if $(filter-out 3.11,$(VERSION)),-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .tools/bin
 
-.PHONY: demo test venv lint types format tools template clean
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+PYENV_ROOT ?= $(HOME)/.pyenv
+# Prints a command that starts Python $(1), on the PATH or among pyenv's; fails if there is none.
+find_python = for name in python$(1) python3 python "$(PYENV_ROOT)"/versions/$(1).*/bin/python; do \
+	  "$$name" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $(1) 2>/dev/null && \
+	  echo "$$name" && exit; done; exit 1
+
+.PHONY: demo test test-versions suite venv lint types format tools template clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
 	@$(BIN)/python -m pipelines.demo
 
 test: lint types
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	@$(PYTEST)
+
+test-versions:
+	@for version in $(VERSIONS); do \
+	  if ($(call find_python,$$version)) >/dev/null; then \
+	    echo "Python $$version"; $(MAKE) --no-print-directory suite VERSION=$$version || exit 1; \
+	  else echo "Python $$version: skipped, since it is not installed"; fi; \
+	done
+
+suite: $(STAMP)
+	@$(PYTEST)
 
 venv: $(STAMP)
 
@@ -54,17 +76,15 @@ template: $(STAMP)
 
 clean:
 	@rm -rf build dist demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # The stamp is there only while the installation is complete: without it the next run starts from an empty .venv,
 # with it (pyproject.toml or constraints.txt changed) only the differences are installed.
 $(STAMP): pyproject.toml constraints.txt
-	@python=$$(for name in python3.11 python3 python; do \
-	  "$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$name" && break; \
-	done); \
-	if [ -z "$$python" ]; then echo 'Python 3.11 is needed, and none is on the PATH' >&2; exit 1; fi; \
+	@python=$$($(call find_python,$(VERSION))); \
+	if [ -z "$$python" ]; then echo 'Python $(VERSION) is needed, and there is none on the PATH or in pyenv' >&2; exit 1; fi; \
 	if [ ! -e $@ ]; then "$$python" -m venv --clear $(VENV); fi
 	@rm -f $@
 	@echo 'Installing the pinned dependencies into $(VENV): some minutes and 7 GB the first time'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -56,6 +56,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
 PROVIDERS = importlib.metadata.packages_distributions()
 DECLARED = {canonicalize_name(Requirement(requirement).name) for requirement in REQUIREMENTS}
+CORE = {canonicalize_name(Requirement(requirement).name) for requirement in PROJECT["dependencies"]}
+# What Linux alone has, in the standard library and below it.
+LINUX_ALONE = re.compile(
+    r"/proc/|inotify|prctl\b|\bos\.(copy_file_range|eventfd|fallocate|memfd_create|pidfd_open|posix_fadvise|posix_fallocate"
+    r"|sched_\w+|splice|unshare)\b|\bsignal\.(pidfd\w+|sigtimedwait|sigwaitinfo|SIGRT\w+|SIGPWR|SIGSTKFLT)\b"
+    r"|\bsocket\.(AF_NETLINK|AF_VSOCK|SO_PEERCRED)\b|\bselect\.epoll\b"
+)
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "ngrams", "embeddings", "mixtures", "weights", "selection"),
@@ -133,6 +140,31 @@ def test_the_library_imports_no_pipeline_and_no_benchmark(path):
 def test_third_party_imports_are_declared_dependencies(path):
     for module in {top(module) for module in imports(path)} - sys.stdlib_module_names - set(PACKAGES):
         assert DECLARED & {canonicalize_name(name) for name in PROVIDERS.get(module, [])}, module
+
+
+def providers(module: str) -> set[str]:
+    """The distributions that bring the top-level package of a module."""
+    return {canonicalize_name(name) for name in PROVIDERS.get(top(module), [])}
+
+
+@pytest.mark.parametrize("path", INSTALLED, ids=name_of)
+def test_packages_of_extras_are_imported_within_functions(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once}
+    absolute = {top(name) for name in names if name} - sys.stdlib_module_names - set(PACKAGES)
+    assert [name for name in absolute if not providers(name) & CORE] == []
+
+
+def test_every_core_dependency_is_imported():
+    used = {name for path in INSTALLED for module in imports(path) for name in providers(module)}
+    assert CORE - used == set()
+
+
+def test_nothing_that_only_linux_has_is_used_but_where_that_is_asked():
+    found = {name_of(path): LINUX_ALONE.search(path.read_text("utf-8")) for path in INSTALLED}
+    # tests/runners/test_worker.py runs it as on other systems.
+    assert {name for name, match in found.items() if match} == {"hir_transforms/runners/worker.py"}
 
 
 @pytest.mark.parametrize("path", [*(ROOT / "tests").rglob("*.py")], ids=name_of)

@@ -106,7 +106,8 @@ def test_switches_may_be_given_as_a_template_gives_them():
 
 def test_the_image_has_what_it_copies_and_the_version_of_beam_that_is_tested():
     assert f"ARG BEAM_VERSION={version('apache-beam')}\n" in DOCKERFILE
-    assert f"python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in DOCKERFILE
+    launcher = re.search(r"/python(\d+)-template", DOCKERFILE)[1]
+    assert launcher == re.search(r"/beam_python([\d.]+)_sdk", DOCKERFILE)[1].replace(".", "")
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
