@@ -106,8 +106,9 @@ def test_switches_may_be_given_as_a_template_gives_them():
 
 def test_the_image_has_what_it_copies_and_the_version_of_beam_that_is_tested():
     assert f"ARG BEAM_VERSION={version('apache-beam')}\n" in DOCKERFILE
-    launcher = re.search(r"/python(\d+)-template", DOCKERFILE)[1]
-    assert launcher == re.search(r"/beam_python([\d.]+)_sdk", DOCKERFILE)[1].replace(".", "")
+    (launcher,) = re.findall(r"/python(\d+)-template", DOCKERFILE)
+    (worker,) = re.findall(r"/beam_python([\d.]+)_sdk", DOCKERFILE)
+    assert launcher == worker.replace(".", "")
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
