@@ -4,7 +4,7 @@ import argparse
 import difflib
 import logging
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
@@ -23,9 +23,18 @@ _MAX_WORKERS = 1024
 # Of names, as difflib measures it: a slip of the pen, not another word of the same length.
 _CLOSE = 0.8
 
+_Options = TypeVar("_Options", bound=PipelineOptions)
+
 
 class SettingOptions(PipelineOptions):
     """The settings that are given, as texts, None for others: Beam shows them with a job."""
+
+    def view_as(self, cls: type[_Options]) -> _Options:
+        """A view, made once: Beam asks for some in every step of a graph, and would parse all flags each time."""
+        views: dict[type[_Options], _Options] = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
 
     @classmethod
     def _add_argparse_args(cls, parser: Any) -> None:

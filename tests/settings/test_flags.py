@@ -1,7 +1,8 @@
+import copy
 import re
 
 import pytest
-from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.settings import ALL_OR_SOME, NUMBER, SIGNED_NUMBER, WHOLE_NUMBER
@@ -330,3 +331,13 @@ def test_buckets_in_list_files_are_looked_at(tmp_path):
 
 def test_a_folder_whose_name_is_no_text_is_refused():
     assert error_of(output="/data/\udcff") == r"'/data/\udcff' is not valid UTF-8; choose another name"
+
+
+def test_a_view_is_made_once_and_shares_its_values_with_all_others():
+    options = options_of(*flags(), "--direct_num_workers=3")
+    view = options.view_as(DirectOptions)
+    assert options.view_as(DirectOptions) is view
+    of_job = copy.deepcopy(options)
+    of_job.view_as(DirectOptions).direct_num_workers = 2
+    assert of_job.get_all_options()["direct_num_workers"] == of_job.view_as(DirectOptions).direct_num_workers == 2
+    assert view.direct_num_workers == options.get_all_options()["direct_num_workers"] == 3
