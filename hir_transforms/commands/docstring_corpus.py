@@ -5,6 +5,7 @@ and order follow a hash of each document's id, so the same installed versions gi
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import json
@@ -79,16 +80,19 @@ def module_docstrings(code: bytes | str, module: str, source: str) -> Iterator[D
     return visit(tree, "")
 
 
-def package_docstrings(source: str) -> Iterator[Docstring]:
+@functools.cache
+def package_docstrings(source: str) -> list[Docstring]:
     """The docstrings of a package's modules, without its tests and the packages bundled in it."""
     root = package_folder(source)
     prefix = [] if source == STDLIB else [root.name]
+    found: list[Docstring] = []
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
         if SKIPPED_FOLDERS.isdisjoint(relative.parts):
             parts = [*prefix, *relative.with_suffix("").parts]
             module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield from module_docstrings(path.read_bytes(), module, source)
+            found += module_docstrings(path.read_bytes(), module, source)
+    return found
 
 
 def unique_docstrings(documents: Iterable[Docstring]) -> Iterator[Docstring]:
