@@ -15,7 +15,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .tools/bin
 
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+# Files of tests are given out as tests/conftest.py orders them.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 PYENV_ROOT ?= $(HOME)/.pyenv
 # Prints a command that starts Python $(1), on the PATH or among pyenv's; fails if there is none.
 find_python = for name in python$(1) python3 python "$(PYENV_ROOT)"/versions/$(1).*/bin/python; do \
@@ -28,8 +29,9 @@ find_python = for name in python$(1) python3 python "$(PYENV_ROOT)"/versions/$(1
 demo: $(STAMP)
 	@$(BIN)/python -m pipelines.demo
 
-test: lint types
-	@$(PYTEST)
+# The types are checked beside the tests: no core is idle.
+test: lint
+	@$(MAKE) --no-print-directory --jobs types suite
 
 test-versions:
 	@for version in $(VERSIONS); do \

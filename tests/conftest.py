@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from apache_beam.transforms import userstate
@@ -12,6 +13,20 @@ from tests.helpers.memory_filesystem import MemoryFileSystem
 # A loaded machine is no failure. Elsewhere the examples are new ones in each run, in CI the same ones for each commit.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("project")
+
+# The files that take a minute or more, the longest first: one that starts last leaves all other cores idle.
+LONG = (
+    *("test_docs.py", "runners/test_limits.py", "pipelines/test_select.py", "pipelines/test_s3.py"),
+    *("pipelines/test_killed.py", "runners/test_interruption.py", "runners/test_prism.py", "pipelines/test_score.py"),
+    *("pipelines/test_google_cloud.py", "test_packaging.py", "runners/test_portable.py", "pipelines/test_embed.py"),
+    *("common/test_messages.py", "selection/test_select.py", "pipelines/test_scale.py", "runners/test_flink.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of long files first."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
 @pytest.fixture(autouse=True)
