@@ -30,7 +30,7 @@ from hir_transforms.runners.interruption import Interrupted
 from hir_transforms.runners.job_servers import ask_server_for_flags
 
 # Where `make tools` puts it.
-_PRISM = Path(__file__).parents[1] / ".tools" / "bin" / "prism"
+_PRISM = Path(__file__).parents[2] / ".tools" / "bin" / "prism"
 # A worker pool that the line before has started takes some.
 _POOL_SECONDS = 10
 _NO_PROGRAM = "Unable to fetch remote "
