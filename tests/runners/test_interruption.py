@@ -26,7 +26,8 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     generator = np.random.default_rng(0)
     for role, size in (("raw", 3000), ("target", 300)):
-        texts = [" ".join(f"w{word}" for word in generator.integers(0, 300, 200)) for _ in range(size)]
+        # To a model, so long a word is one piece: the first block of text is soon embedded.
+        texts = [" ".join(f"{word:0>101}" for word in generator.integers(0, 300, 20)) for _ in range(size)]
         (folder / f"{role}.jsonl").write_bytes(jsonl(texts))
     return folder
 
