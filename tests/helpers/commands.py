@@ -1,0 +1,27 @@
+"""`hir` in a process of its own, forked from one that has imported everything: most of a small run's time."""
+
+import multiprocessing
+import os
+
+from pipelines.__main__ import main
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [*(f"pipelines.{name}" for name in ("embed", "fit", "resample", "score", "select")), "sentence_transformers"]
+)
+
+
+def run_hir(arguments, folder, printed):
+    """Runs a command in a folder, with what it prints added to a file; returns its exit status."""
+    process = _CONTEXT.Process(target=_run, args=(arguments, folder, printed))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _run(arguments, folder, printed):
+    os.chdir(folder)
+    with open(printed, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    raise SystemExit(main(arguments))
