@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-from apache_beam.io.filesystems import FileSystems
 
 from hir_transforms.artifacts.stages import read_json
 from hir_transforms.common.errors import UserError
@@ -149,7 +148,7 @@ class OutputFolder:
                 return
             own_files(self.path)
             storage.write_bytes(saved, content)
-            FileSystems.delete([target])
+            object_stores.filesystem(target).delete([target])
         old = own_files(self.path, self.replaced, self.new)
         for path, copy in copies.items():
             if path != source:

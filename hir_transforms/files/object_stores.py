@@ -1,38 +1,23 @@
-"""Object stores: found to be within reach before anything runs, and what Beam's file systems for them leave open."""
+"""Object stores: found to be within reach before anything runs, and the file systems that reach them."""
 
 import contextlib
 import errno
-import functools
 import os
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
-from typing import Any
 
-from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
+from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
+from hir_transforms.files import s3
 
 # Scheme: the extra of this project that brings its client.
 _CLIENTS = {"s3": "aws", "gs": "gcp"}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "urllib3")
-
-
-@functools.cache
-def _s3_client(**settings: Any) -> Any:
-    import boto3
-
-    return boto3.session.Session().client(**settings)
-
-
-# Beam makes a client for each operation on a file, which costs 0.2 seconds of processor time: more than all else that
-# is done with a file of usual size. Clients may be shared, also by threads.
-if boto3_client.boto3 is not None:
-    boto3_client.boto3 = SimpleNamespace(session=SimpleNamespace(Session=lambda: SimpleNamespace(client=_s3_client)))
+_CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "s3transfer", "urllib3")
 
 
 def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
@@ -78,7 +63,7 @@ def _require_client(scheme: str, flag: str) -> None:
 def _look_at_bucket(options: PipelineOptions, scheme: str, bucket: str, where: str) -> None:
     try:
         if scheme == "s3":
-            boto3_client.Client(options).client.head_bucket(Bucket=bucket)
+            s3.new_client(options).client.head_bucket(Bucket=bucket)
         else:
             _list_one_of_gcs(options, bucket)
     except Exception as error:
@@ -144,26 +129,12 @@ def space_errors(path: str) -> Iterator[None]:
         ) from None
 
 
+def filesystem(path: str) -> FileSystem:
+    """The file system of a path: Beam's, but on S3 one that keeps its connections."""
+    scheme = FileSystems.get_scheme(path)
+    return FileSystems.get_filesystem(f"{s3.SCHEME}://" if scheme == "s3" else path)
+
+
 def copy(source: str, destination: str) -> None:
-    """Copies one object; raises what the store raises.
-
-    Beam's S3 file system returns errors instead of raising them.
-    """
-    returned: Any = FileSystems.copy([source], [destination])
-    for _, _, error in returned or ():
-        if error is not None:
-            raise error
-
-
-def put_empty(path: str) -> bool:
-    """Writes an object without content where Beam cannot: it uploads to S3 in parts, of which there must be one.
-
-    Returns:
-        False where Beam can.
-    """
-    if FileSystems.get_scheme(path) != "s3":
-        return False
-    bucket, _, key = path.removeprefix("s3://").partition("/")
-    client = boto3_client.Client(FileSystems._pipeline_options or PipelineOptions([])).client
-    client.put_object(Bucket=bucket, Key=key, Body=b"")
-    return True
+    """Copies one object; raises what the store raises."""
+    filesystem(source).copy([source], [destination])

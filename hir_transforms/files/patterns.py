@@ -186,7 +186,7 @@ def _describe_entry(entry: os.DirEntry[str]) -> FoundFile | None:
 
 def _describe_stored(path: str) -> FoundFile | None:
     """The object of this name, if there is one."""
-    filesystem = FileSystems.get_filesystem(path)
+    filesystem = object_stores.filesystem(path)
     with object_stores.user_errors("look for", path):
         return _found(filesystem.metadata(path)) if filesystem.exists(path) else None
 
@@ -195,7 +195,7 @@ def _list_stored(prefix: str) -> list[FoundFile]:
     """The objects whose names begin with a prefix."""
     plain = _BEAM_WILDCARD.split(prefix, maxsplit=1)[0]
     with object_stores.user_errors("list", prefix):
-        listed = FileSystems.match([f"{plain}**"])[0].metadata_list
+        listed = object_stores.filesystem(plain).match([f"{plain}**"])[0].metadata_list
     return [_found(metadata) for metadata in listed if metadata.path.startswith(prefix)]
 
 

@@ -19,6 +19,7 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.files import object_stores
 from hir_transforms.files.blocks import ForwardStream, RandomAccess, SeekableFile
 from hir_transforms.files.compression import DECOMPRESSION_ERRORS, decompressed, is_compressed
+from hir_transforms.files.s3 import SharedS3FileSystem
 
 _SPOOL_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
@@ -44,7 +45,7 @@ def open_raw(path: str) -> BinaryIO:
     with object_stores.user_errors("read", path):
         if is_local(path):  # what Beam does, after a search among its file systems
             return open(path, "rb")
-        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return object_stores.filesystem(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 @contextlib.contextmanager
@@ -142,11 +143,12 @@ def sync_folder(folder: str) -> None:
 
 
 def _upload(file: BinaryIO, path: str) -> None:
-    size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if size == 0 and object_stores.put_empty(path):
+    filesystem = object_stores.filesystem(path)
+    if isinstance(filesystem, SharedS3FileSystem):
+        filesystem.upload(file, path)
         return
-    uploaded = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    uploaded = filesystem.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
         shutil.copyfileobj(file, uploaded, _COPY_BYTES)
         uploaded.close()
@@ -155,7 +157,7 @@ def _upload(file: BinaryIO, path: str) -> None:
         with contextlib.suppress(Exception):
             uploaded.close()
         with contextlib.suppress(Exception):
-            FileSystems.delete([path])
+            filesystem.delete([path])
         raise
 
 
@@ -176,7 +178,7 @@ def exists(path: str) -> bool:
     if is_local(path) and os.path.isdir(path):
         return bool(list_folder(path))
     with object_stores.user_errors("look for", path):
-        return FileSystems.exists(path) or bool(list_folder(path))
+        return object_stores.filesystem(path).exists(path) or bool(list_folder(path))
 
 
 def size_and_time(path: str) -> tuple[int, float]:
@@ -185,13 +187,11 @@ def size_and_time(path: str) -> tuple[int, float]:
     Raises:
         UserError: if there is no such file.
     """
-    try:
+    with object_stores.user_errors("read", path):
         if is_local(path):
             status = os.stat(path)
             return status.st_size, status.st_mtime
-        found = FileSystems.get_filesystem(path).metadata(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+        found = object_stores.filesystem(path).metadata(path)
     return found.size_in_bytes, found.last_updated_in_seconds or 0.0
 
 
@@ -200,7 +200,7 @@ def list_folder(folder: str) -> list[str]:
     with object_stores.user_errors("list", folder):
         if is_local(folder):  # not by a pattern: the folder's name may hold wildcards
             return sorted(_walk(folder, _raise_unless_gone))
-        found = FileSystems.match([join(folder, "**")])[0].metadata_list
+        found = object_stores.filesystem(folder).match([join(folder, "**")])[0].metadata_list
     # Consoles show a folder by an empty object whose name ends in a slash.
     return sorted(metadata.path for metadata in found if not metadata.path.endswith("/"))
 
@@ -223,7 +223,7 @@ def remove_folder(folder: str) -> None:
             if os.path.isdir(folder):
                 shutil.rmtree(folder)
         elif files := list_folder(folder):
-            FileSystems.delete([join(folder, "")])
+            object_stores.filesystem(folder).delete([join(folder, "")])
             _check_gone(folder, files)
 
 
@@ -234,7 +234,7 @@ def remove_files(folder: str, paths: Sequence[str]) -> None:
             for path in paths:
                 os.remove(path)
         elif paths:
-            FileSystems.delete(list(paths))
+            object_stores.filesystem(folder).delete(list(paths))
             _check_gone(folder, paths)
 
 

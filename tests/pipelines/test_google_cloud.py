@@ -7,6 +7,8 @@ from io import BytesIO
 
 import pytest
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from hir_transforms.common.errors import UserError
@@ -39,9 +41,8 @@ def cloud(inputs, tmp_path_factory):
         for path in inputs.iterdir():
             if path.is_file():
                 fake.put("data", path.name, path.read_bytes())
-        before = FileSystems._pipeline_options
         yield fake
-        FileSystems.set_options(before)
+        FileSystems.set_options(PipelineOptions([]))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_what_is_missing_is_one_line(cloud, capsys, monkeypatch):
 
 def test_what_cannot_be_deleted_is_an_error(cloud, monkeypatch):
     cloud.put("data", "kept/a", b"")
-    monkeypatch.setattr(FileSystems, "delete", lambda paths: None)
+    monkeypatch.setattr(GCSFileSystem, "delete", lambda self, paths: None)
     with pytest.raises(UserError, match=r"cannot delete gs://data/kept: 1 files are still there"):
         storage.remove_folder("gs://data/kept")
 

@@ -1,17 +1,19 @@
 """Every stage with input, work folder and output on S3, over a real S3 server, against the same on a local disk."""
 
 import gzip
+import io
 import json
-import shutil
 import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import list_files
 from hir_transforms.files import object_stores, storage
 from pipelines import embed, resample, select
@@ -52,11 +54,10 @@ def store(endpoint, inputs):
 
 @pytest.fixture(autouse=True)
 def options(store):
-    """The options of the store, for file operations outside a command; afterwards those of before."""
-    before = FileSystems._pipeline_options
+    """The options of the store, for file operations outside a command; afterwards none."""
     FileSystems.set_options(PipelineOptions(store.flags))
     yield
-    FileSystems.set_options(before)
+    FileSystems.set_options(PipelineOptions([]))
 
 
 def comparable(contents, root):
@@ -224,12 +225,56 @@ def test_a_copy_that_fails_is_an_error(store):
         object_stores.copy(f"{store.root}/nothing", f"{store.root}/copy")
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):
-    def break_off(source, uploaded, length):
-        uploaded.write(source.read(length))
-        raise KeyboardInterrupt
+class BreaksOff(io.RawIOBase):
+    """Sixteen megabytes of a file, and then no more."""
 
-    monkeypatch.setattr(shutil, "copyfileobj", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        storage.write_bytes(f"{store.root}/broken/object", b"content")
+    def __init__(self, error):
+        self._left, self._error = 16 << 20, error
+
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        if size > self._left:
+            raise self._error
+        self._left -= size
+        return bytes(size)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("broken")])
+def test_an_upload_that_breaks_off_leaves_nothing(store, error):
+    with pytest.raises(type(error)):
+        object_stores.filesystem(store.root).upload(BreaksOff(error), f"{store.root}/broken/object")
     assert not store.contents("broken")
+
+
+def test_objects_of_any_size_are_written_and_read(store):
+    for size in (0, 1, 20 << 20):  # the last one in parts
+        content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        path = f"{store.root}/sizes/{size}"
+        storage.write_bytes(path, content)
+        assert storage.read_bytes(path) == store.contents("sizes")[str(size)] == content
+        assert storage.size_and_time(path)[0] == size
+    with pytest.raises(UserError, match=r"^cannot read s3://data/sizes: "):  # names that begin with it are others
+        storage.size_and_time(f"{store.root}/sizes")
+
+
+def test_a_process_makes_one_client(store, monkeypatch):
+    connections = {id(object_stores.filesystem(store.root).client.client) for _ in range(3)}
+    assert len(connections) == 1
+    storage.write_bytes(f"{store.root}/one/object", b"content")
+    monkeypatch.setattr(boto3_client, "boto3", None)  # no more can be made
+    assert storage.read_bytes(f"{store.root}/one/object") == b"content"
+    assert storage.exists(f"{store.root}/one/object")
+    object_stores.copy(f"{store.root}/one/object", f"{store.root}/one/copy")
+    assert storage.size_and_time(f"{store.root}/one/copy")[0] == 7
+    storage.remove_folder(f"{store.root}/one")
+    assert not store.contents("one")
+
+
+def test_readers_of_one_client_do_not_share_their_places(store):
+    for name in ("a", "b"):
+        storage.write_bytes(f"{store.root}/two/{name}", name.encode() * (17 << 20))
+    with storage.open_raw(f"{store.root}/two/a") as a, storage.open_raw(f"{store.root}/two/b") as b:
+        for _ in range(17):
+            assert (a.read(1 << 20), b.read(1 << 20)) == (b"a" * (1 << 20), b"b" * (1 << 20))
