@@ -13,23 +13,24 @@ from typing import IO, Any
 
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.portability.api import beam_fn_api_pb2, beam_provision_api_pb2
+from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner, RunnerResult
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
-    GrpcServer,
-    GrpcWorkerHandler,
-    WorkerHandler,
-)
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from hir_transforms.runners import worker
+from hir_transforms.runners.beam_internals import (
+    READER_THREADS,
+    AnsweringConnection,
+    GrpcServer,
+    GrpcWorkerHandler,
+    register_handler,
+    state_sampling,
+)
 from hir_transforms.runners.interruption import GOES_ON
-from hir_transforms.runners.state_sampling import sampled_often
 
 # Idle workers end at once when the run is over.
 _GRACE_SECONDS = 5
 _POLL_SECONDS = 0.05
-_BEAM_READERS = ("beam_control_read", "read_grpc_client_inputs")
 
 
 class WorkerDiedError(RuntimeError):
@@ -61,7 +62,7 @@ class InProcessRunner(FnApiRunner):
     """Beam's local runner within this process."""
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
-        with sampled_often():
+        with state_sampling(worker.SAMPLING_MS):
             return super().run_pipeline(pipeline, options)
 
 
@@ -69,8 +70,7 @@ class MultiProcessRunner(FnApiRunner):
     """Beam's local runner with processes of `runners.worker`, as many as `--direct_num_workers` says."""
 
     def __init__(self) -> None:
-        # An entry more; those of Beam's own environments stay as they are.
-        WorkerHandler.register_environment(WorkerEnvironment.URN, bytes)(WatchedWorkerHandler)
+        register_handler(WorkerEnvironment.URN, WatchedWorkerHandler)
         self._name = uuid.uuid4().hex
         super().__init__(
             default_environment=WorkerEnvironment(self._name),
@@ -96,7 +96,7 @@ class MultiProcessRunner(FnApiRunner):
 def _is_broken_connection(error: threading.ExceptHookArgs) -> bool:
     """Whether it comes from one of Beam's threads that read what a process sends."""
     name = error.thread.name if error.thread else ""
-    return name in _BEAM_READERS and error.exc_type.__module__.startswith("grpc")
+    return name in READER_THREADS and error.exc_type.__module__.startswith("grpc")
 
 
 class WatchedWorkerHandler(GrpcWorkerHandler):
@@ -107,6 +107,7 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: GrpcServer) -> None:
         super().__init__(state, provision_info, grpc_server)
+        self.control_conn = AnsweringConnection(self.control_conn)
         self._workers = _running[payload.decode()]
         self._workers.handlers.append(self)
         self._process: subprocess.Popen[bytes] | None = None
@@ -159,7 +160,7 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
             handler._kill()
         # Also for what the runner asks before it learns of the death.
         while not self._closing.wait(_POLL_SECONDS):
-            self._answer_all()
+            self.control_conn.answer_all(self._workers.death)
 
     def _tell_start(self, stdin: IO[bytes]) -> None:
         """Sends what the process needs to know: of any length, unlike arguments and environment variables."""
@@ -176,11 +177,6 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
-
-    def _answer_all(self) -> None:
-        """Answers every request to the dead process with the error."""
-        for name, future in list(self.control_conn._futures_by_id.items()):
-            future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error=self._workers.death))
 
 
 def _describe(status: int, messages: IO[bytes]) -> str:

@@ -21,6 +21,8 @@ _ENVIRONMENT = {
     # Arrow's own allocator keeps some 20 MB more of what many small files have freed.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
+# How often a bundle is looked at, and how long it waits at its end at most.
+SAMPLING_MS = 5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -55,7 +57,7 @@ def main() -> None:
     gc.disable()
     from apache_beam.runners.worker import sdk_worker_main
 
-    from hir_transforms.runners.state_sampling import sampled_often
+    from hir_transforms.runners.beam_internals import state_sampling
 
     _, harness, _ = sdk_worker_main.create_harness(
         {
@@ -66,7 +68,7 @@ def main() -> None:
     )
     gc.freeze()
     gc.enable()
-    with sampled_often():
+    with state_sampling(SAMPLING_MS):
         harness.run()
 
 

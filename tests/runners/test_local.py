@@ -8,7 +8,6 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandler
 
 from hir_transforms.runners import worker
 from hir_transforms.runners.local import MultiProcessRunner, WorkerDiedError
@@ -23,21 +22,6 @@ def run_on_two_workers(function):
     pipeline = beam.Pipeline(runner=MultiProcessRunner(), options=PipelineOptions(TWO_WORKERS))
     pipeline | beam.Create([1]) | beam.Map(function)
     pipeline.run()
-
-
-def test_beams_own_handlers_stay_as_they_are():
-    code = (
-        "from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandler as W\n"
-        "from apache_beam.runners.worker.statesampler import StateSampler as S\n"
-        "before = dict(W._registered_environments), S.__init__.__defaults__\n"
-        "import hir_transforms.commands.running, pipelines.select\n"
-        "assert (W._registered_environments, S.__init__.__defaults__) == before\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    before = dict(WorkerHandler._registered_environments)
-    MultiProcessRunner()
-    after = WorkerHandler._registered_environments
-    assert {urn: after[urn] for urn in before} == before
 
 
 def test_an_interpreter_that_cannot_be_started_ends_the_run(monkeypatch):

@@ -1,0 +1,88 @@
+"""What this project uses of Beam beyond its public interface, each with the reason; the only place for it.
+
+`tests/runners/test_beam_internals.py` says of each what it must be like, so that another version of Beam that is not
+like that fails there. Everything here is called by others and changes nothing by itself.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    ControlConnection,
+    GrpcServer,
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
+from apache_beam.runners.worker.statesampler import StateSampler
+
+# Names of the threads that read what a worker process sends.
+READER_THREADS = ("beam_control_read", "read_grpc_client_inputs")
+
+__all__ = [
+    "READER_THREADS",
+    "AnsweringConnection",
+    "GrpcServer",
+    "GrpcWorkerHandler",
+    "register_handler",
+    "state_sampling",
+]
+
+
+@contextlib.contextmanager
+def state_sampling(period_ms: int) -> Iterator[None]:
+    """Within the block, bundles of this process are sampled every `period_ms` milliseconds, instead of up to 200.
+
+    Beam makes its samplers with a default that no option changes. A bundle is over when its sampling thread wakes up
+    next: with Beam's periods, up to a sixth of its time later.
+    """
+    defaults = StateSampler.__init__.__defaults__
+    StateSampler.__init__.__defaults__ = (period_ms,)
+    try:
+        yield
+    finally:
+        StateSampler.__init__.__defaults__ = defaults
+
+
+def register_handler(urn: str, handler: Callable[[bytes, Any, Any, GrpcServer], GrpcWorkerHandler]) -> None:
+    """Makes Beam's local runner start workers of the environment `urn` by a handler of ours, beside its own handlers.
+
+    The public `SubprocessSDKEnvironment` starts any command, but by a handler that takes no notice when the process
+    dies: the runner waits for its answer for ever, with a traceback of a thread on the terminal. Nothing outside the
+    handler can end this wait: an interruption of the main thread waits for the same answer when it closes the handler.
+    It also hands over the options in one environment variable, which may hold 128 KiB.
+    """
+    WorkerHandler.register_environment(urn, bytes)(handler)
+
+
+class AnsweringConnection:
+    """The control connection of a worker process, whose requests can be answered in its place.
+
+    Beam keeps the requests under way in a private dictionary. The connection's own `abort` raises in those that wait
+    for an answer, but not in the loop that waits for a bundle's output, which looks for an answer alone.
+    """
+
+    def __init__(self, connection: ControlConnection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._waiting: list[Any] = []
+
+    def push(self, request: Any) -> Any:
+        """Sends a request; returns the future answer, or None for the mark of the end."""
+        answer = self._connection.push(request)
+        with self._lock:
+            self._waiting = [one for one in (*self._waiting, answer) if one and not one.is_done()]
+        return answer
+
+    def answer_all(self, error: str) -> None:
+        """Answers every request that has no answer with the error."""
+        with self._lock:
+            for answer in self._waiting:
+                if not answer.is_done():
+                    name = answer.instruction_id
+                    answer.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error=error))
+
+    def close(self) -> None:
+        self._connection.close()
