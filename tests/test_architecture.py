@@ -1,6 +1,7 @@
 """The rules of the code's structure, checked on its syntax trees."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
@@ -51,6 +52,7 @@ NUMERICS = [
 ]
 LIBRARY = [*(ROOT / "hir_transforms").rglob("*.py")]
 MODULES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+HELPERS = [*(ROOT / "tests" / "helpers").glob("*.py")]
 INSTALLED = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "benchmarks"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
@@ -63,6 +65,15 @@ LINUX_ALONE = re.compile(
     r"|sched_\w+|splice|unshare)\b|\bsignal\.(pidfd\w+|sigtimedwait|sigwaitinfo|SIGRT\w+|SIGPWR|SIGSTKFLT)\b"
     r"|\bsocket\.(AF_NETLINK|AF_VSOCK|SO_PEERCRED)\b|\bselect\.epoll\b"
 )
+# The one module that may use what other packages do not offer to others, and the test of it.
+INTERNALS = {"hir_transforms/runners/beam_internals.py", "tests/runners/test_beam_internals.py"}
+# Beam's options are flags of argparse, which has no public list of them.
+FLAGS = {
+    *("hir_transforms/settings/flags.py", "hir_transforms/settings/template_metadata.py", "pipelines/resample.py"),
+    "tests/settings/test_flags.py",
+}
+# Named with an underscore but documented for everyone.
+PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "ngrams", "embeddings", "mixtures", "weights", "selection"),
@@ -170,6 +181,70 @@ def test_nothing_that_only_linux_has_is_used_but_where_that_is_asked():
 @pytest.mark.parametrize("path", [*(ROOT / "tests").rglob("*.py")], ids=name_of)
 def test_tests_import_no_test(path):
     assert not [module for module in imports(path) if re.match(r"tests\.(\w+\.)*(test_|conftest)", module)]
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__") and name not in PUBLIC
+
+
+@functools.cache
+def own_private_names(path: Path) -> frozenset[str]:
+    """The private names that a module gives to functions, classes, variables and attributes."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.Attribute(attr=name, ctx=ast.Store(), value=ast.Name(id="self" | "cls")):
+                names.add(name)
+    return frozenset(filter(is_private, names))
+
+
+def foreign_private_names(path: Path, own: frozenset[str]) -> list[str]:
+    """Where a module uses private names of others: attributes, imports, and what describes another's function."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                continue
+            case ast.Attribute(attr=name, value=value) if is_private(name) and name not in own:
+                found.append(f"{node.lineno}: {ast.unparse(value)}.{name}")
+            case ast.Attribute(attr="__defaults__" | "__subclasses__" | "__code__" as name):
+                found.append(f"{node.lineno}: {name}")
+            case ast.ImportFrom(module=module, names=names):
+                private = [alias.name for alias in names if is_private(alias.name) and alias.name not in own]
+                found += [f"{node.lineno}: {module}.{name}" for name in private]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_private_name_of_another_module_is_used(path):
+    if name_of(path) not in INTERNALS | FLAGS:
+        assert foreign_private_names(path, own_private_names(path)) == []
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "tests").rglob("*.py")], ids=name_of)
+def test_tests_use_no_private_name_of_another_package(path):
+    if name_of(path) not in INTERNALS | FLAGS:
+        own = frozenset().union(*map(own_private_names, [path, *MODULES, *HELPERS]))
+        assert foreign_private_names(path, own) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("other._name", ["1: other._name"]),
+        ("f(x)._name = 1", ["1: f(x)._name"]),
+        ("from other import _name", ["1: other._name"]),
+        ("Other.__init__.__defaults__ = ()", ["1: __defaults__"]),
+        ("self._name + os._exit(1) + record._replace()", []),
+        ("def _name(): pass\nother._name", []),
+    ],
+)
+def test_private_names_are_found(tmp_path, code, found):
+    path = tmp_path / "module.py"
+    path.write_text(code)
+    assert foreign_private_names(path, own_private_names(path)) == found
 
 
 def test_public_names_exist_once():

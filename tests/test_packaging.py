@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.stager import Stager
 from packaging.requirements import Requirement
 
@@ -32,7 +33,15 @@ NOTHING_MORE = {name: value for name, value in os.environ.items() if name != "PY
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
     """Built by Beam's own stager."""
-    return Path(Stager._build_setup_package(str(ROOT / "setup.py"), str(tmp_path_factory.mktemp("sdist"))))
+    folder = tmp_path_factory.mktemp("sdist")
+    Stager.create_job_resources(
+        PipelineOptions([f"--setup_file={ROOT / 'setup.py'}"]),
+        str(folder),
+        skip_prestaged_dependencies=True,
+        log_submission_env_dependencies=False,
+    )
+    (archive,) = folder.glob("*.tar.gz")
+    return archive
 
 
 @pytest.fixture(scope="module")
