@@ -28,8 +28,8 @@ class NgramSettings(Settings):
     Attributes:
         ngrams: n; features are the n-grams of 1 to n tokens.
         num_buckets: B, the number of features that n-grams are hashed to.
-        tokenizer: `wordpunct` or `word_tokenize`, see `tokenizing`.
-        hash: `sha256` (data-selection's) or `fast`, see `hashing`.
+        tokenizer: `wordpunct` or `word_tokenize`, see `kernel.tokens`.
+        hash: `sha256` (data-selection's) or `fast`, see `kernel.hashes`.
 
     Raises:
         UserError: naming the setting and the bad value.

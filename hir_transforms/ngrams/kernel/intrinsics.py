@@ -2,6 +2,10 @@
 
 Each is one short piece of LLVM IR on integers, with one meaning on every processor; LLVM picks the instructions
 (AVX-512, AVX2, NEON, ...). No bounds are checked: a caller's buffer has `PADDING` readable bytes after its text.
+
+To read the kernel, read each as the numpy or Python expression in its docstring, which test_intrinsics.py compares it
+with. `benchmarks.kernel` measures what each gains over plain numba. An intrinsic returns the types of its result and
+arguments, and a function that emits its instructions through `builder` when numba compiles a call.
 """
 
 import sys
@@ -12,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 64
@@ -54,7 +57,7 @@ def _in_range(builder: Any, lanes: Any, first: int, last: int) -> Any:
 
 @intrinsic
 def load64(typingctx: Any, array: Any, index: Any) -> Any:
-    """The eight bytes from `array[index]`, aligned or not, as a little-endian uint64."""
+    """The eight bytes from `array[index]`, aligned or not: `array[index : index + 8].view("<u8")[0]`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = builder.load(element_pointer(context, builder, signature.args[0], args[0], args[1], _I64), align=1)
@@ -72,7 +75,7 @@ def load_tail(array: Bytes, start: int, end: int) -> np.uint64:
 
 @intrinsic
 def store64(typingctx: Any, array: Any, index: Any, word: Any) -> Any:
-    """Writes a uint64 as the eight little-endian bytes from `array[index]`, aligned or not."""
+    """Writes eight bytes, aligned or not: `array[index : index + 8].view("<u8")[0] = word`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], _I64)
@@ -85,6 +88,9 @@ def store64(typingctx: Any, array: Any, index: Any, word: Any) -> Any:
 @intrinsic
 def lower_and_classify64(typingctx: Any, array: Any, index: Any) -> Any:
     """Lower-cases the ASCII letters of 64 bytes in place; returns the masks (word, space, non-ASCII) as three uint64.
+
+    With block = array[index : index + 64], each mask is `np.packbits(lanes, bitorder="little").view("<u8")[0]` of the
+    booleans of such a class, as `block >= 0x80` is of the last; before it, `block[upper] += 32`.
 
     Word and space are those of Python's `re` on ASCII: letters, digits and the underscore; tab to carriage return, the
     four separators 0x1C to 0x1F and the blank.
@@ -104,25 +110,17 @@ def lower_and_classify64(typingctx: Any, array: Any, index: Any) -> Any:
         control = builder.or_(_in_range(builder, text, 0x09, 0x0D), _in_range(builder, text, 0x1C, 0x1F))
         high = builder.icmp_unsigned(">=", text, _splat(0x80))
         masks = [_mask(builder, lanes) for lanes in (word, builder.or_(blank, control), high)]
-        return cgutils.pack_array(builder, masks)
+        result = ir.Constant(ir.ArrayType(_I64, 3), ir.Undefined)
+        for i, mask in enumerate(masks):
+            result = builder.insert_value(result, mask, i)
+        return result
 
     return types.UniTuple(types.uint64, 3)(array, types.intp), codegen
 
 
 @intrinsic
-def blanks64(typingctx: Any, array: Any, index: Any) -> Any:
-    """The mask of the blanks (0x20) among 64 bytes."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        text = builder.load(element_pointer(context, builder, signature.args[0], args[0], args[1], _BYTES), align=1)
-        return _mask(builder, builder.icmp_unsigned("==", text, _splat(ord(" "))))
-
-    return types.uint64(array, types.intp), codegen
-
-
-@intrinsic
 def trailing_zeros(typingctx: Any, mask: Any) -> Any:
-    """Index of the lowest bit set in a uint64 that is not zero, as intp."""
+    """Index of the lowest bit set in a uint64 but zero, as intp: `(mask & -mask).bit_length() - 1` in Python."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -133,6 +131,9 @@ def trailing_zeros(typingctx: Any, mask: Any) -> Any:
 @intrinsic
 def match_pairs(typingctx: Any, array: Any, index: Any, first: Any, second: Any, ignored: Any) -> Any:
     """Which of the four pairs of uint64 from `array[index]` are (first, second), the `ignored` bits of second aside.
+
+    With pairs = array[index : index + 8].reshape(4, 2), it is where
+    `(pairs[:, 0] == first) & ((pairs[:, 1] ^ second) & ~ignored == 0)`.
 
     Returns:
         uint64 with bit 2 i set where pair i matches.
@@ -166,7 +167,7 @@ def _product(builder: Any, args: Any) -> tuple[Any, Any]:
 
 @intrinsic
 def multiply_high(typingctx: Any, a: Any, b: Any) -> Any:
-    """The high 64 bits of the 128-bit product of two uint64."""
+    """The high 64 bits of the 128-bit product of two uint64: `a * b >> 64` in Python."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _product(builder, args)[0]
@@ -176,7 +177,7 @@ def multiply_high(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def multiply_fold(typingctx: Any, a: Any, b: Any) -> Any:
-    """The high and the low 64 bits of the 128-bit product of two uint64, xor-ed."""
+    """The two halves of the 128-bit product of two uint64, xor-ed: `a * b >> 64 ^ a * b % 2**64` in Python."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.xor(*_product(builder, args))
@@ -186,13 +187,13 @@ def multiply_fold(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Asks for the cache line of `array[index]`, to be written soon."""
+    """Asks for the cache line of `array[index]`, to be written soon; no value depends on it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         byte, i32 = ir.IntType(8), ir.IntType(32)
         pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], byte)
         function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=function_type)
         builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
         return context.get_dummy_value()
 

@@ -1,7 +1,8 @@
 """SHA-256 (FIPS 180-4) for the n-gram kernel: one long message, or 16 messages of one block side by side.
 
-The compression function is written once, as LLVM IR on 32-bit integers. On vectors of 16 it hashes 16 messages in
-little more than the time of one, on any processor with wide vectors, and needs no SHA instructions.
+The compression function is written twice: for one block in numba, and for blocks of 16 messages as LLVM IR on vectors
+of 32-bit integers. That takes little more than the time of one block, on any processor with wide vectors, and needs no
+SHA instructions.
 """
 
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from hir_transforms.ngrams.kernel.intrinsics import Bytes, element_pointer, store64
@@ -44,15 +44,16 @@ def _root_bits(degree: int, count: int) -> list[int]:
     return roots
 
 
-_START = tuple(_root_bits(2, 8))
-_ROUND = _root_bits(3, 64)
+START = tuple(_root_bits(2, 8))
+ROUND = _root_bits(3, 64)
+_ROUNDS = np.array(ROUND, np.uint32)
 
 
-def _compress(builder: Any, word_type: ir.Type, state: list[Any], schedule: list[Any]) -> list[Any]:
-    """Section 6.2.2 of FIPS 180-4: the next state from the state (8 words) and a block (16 words)."""
+def _emit_rounds(builder: Any, state: list[Any], schedule: list[Any]) -> list[Any]:
+    """Emits `_compress_block` for vectors: the next state from the state (8 words) and a block (16 words)."""
 
     def constant(value: int) -> ir.Constant:
-        return ir.Constant(word_type, [value] * LANES if word_type is _LANES else value)
+        return ir.Constant(_LANES, [value] * LANES)
 
     def rotate(word: Any, bits: int) -> Any:
         return builder.or_(builder.lshr(word, constant(bits)), builder.shl(word, constant(32 - bits)))
@@ -77,7 +78,7 @@ def _compress(builder: Any, word_type: ir.Type, state: list[Any], schedule: list
     a, b, c, d, e, f, g, h = state
     for i in range(64):
         choice = builder.xor(g, builder.and_(e, builder.xor(f, g)))
-        t1 = add(h, constant(_ROUND[i]), words[i], choice, rotate_xor(e, 6, 11, 25))
+        t1 = add(h, constant(ROUND[i]), words[i], choice, rotate_xor(e, 6, 11, 25))
         majority = builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
         t2 = add(majority, rotate_xor(a, 2, 13, 22))
         a, b, c, d, e, f, g, h = add(t1, t2), a, b, c, add(d, t1), e, f, g
@@ -85,7 +86,7 @@ def _compress(builder: Any, word_type: ir.Type, state: list[Any], schedule: list
 
 
 @intrinsic
-def _sha256_lanes(typingctx: Any, blocks: Any, digests: Any) -> Any:
+def compress_lanes(typingctx: Any, blocks: Any, digests: Any) -> Any:
     """Hashes 16 one-block messages: `blocks` uint32 [16 words * 16 lanes] to `digests` uint32 [8 words * 16 lanes]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -93,33 +94,37 @@ def _sha256_lanes(typingctx: Any, blocks: Any, digests: Any) -> Any:
             element_pointer(context, builder, kind, array, ir.Constant(ir.IntType(64), 0), _LANES)
             for kind, array in zip(signature.args, args, strict=True)
         ]
-        schedule = [builder.load(cgutils.gep_inbounds(builder, pointers[0], i), align=4) for i in range(16)]
-        start = [ir.Constant(_LANES, [word] * LANES) for word in _START]
-        for i, word in enumerate(_compress(builder, _LANES, start, schedule)):
-            builder.store(word, cgutils.gep_inbounds(builder, pointers[1], i), align=4)
+        schedule = [builder.load(builder.gep(pointers[0], [_I32(i)]), align=4) for i in range(16)]
+        start = [ir.Constant(_LANES, [word] * LANES) for word in START]
+        for i, word in enumerate(_emit_rounds(builder, start, schedule)):
+            builder.store(word, builder.gep(pointers[1], [_I32(i)]), align=4)
         return context.get_dummy_value()
 
     return types.void(blocks, digests), codegen
 
 
-@intrinsic
-def _sha256_block(typingctx: Any, state: Any, block: Any) -> Any:
-    """Takes one block, uint32 [16], into `state`, uint32 [8]."""
+@numba.njit
+def _rotate(word: np.uint32, bits: int) -> np.uint32:
+    return word >> np.uint32(bits) | word << np.uint32(32 - bits)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = [
-            element_pointer(context, builder, kind, array, ir.Constant(ir.IntType(64), 0), _I32)
-            for kind, array in zip(signature.args, args, strict=True)
-        ]
-        words = [
-            [builder.load(cgutils.gep_inbounds(builder, pointer, i)) for i in range(size)]
-            for pointer, size in zip(pointers, (8, 16), strict=True)
-        ]
-        for i, word in enumerate(_compress(builder, _I32, *words)):
-            builder.store(word, cgutils.gep_inbounds(builder, pointers[0], i))
-        return context.get_dummy_value()
 
-    return types.void(state, block), codegen
+@numba.njit
+def _compress_block(state: Words, schedule: Words) -> None:
+    """Section 6.2.2 of FIPS 180-4: takes the first 16 words of `schedule`, uint32 [64], into `state`, uint32 [8]."""
+    for i in range(16, 64):
+        x, y = schedule[i - 15], schedule[i - 2]
+        s0 = _rotate(x, 7) ^ _rotate(x, 18) ^ x >> np.uint32(3)
+        s1 = _rotate(y, 17) ^ _rotate(y, 19) ^ y >> np.uint32(10)
+        schedule[i] = schedule[i - 16] + s0 + schedule[i - 7] + s1
+    a, b, c, d, e, f, g, h = state[0], state[1], state[2], state[3], state[4], state[5], state[6], state[7]
+    for i in range(64):
+        s1 = _rotate(e, 6) ^ _rotate(e, 11) ^ _rotate(e, 25)
+        t1 = np.uint32(h + s1 + (g ^ e & (f ^ g)) + _ROUNDS[i] + schedule[i])
+        s0 = _rotate(a, 2) ^ _rotate(a, 13) ^ _rotate(a, 22)
+        t2 = np.uint32(s0 + (a & b | c & (a | b)))
+        a, b, c, d, e, f, g, h = np.uint32(t1 + t2), a, b, c, np.uint32(d + t1), e, f, g
+    for i, word in enumerate((a, b, c, d, e, f, g, h)):
+        state[i] += word
 
 
 @numba.njit
@@ -160,7 +165,7 @@ def sha256_lanes(messages: Bytes, blocks: Words, digests: Words) -> None:
     for i in range(16):
         for lane in range(LANES):
             blocks[i, lane] = _big_endian(messages, lane * LANE_STRIDE + 4 * i)
-    _sha256_lanes(blocks, digests)
+    compress_lanes(blocks, digests)
 
 
 @numba.njit
@@ -176,12 +181,12 @@ def sha256(message: Bytes, size: int, digests: Words) -> None:
     for i in range(8):
         message[padded - 1 - i] = np.uint8((size << 3 >> (8 * i)) & 0xFF)
     state = np.empty(8, np.uint32)
-    block = np.empty(16, np.uint32)
+    schedule = np.empty(64, np.uint32)
     for i in range(8):
-        state[i] = _START[i]
+        state[i] = START[i]
     for position in range(0, padded, BLOCK_BYTES):
         for i in range(16):
-            block[i] = _big_endian(message, position + 4 * i)
-        _sha256_block(state, block)
+            schedule[i] = _big_endian(message, position + 4 * i)
+        _compress_block(state, schedule)
     for i in range(8):
         digests[i, 0] = state[i]
