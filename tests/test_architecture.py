@@ -67,11 +67,6 @@ LINUX_ALONE = re.compile(
 )
 # The one module that may use what other packages do not offer to others, and the test of it.
 INTERNALS = {"hir_transforms/runners/beam_internals.py", "tests/runners/test_beam_internals.py"}
-# Beam's options are flags of argparse, which has no public list of them.
-FLAGS = {
-    *("hir_transforms/settings/flags.py", "hir_transforms/settings/template_metadata.py", "pipelines/resample.py"),
-    "tests/settings/test_flags.py",
-}
 # Named with an underscore but documented for everyone.
 PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
@@ -219,13 +214,13 @@ def foreign_private_names(path: Path, own: frozenset[str]) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_private_name_of_another_module_is_used(path):
-    if name_of(path) not in INTERNALS | FLAGS:
+    if name_of(path) not in INTERNALS:
         assert foreign_private_names(path, own_private_names(path)) == []
 
 
 @pytest.mark.parametrize("path", [*(ROOT / "tests").rglob("*.py")], ids=name_of)
 def test_tests_use_no_private_name_of_another_package(path):
-    if name_of(path) not in INTERNALS | FLAGS:
+    if name_of(path) not in INTERNALS:
         own = frozenset().union(*map(own_private_names, [path, *MODULES, *HELPERS]))
         assert foreign_private_names(path, own) == []
 
