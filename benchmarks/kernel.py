@@ -2,8 +2,9 @@
 
     python -m benchmarks.kernel --raw corpus.jsonl
 
-The kernel is compiled once as it is, and once for each row with one operation replaced by what numba or Python would
-have instead. All take turns on the same texts in this process; what counts is its processor time.
+The kernel is compiled once as it is, and once for each row with one operation replaced by what numba would have
+instead, or by LLVM IR that was tried. All take turns on the same texts in this process; what counts is its processor
+time.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 from rich.console import Console
 from rich.table import Table
 
@@ -63,13 +66,15 @@ def classify_bytes(array, index):  # type: ignore[no-untyped-def]
     return word, space, high
 
 
-@numba.njit
-def load_bytes(array, index):  # type: ignore[no-untyped-def]
-    i = np.uintp(index)
-    word = _U64(0)
-    for k in range(8):
-        word |= _U64(array[i + np.uintp(k)]) << _U64(8 * k)
-    return word
+@intrinsic
+def load_word(typingctx, array, index):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        intrinsics = importlib.import_module(f"{KERNEL}.intrinsics")
+        pointer = intrinsics.element_pointer(context, builder, signature.args[0], *args, ir.IntType(64))
+        word = builder.load(pointer, align=1)
+        return builder.bswap(word) if sys.byteorder == "big" else word
+
+    return numba.types.uint64(array, numba.types.intp), codegen
 
 
 @numba.njit
@@ -178,7 +183,9 @@ ROWS: dict[str, dict[tuple[str, str], Any]] = {
     "no prefetch": {("bucket_cache", "prefetch"): no_prefetch},
     "cache entries compared one by one": {("bucket_cache", "match_pairs"): compare_pairs},
     "bytes classified one by one": {("tokens", "lower_and_classify64"): classify_bytes},
-    "words loaded by bytes": {(module, "load64"): load_bytes for module in ("intrinsics", "hashes", "loop", "tokens")},
+    "words loaded by LLVM IR": {
+        (module, "load64"): load_word for module in ("intrinsics", "hashes", "loop", "tokens")
+    },
     "words stored by bytes": {("loop", "store64"): store_bytes, ("sha256", "store64"): store_bytes},
     "zeros counted by halves": {(module, "trailing_zeros"): count_zeros for module in ("bucket_cache", "tokens")},
     "products of 32 bits": {
