@@ -1,4 +1,4 @@
-"""`EmbedDocuments`: the embeddings of a dataset, computed or brought along, written as shards."""
+"""`WriteEmbeddings`: the embeddings of a dataset, computed or brought along, written as shards."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,14 +31,14 @@ from hir_transforms.embeddings.source import EmbeddingSource
 _FINISHED, _LINES = "finished", "lines"
 
 
-class EmbedDocuments(beam.PTransform):
+class WriteEmbeddings(beam.PTransform):
     """PBegin -> `EmbeddingShard`s of a dataset, written to the stage's folder.
 
     Shards that an interrupted run has finished are kept.
 
     Args:
         stage: where the shards are written; its dataset are the documents, its settings their source.
-        rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `ComputeRows` or `FindRows`.
+        rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `InferEmbeddings` or `LookUpEmbeddings`.
         max_task_blocks: groups of documents that one task may hold.
         after: PCollection of one; nothing is read before it is there.
     """

@@ -1,4 +1,4 @@
-"""`FindRows`: the rows of documents out of embedding files that were brought along."""
+"""`LookUpEmbeddings`: the rows of documents out of embedding files that were brought along."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ from hir_transforms.rows.starts import FindRowStarts, GroupRows, RowStarts, Task
 Found = tuple[DocumentGroup, np.ndarray]
 
 
-class FindRows(beam.PTransform):
+class LookUpEmbeddings(beam.PTransform):
     """`DocumentGroup`s of a dataset -> (`DocumentGroup`, float32 [N, D]); the rows may hold NaN and infinities.
 
     Rows of .npy and Parquet files belong to the documents in corpus order: a pass over the documents counts those of

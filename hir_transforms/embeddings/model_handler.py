@@ -107,7 +107,7 @@ def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[s
     ]
 
 
-class ComputeRows(beam.PTransform):
+class InferEmbeddings(beam.PTransform):
     """`DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]), by the model."""
 
     def __init__(self, model: EmbeddingModel) -> None:

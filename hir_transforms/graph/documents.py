@@ -7,7 +7,7 @@ import apache_beam as beam
 from hir_transforms.artifacts.stages import ListResults
 from hir_transforms.graph.graph import Graph, Node
 from hir_transforms.graph.ngrams import NgramNodes
-from hir_transforms.weights.ngram_weights import ScoreDocuments
+from hir_transforms.weights.ngram_weights import WriteDocumentParts
 from hir_transforms.weights.parts import load_parts
 
 
@@ -18,7 +18,7 @@ def score_documents(graph: Graph, ngrams: NgramNodes | None) -> Node:
     score_ngrams = ngrams is not None and graph.lacks(ngram_weights)
 
     def score() -> beam.PCollection:
-        return graph.raw_tasks() | "Score" >> ScoreDocuments(
+        return graph.raw_tasks() | "Score" >> WriteDocumentParts(
             documents if list_documents else None,
             ngram_weights if score_ngrams else None,
             estimator=ngrams.estimator() if ngrams and score_ngrams else None,

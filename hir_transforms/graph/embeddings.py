@@ -4,8 +4,8 @@ import apache_beam as beam
 
 from hir_transforms.artifacts.stages import ListResults, Stage
 from hir_transforms.documents.read_tasks import MAX_TASK_BLOCKS
-from hir_transforms.embeddings.embed import EmbedDocuments, load_shards
-from hir_transforms.embeddings.lookup import FindRows
+from hir_transforms.embeddings.embed import WriteEmbeddings, load_shards
+from hir_transforms.embeddings.lookup import LookUpEmbeddings
 from hir_transforms.embeddings.source import EmbeddingFiles, EmbeddingSource
 
 
@@ -26,12 +26,12 @@ def embed_documents(
     With `after`, a PCollection of one, nothing is embedded before it is there.
     """
     if isinstance(stage.settings, EmbeddingFiles):
-        rows: beam.PTransform = FindRows(stage)
+        rows: beam.PTransform = LookUpEmbeddings(stage)
         max_task_blocks = MAX_TASK_BLOCKS
     else:
         # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.
-        from hir_transforms.embeddings.model_handler import ComputeRows
+        from hir_transforms.embeddings.model_handler import InferEmbeddings
 
         # Embedding is slow: with one group of documents a task even small corpora keep all workers busy.
-        rows, max_task_blocks = ComputeRows(stage.settings), 1
-    return pipeline | _label(stage) >> EmbedDocuments(stage, rows, max_task_blocks=max_task_blocks, after=after)
+        rows, max_task_blocks = InferEmbeddings(stage.settings), 1
+    return pipeline | _label(stage) >> WriteEmbeddings(stage, rows, max_task_blocks=max_task_blocks, after=after)

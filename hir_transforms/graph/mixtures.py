@@ -13,8 +13,8 @@ from hir_transforms.embeddings.source import EmbeddingSource
 from hir_transforms.graph.checks import checks_of
 from hir_transforms.graph.embeddings import embed_documents, read_shards
 from hir_transforms.graph.graph import Graph, Node
-from hir_transforms.mixtures.fit_projection import FitProjection, ProjectionFile
-from hir_transforms.mixtures.fitting import FitGaussianMixture, FittedMixture, MixtureSettings
+from hir_transforms.mixtures.fit_projection import ProjectionFile, WriteProjection
+from hir_transforms.mixtures.fitting import FittedMixture, MixtureSettings, WriteMixture
 from hir_transforms.mixtures.given import GivenMixture
 from hir_transforms.mixtures.jobs import AdvanceMixture, MixtureFit
 from hir_transforms.mixtures.plan import Mixture
@@ -59,7 +59,7 @@ def fit_mixtures(graph: Graph, parts: Node) -> MixtureNodes | None:
     if projection := mixtures.projection:
         graph.node(
             projection,
-            compute=lambda: raw_shards() | "Projection" >> FitProjection(projection),
+            compute=lambda: raw_shards() | "Projection" >> WriteProjection(projection),
             read=lambda: graph.pipeline | "Projection" >> beam.Create([ProjectionFile(projection)]),
         )
 
@@ -80,7 +80,7 @@ def fit_mixtures(graph: Graph, parts: Node) -> MixtureNodes | None:
 def _fit(graph: Graph, label: str, mixture: Stage[MixtureSettings]) -> beam.PCollection:
     assert graph.stages.mixtures
     projection = graph.stages.mixtures.projection
-    return _shards_of(graph, mixture) | label >> FitGaussianMixture(
+    return _shards_of(graph, mixture) | label >> WriteMixture(
         mixture,
         projection=graph.result(projection) if projection else None,
         checkpoint_dir=graph.config.mixtures.gmm_checkpoint_dir,

@@ -6,7 +6,7 @@ import apache_beam as beam
 
 from hir_transforms.documents.reading import ReadTasks
 from hir_transforms.graph.graph import Graph, Node
-from hir_transforms.ngrams.fitting import CountNgrams, FitNgramEstimator
+from hir_transforms.ngrams.fitting import WriteNgramCounts, WriteNgramEstimator
 from hir_transforms.ngrams.sampling import ReadSampledTasks
 
 
@@ -35,11 +35,11 @@ def fit_estimator(graph: Graph) -> NgramNodes | None:
             tasks = graph.pipeline | "Sample" >> sampled
         else:
             tasks = graph.raw_tasks()
-        return tasks | "CountRaw" >> CountNgrams(raw, shared=graph.shared)
+        return tasks | "CountRaw" >> WriteNgramCounts(raw, shared=graph.shared)
 
     def count_target() -> beam.PCollection:
         tasks = graph.pipeline | "Target" >> ReadTasks(target.dataset)
-        return tasks | "CountTarget" >> CountNgrams(target, shared=graph.shared)
+        return tasks | "CountTarget" >> WriteNgramCounts(target, shared=graph.shared)
 
     raw_counts = graph.node(raw, compute=count_raw, read=lambda: graph.pipeline | "RawCounts" >> beam.Create([raw]))
     target_counts = graph.node(
@@ -47,7 +47,9 @@ def fit_estimator(graph: Graph) -> NgramNodes | None:
     )
     fitted = graph.node(
         estimator,
-        compute=lambda: raw_counts() | "NgramEstimator" >> FitNgramEstimator(estimator, target_counts=target_counts()),
+        compute=lambda: (
+            raw_counts() | "NgramEstimator" >> WriteNgramEstimator(estimator, target_counts=target_counts())
+        ),
         read=lambda: graph.pipeline | "NgramEstimator" >> beam.Create([estimator]),
     )
     return NgramNodes(raw_counts, target_counts, fitted)

@@ -6,9 +6,9 @@ from hir_transforms.graph.graph import Graph, Node
 from hir_transforms.graph.mixtures import MixtureNodes, mixture_ratio, target_rows
 from hir_transforms.ngrams.estimator import target_proportions
 from hir_transforms.ngrams.fitting import load_counts
-from hir_transforms.weights.given import GivenWeights, GiveWeights
-from hir_transforms.weights.mixing import MixWeights
-from hir_transforms.weights.mixture_weights import ScoreMixtures
+from hir_transforms.weights.given import GivenWeights, ImportWeights
+from hir_transforms.weights.mixing import WriteScores
+from hir_transforms.weights.mixture_weights import WriteMixtureWeights
 
 
 def mix_weights(graph: Graph, parts: Node, mixtures: MixtureNodes | None) -> Node:
@@ -22,7 +22,7 @@ def mix_weights(graph: Graph, parts: Node, mixtures: MixtureNodes | None) -> Nod
     stage = graph.stages.scores
     return graph.node(
         stage,
-        compute=lambda: _weigh(graph, parts, mixtures) | "Mix" >> MixWeights(stage, _proportions(graph)),
+        compute=lambda: _weigh(graph, parts, mixtures) | "Mix" >> WriteScores(stage, _proportions(graph)),
         read=lambda: graph.pipeline | "Scores" >> beam.Create([stage.alone()]),
     )
 
@@ -34,10 +34,10 @@ def _weigh(graph: Graph, parts: Node, mixtures: MixtureNodes | None) -> beam.PCo
         if stage is None or not graph.lacks(stage):
             continue
         if isinstance(stage.settings, GivenWeights):
-            weighted = weighted | f"Give {stage.name}" >> GiveWeights(stage)
+            weighted = weighted | f"Give {stage.name}" >> ImportWeights(stage)
         elif mixtures and stage is graph.stages.gmm_weights:
             ratio = mixture_ratio(graph, mixtures)
-            weighted = weighted | "ScoreMixtures" >> ScoreMixtures(stage, graph.stages.documents.folder, ratio)
+            weighted = weighted | "ScoreMixtures" >> WriteMixtureWeights(stage, graph.stages.documents.folder, ratio)
     return weighted
 
 

@@ -20,7 +20,7 @@ from hir_transforms.graph.plan import Stages
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.plan import plan_duplicates
-from hir_transforms.selection.select import SelectDocuments
+from hir_transforms.selection.select import PickDocuments
 from hir_transforms.selection.write import OutputSettings, RejectedLines, WriteSelection
 from hir_transforms.settings.config import PipelineConfig
 
@@ -131,7 +131,7 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
     duplicates = plan.duplicates.folder if selection.skip_duplicates else None
     folder = OutputFolder(plan.output)
     folder.start()
-    picked = scores | "Select" >> SelectDocuments(
+    picked = scores | "Select" >> PickDocuments(
         SelectionSettings.of(selection, duplicates),
         folder.picked,
         num_targets=plan.num_targets,

@@ -1,4 +1,4 @@
-"""`FitProjection`: principal components of embedding shards on disk."""
+"""`WriteProjection`: principal components of embedding shards on disk."""
 
 import io
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class ProjectionFile:
             return Projection(arrays["projection_mean"], arrays["projection"])
 
 
-class FitProjection(beam.PTransform):
+class WriteProjection(beam.PTransform):
     """`EmbeddingShard`s -> the `ProjectionFile` of their principal components, in the stage's folder."""
 
     def __init__(self, stage: Stage[ProjectionSettings]) -> None:

@@ -1,4 +1,4 @@
-"""`FitGaussianMixture`: EM over a bounded sample of embeddings, on one worker."""
+"""`WriteMixture`: EM over a bounded sample of embeddings, on one worker."""
 
 import functools
 import io
@@ -78,7 +78,7 @@ class FittedMixture:
         return load_mixture(self.stage)
 
 
-class FitGaussianMixture(beam.PTransform):
+class WriteMixture(beam.PTransform):
     """`EmbeddingShard`s -> the `FittedMixture` of the stage.
 
     All iterations are done by one worker. Of more rows than `settings.max_samples` it reads a uniform sample, which

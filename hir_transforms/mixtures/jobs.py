@@ -80,7 +80,7 @@ class AdvanceMixture(beam.PTransform):
     """`EmbeddingShard`s -> nothing, once some more iterations of a fit are kept as checkpoints.
 
     The job that comes to the end of the fit, by convergence or the number of iterations, writes the mixture and the
-    manifest. The mixture has the same bits as that of `FitGaussianMixture`.
+    manifest. The mixture has the same bits as that of `WriteMixture`.
     """
 
     def __init__(self, fit: MixtureFit) -> None:

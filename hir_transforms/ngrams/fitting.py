@@ -1,4 +1,4 @@
-"""Hashed n-grams of a dataset counted (`CountNgrams`), and the log ratios made of the counts (`FitNgramEstimator`)."""
+"""N-grams of a dataset counted (`WriteNgramCounts`), and the log ratios made of them (`WriteNgramEstimator`)."""
 
 import io
 import zipfile
@@ -74,7 +74,7 @@ class NgramCounts:
         }
 
 
-class CountNgrams(beam.PTransform):
+class WriteNgramCounts(beam.PTransform):
     """`ReadTask`s of a dataset -> the stage, once it holds the n-gram counts, int64 [T, B].
 
     That is also known only when the share of rejected lines is one that the dataset allows.
@@ -96,7 +96,7 @@ class CountNgrams(beam.PTransform):
         """See the class."""
         return (
             tasks
-            | "Count" >> beam.ParDo(_CountNgramsDoFn(self._stage, self._shared))
+            | "Count" >> beam.ParDo(_CountDoFn(self._stage, self._shared))
             | "Sum" >> SumChunks()
             | "Gather" >> Gather()
             | "Save" >> beam.Map(_save_counts, self._stage)
@@ -127,11 +127,11 @@ def _no_counts(settings: CountSettings) -> NgramCounts:
 
 
 def load_counts(stage: Stage) -> np.ndarray:
-    """The counts that a complete stage of `CountNgrams` holds, int64 [T, B]."""
+    """The counts that a complete stage of `WriteNgramCounts` holds, int64 [T, B]."""
     return np.load(io.BytesIO(stage.load(stage.path(_COUNTS))), allow_pickle=False)
 
 
-class _CountNgramsDoFn(beam.DoFn):
+class _CountDoFn(beam.DoFn):
     """Sums a bundle's counts before it emits them: a bundle costs one array of buckets."""
 
     def __init__(self, stage: Stage[CountSettings], shared: Shared) -> None:
@@ -169,7 +169,7 @@ class _CountNgramsDoFn(beam.DoFn):
                 yield WindowedValue(chunk, window.max_timestamp(), (window,))
 
 
-class FitNgramEstimator(beam.PTransform):
+class WriteNgramEstimator(beam.PTransform):
     """The stage of the counts of raw -> the stage given, once it holds the `NgramEstimator`.
 
     Args:

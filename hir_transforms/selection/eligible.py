@@ -82,8 +82,8 @@ class EligibleRows:
 
     Attributes:
         rows: all rows of the shard.
-        places: int64 [N], the eligible ones among them.
-        positions: uint64 [N], their positions in the corpus, as `pack_positions` gives them.
+        row_indices: int64 [N], the eligible ones among them.
+        corpus_positions: uint64 [N], their positions in the corpus, as `pack_positions` gives them.
         num_tokens: int64 [N].
         counts: of the whole shard.
     """
@@ -96,27 +96,27 @@ class EligibleRows:
         num_long = int(np.count_nonzero(eligible))
         if settings.duplicates is not None:
             eligible[duplicate_rows(settings.duplicates, shard.index)] = False
-        self.places = np.flatnonzero(eligible)
-        num_eligible = len(self.places)
+        self.row_indices = np.flatnonzero(eligible)
+        num_eligible = len(self.row_indices)
         self.counts = ScoreCounts(shard.rejected, len(eligible) - num_long, num_long - num_eligible, num_eligible)
-        self.num_tokens = self.rows.num_tokens[self.places].astype(np.int64)
+        self.num_tokens = self.rows.num_tokens[self.row_indices].astype(np.int64)
         file_index = np.array([file.index for file in self.rows.files], np.int64)
-        self._file = self.rows.file[self.places]
-        self._offset = self.rows.offset[self.places]
+        self._file = self.rows.file[self.row_indices]
+        self._offset = self.rows.offset[self.row_indices]
         try:
-            self.positions = pack_positions(file_index[self._file], self._offset)
+            self.corpus_positions = pack_positions(file_index[self._file], self._offset)
         except ValueError as error:
             raise UserError(f"--raw: {error}; select from parts of the corpus") from None
 
     def possible(self, target: int, least: float, most: float = np.inf) -> np.ndarray:
         """Rows whose key for the target may lie in [least, most], whatever their noise is, int64 [N] (and nan)."""
-        weights = self.rows.weight[self.places, target]
+        weights = self.rows.weight[self.row_indices, target]
         lowest, highest = (0.0, 0.0) if self._settings.top_k else (MIN_NOISE, MAX_NOISE)
         return np.flatnonzero(~(weights + highest < least) & ~(weights + lowest > most))
 
     def keys(self, target: int, rows: np.ndarray) -> np.ndarray:
         """Keys of some of the rows, float64: the weight, with Gumbel noise from (seed, identity) unless `top_k`."""
-        keys = self.rows.weight[self.places[rows], target]
+        keys = self.rows.weight[self.row_indices[rows], target]
         if self._settings.top_k:
             return keys
         # Each target draws anew.
@@ -131,5 +131,5 @@ class EligibleRows:
         """The rows that come before the threshold by their keys for the target, int64 [N], and these keys."""
         rows = self.possible(target, threshold.least_key)
         keys = self.keys(target, rows)
-        taken = threshold.takes(order_bits(keys), self.positions[rows])
+        taken = threshold.takes(order_bits(keys), self.corpus_positions[rows])
         return rows[taken], keys[taken]

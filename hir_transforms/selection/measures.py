@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hir_transforms.selection.eligible import ScoreCounts
-from hir_transforms.selection.threshold import Gathered, Histogram
+from hir_transforms.selection.threshold import Histogram, RankedRows
 
 # Rows in one piece: 400 KB.
 _PIECE_ROWS = 1 << 14
@@ -17,22 +17,22 @@ Piece = tuple[tuple[str, int, int], Any]
 
 
 @dataclass(frozen=True)
-class Measured:
+class PassResult:
     """What a pass finds in some score shards."""
 
     counts: ScoreCounts
-    found: Histogram | Gathered | None
+    found: Histogram | RankedRows | None
 
-    def merge(self, other: "Measured") -> "Measured":
+    def merge(self, other: "PassResult") -> "PassResult":
         """Of all these shards."""
         if self.found is None or other.found is None:
             found = other.found if self.found is None else self.found
         else:
             found = self.found.merge(other.found)  # type: ignore[arg-type]  # of one pass, so of one kind
-        return Measured(self.counts.merge(other.counts), found)
+        return PassResult(self.counts.merge(other.counts), found)
 
 
-def to_pieces(measured: Measured, shard: int) -> Iterator[Piece]:
+def to_pieces(measured: PassResult, shard: int) -> Iterator[Piece]:
     """What was measured in a shard, in pieces of at most 512 KB; those of one key are merged by `merge_pieces`."""
     yield ("documents", 0, 0), measured.counts
     match measured.found:
@@ -41,10 +41,10 @@ def to_pieces(measured: Measured, shard: int) -> Iterator[Piece]:
             yield ("counts", 0, 0), found.counts
             if found.sums is not found.counts:
                 yield ("sums", 0, 0), found.sums
-        case Gathered() as found:
+        case RankedRows() as found:
             for number, first in enumerate(range(0, len(found.bits), _PIECE_ROWS)):
                 part = slice(first, first + _PIECE_ROWS)
-                yield ("rows", shard, number), Gathered(found.bits[part], found.positions[part], found.amounts[part])
+                yield ("rows", shard, number), RankedRows(found.bits[part], found.positions[part], found.amounts[part])
 
 
 def merge_pieces(one: Any, other: Any) -> Any:
@@ -52,7 +52,7 @@ def merge_pieces(one: Any, other: Any) -> Any:
     return one + other if isinstance(one, np.ndarray) else one.merge(other)
 
 
-def from_pieces(pieces: Iterable[Piece]) -> Measured | None:
+def from_pieces(pieces: Iterable[Piece]) -> PassResult | None:
     """What `to_pieces` took apart, of all shards; None of nothing."""
     found = dict(pieces)
     if not found:
@@ -60,9 +60,9 @@ def from_pieces(pieces: Iterable[Piece]) -> Measured | None:
     counts = found["documents", 0, 0]
     if (ranges := found.get(("ranges", 0, 0))) is not None:
         bins = found["counts", 0, 0]
-        return Measured(counts, replace(ranges, counts=bins, sums=found.get(("sums", 0, 0), bins)))
+        return PassResult(counts, replace(ranges, counts=bins, sums=found.get(("sums", 0, 0), bins)))
     rows = [piece for (name, _, _), piece in found.items() if name == "rows"]
     if not rows:
-        return Measured(counts, None)
+        return PassResult(counts, None)
     columns = ([getattr(piece, name) for piece in rows] for name in ("bits", "positions", "amounts"))
-    return Measured(counts, Gathered(*map(np.concatenate, columns)))
+    return PassResult(counts, RankedRows(*map(np.concatenate, columns)))

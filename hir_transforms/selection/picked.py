@@ -72,9 +72,9 @@ def write_picked(
         num_targets: how many targets there are.
         ids: of all rows of the shard; None where they have none.
     """
-    order = np.argsort(eligible.positions[picked], kind="stable")
+    order = np.argsort(eligible.corpus_positions[picked], kind="stable")
     picked, keys, targets = picked[order], keys[order], targets[order]
-    rows, places, positions = eligible.rows, eligible.places[picked], eligible.positions[picked]
+    rows, places, positions = eligible.rows, eligible.row_indices[picked], eligible.corpus_positions[picked]
     used, codes = np.unique(rows.file[places], return_inverse=True)
     files = [rows.files[place] for place in used]
     length = rows.length[places]

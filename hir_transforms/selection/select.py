@@ -1,4 +1,4 @@
-"""`SelectDocuments`: finds the documents with the largest keys, and picks their rows out of the score shards."""
+"""`PickDocuments`: finds the documents with the largest keys, and picks their rows out of the score shards."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.combining import Gather, MergeCombineFn
 from hir_transforms.common.errors import UserError
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings, too_few
-from hir_transforms.selection.measures import Measured, Piece, from_pieces, merge_pieces, to_pieces
+from hir_transforms.selection.measures import PassResult, Piece, from_pieces, merge_pieces, to_pieces
 from hir_transforms.selection.picked import PickedFile, write_picked
-from hir_transforms.selection.threshold import MAX_PASSES, Gathered, Refinement, Threshold, order_bits
+from hir_transforms.selection.threshold import MAX_PASSES, RankedRows, Threshold, ThresholdSearch, order_bits
 from hir_transforms.weights.score_shards import ScoreShard, default_proportions, load_score_shards, read_ids
 
 # Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
@@ -34,7 +34,7 @@ class SelectionState:
         proportions: of the targets.
         shares: documents or tokens to take for each target.
         thresholds: those that are known.
-        refinement: of the next target.
+        search: of the next target.
         counts: of all score shards, known after the first pass.
     """
 
@@ -42,7 +42,7 @@ class SelectionState:
     proportions: tuple[float, ...]
     shares: tuple[int, ...]
     thresholds: tuple[Threshold, ...]
-    refinement: Refinement
+    search: ThresholdSearch
     counts: ScoreCounts | None = None
 
     def merge(self, other: "SelectionState") -> "SelectionState":
@@ -55,7 +55,7 @@ class SelectionState:
 _Task = tuple[tuple[ScoreShard, ...], SelectionState]
 
 
-class SelectDocuments(beam.PTransform):
+class PickDocuments(beam.PTransform):
     """The complete stage of the scores -> (`PickedFile`s, the one `SelectionState` that picked them).
 
     Up to `MAX_TOP` documents for one target are found by `Top.Of`. More, a number of tokens, or shares of several
@@ -155,7 +155,7 @@ def _list_tasks(state: SelectionState) -> Iterator[_Task]:
 def _list_measuring(state: SelectionState) -> Iterator[_Task]:
     """All score shards if the next pass is needed; and a task without any, which hands the state on."""
     yield (), state
-    if state.refinement.threshold is None:
+    if state.search.threshold is None:
         yield from _list_tasks(state)
 
 
@@ -185,48 +185,50 @@ def start_selection(
     assert proportions
     shares = [int(settings.budget * proportion) for proportion in proportions]
     shares[-1] += settings.budget - sum(shares)
-    start = Refinement.start(shares[0], gathers=gathers)
+    start = ThresholdSearch.start(shares[0], gathers=gathers)
     return _settle(SelectionState(scores, proportions, tuple(shares), (), start))
 
 
 def _settle(state: SelectionState) -> SelectionState:
     """Goes on to the next target whose threshold is not known."""
-    thresholds, refinement = state.thresholds, state.refinement
-    while refinement.threshold is not None and len(thresholds) < len(state.shares):
-        thresholds = (*thresholds, refinement.threshold)
+    thresholds, search = state.thresholds, state.search
+    while search.threshold is not None and len(thresholds) < len(state.shares):
+        thresholds = (*thresholds, search.threshold)
         if len(thresholds) < len(state.shares):
-            refinement = Refinement.start(state.shares[len(thresholds)])
-    return replace(state, thresholds=thresholds, refinement=refinement)
+            search = ThresholdSearch.start(state.shares[len(thresholds)])
+    return replace(state, thresholds=thresholds, search=search)
 
 
-def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[Measured]:
+def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionSettings) -> Iterator[PassResult]:
     """What the next pass has to know of a shard; nothing once all thresholds are known."""
-    if state.refinement.threshold is not None:
+    if state.search.threshold is not None:
         return
     if shard.path is None:
-        yield Measured(ScoreCounts(rejected=shard.rejected), None)
+        yield PassResult(ScoreCounts(rejected=shard.rejected), None)
         return
     eligible = EligibleRows(shard, settings)
-    left = np.ones(len(eligible.places), bool)
+    left = np.ones(len(eligible.row_indices), bool)
     for target, threshold in enumerate(state.thresholds):
         left[eligible.taken(target, threshold)[0]] = False
     target = len(state.thresholds)
-    rows = eligible.possible(target, *state.refinement.keys)
+    rows = eligible.possible(target, *state.search.keys)
     rows = rows[left[rows]]
     amounts = eligible.num_tokens[rows] if settings.counts_tokens else None
-    found = state.refinement.measure(order_bits(eligible.keys(target, rows)), eligible.positions[rows], amounts)
-    yield Measured(eligible.counts, found)
+    found = state.search.measure(order_bits(eligible.keys(target, rows)), eligible.corpus_positions[rows], amounts)
+    yield PassResult(eligible.counts, found)
 
 
-def advance_selection(state: SelectionState, measured: Measured | None, settings: SelectionSettings) -> SelectionState:
+def advance_selection(
+    state: SelectionState, measured: PassResult | None, settings: SelectionSettings
+) -> SelectionState:
     """The next state; raises `UserError` where too few documents or tokens are eligible."""
-    if state.refinement.threshold is not None:
+    if state.search.threshold is not None:
         return state
-    measured = measured or Measured(ScoreCounts(), None)
-    refinement = state.refinement.advance(measured.found)
-    state = replace(state, refinement=refinement, counts=state.counts or measured.counts)
-    if refinement.total is not None and refinement.total < state.shares[len(state.thresholds)]:
-        raise UserError(_too_few(refinement.total, state, settings))
+    measured = measured or PassResult(ScoreCounts(), None)
+    search = state.search.advance(measured.found)
+    state = replace(state, search=search, counts=state.counts or measured.counts)
+    if search.total is not None and search.total < state.shares[len(state.thresholds)]:
+        raise UserError(_too_few(search.total, state, settings))
     return _settle(state)
 
 
@@ -240,7 +242,7 @@ def offer_first(shard: ScoreShard, state: SelectionState, settings: SelectionSet
     """The first rows of a shard, one more than the budget, as numbers of which the larger pair ranks first."""
     for measured in measure_shard(shard, state, settings):
         yield beam.pvalue.TaggedOutput("counts", measured.counts)
-        if isinstance(measured.found, Gathered):
+        if isinstance(measured.found, RankedRows):
             bits, positions = measured.found.bits, measured.found.positions
             first = np.lexsort((positions, ~bits))[: settings.budget + 1]
             yield from zip(_signed(bits[first]), _signed(~positions[first]), strict=True)
@@ -253,8 +255,8 @@ def end_top(
     found = None
     if ranks:
         bits, turned = (np.array(column, np.int64).view(np.uint64) ^ _SIGN for column in zip(*ranks, strict=True))
-        found = Gathered(bits, ~turned, np.ones(len(bits), np.int64))
-    return advance_selection(state, Measured(counts or ScoreCounts(), found), settings)
+        found = RankedRows(bits, ~turned, np.ones(len(bits), np.int64))
+    return advance_selection(state, PassResult(counts or ScoreCounts(), found), settings)
 
 
 def _signed(values: np.ndarray) -> list[int]:
@@ -286,7 +288,7 @@ def _pick_rows(
     """Writes the selected rows of a shard."""
     assert shard.path is not None
     eligible = EligibleRows(shard, settings)
-    chosen = np.full(len(eligible.places), -1, np.int32)
+    chosen = np.full(len(eligible.row_indices), -1, np.int32)
     keys = np.empty(len(chosen))
     for target, threshold in enumerate(state.thresholds):
         taken, taken_keys = eligible.taken(target, threshold)

@@ -2,8 +2,8 @@
 
 Documents are ranked by key, the largest first, and then by position in the corpus, the earliest first. What is taken
 is the longest prefix of this order whose amounts (1 a document, or its tokens) add up to at most the budget. The
-threshold is found without sorting or holding all documents: a `Refinement` narrows down, by mergeable histograms of
-integers, the range in which the first document that is not taken lies.
+threshold is found without sorting or holding all documents: a `ThresholdSearch` narrows down, by mergeable histograms
+of integers, the range in which the first document that is not taken lies.
 """
 
 from dataclasses import dataclass, replace
@@ -120,21 +120,21 @@ def _hull(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class RankedRows:
     """All documents of a narrow range: key bits and positions, uint64 [N], and amounts, int64 [N], in any order."""
 
     bits: np.ndarray
     positions: np.ndarray
     amounts: np.ndarray
 
-    def merge(self, other: "Gathered") -> "Gathered":
+    def merge(self, other: "RankedRows") -> "RankedRows":
         """Both sets of documents."""
         pairs = ((self.bits, other.bits), (self.positions, other.positions), (self.amounts, other.amounts))
-        return Gathered(*(np.concatenate(pair) for pair in pairs))
+        return RankedRows(*(np.concatenate(pair) for pair in pairs))
 
 
 @dataclass(frozen=True)
-class Refinement:
+class ThresholdSearch:
     """What is known of a threshold: made by `start`, it learns by `advance` from what `measure` finds in documents.
 
     The values in question are key bits or, once the threshold's key is known, turned positions of the documents with
@@ -158,12 +158,13 @@ class Refinement:
     threshold: Threshold | None = None
 
     @classmethod
-    def start(cls, budget: int, *, gathers: bool = False) -> "Refinement":
+    def start(cls, budget: int, *, gathers: bool = False) -> "ThresholdSearch":
         """The search for a budget; a budget of 0 takes nothing.
 
         Args:
             budget: sum of amounts.
-            gathers: the first pass is given as `Gathered`: all documents, or enough of the first to exceed the budget.
+            gathers: the first pass is given as `RankedRows`: all documents, or enough of the first to exceed the
+                budget.
         """
         return cls(budget, gathers=gathers, threshold=None if budget else NOTHING)
 
@@ -179,7 +180,7 @@ class Refinement:
 
     def measure(
         self, bits: np.ndarray, positions: np.ndarray, amounts: np.ndarray | None
-    ) -> Histogram | Gathered | None:
+    ) -> Histogram | RankedRows | None:
         """What the next pass has to know of some documents; None if there is nothing in them to know.
 
         Args:
@@ -200,7 +201,7 @@ class Refinement:
             return None
         if self.gathers:
             ones = np.ones(len(bits), np.int64)
-            return Gathered(bits, positions, ones if amounts is None else amounts.astype(np.int64))
+            return RankedRows(bits, positions, ones if amounts is None else amounts.astype(np.int64))
         bins = ((values - np.uint64(self.low)) >> np.uint64(self._shift)).astype(np.int64)
         counts = np.bincount(bins, minlength=_NUM_BINS)
         sums = counts
@@ -214,13 +215,13 @@ class Refinement:
             (int(positions.min()), int(positions.max())),
         )
 
-    def advance(self, measured: Histogram | Gathered | None) -> "Refinement":
+    def advance(self, measured: Histogram | RankedRows | None) -> "ThresholdSearch":
         """The next state, from the merged measures of all documents."""
         if self.threshold is not None:
             return self
         if measured is None:
             return replace(self, total=self.total or 0, threshold=EVERYTHING)
-        if isinstance(measured, Gathered):
+        if isinstance(measured, RankedRows):
             return self._end(measured)
         sums = np.cumsum(measured.sums[::-1])
         total = int(sums[-1]) if self.total is None else self.total
@@ -244,7 +245,7 @@ class Refinement:
         first, last = measured.positions
         return replace(narrowed, bits=narrowed.low, low=_LAST - last, high=_LAST - first)
 
-    def _end(self, gathered: Gathered) -> "Refinement":
+    def _end(self, gathered: RankedRows) -> "ThresholdSearch":
         order = np.lexsort((gathered.positions, ~gathered.bits))
         sums = np.cumsum(gathered.amounts[order])
         total = int(sums[-1]) if self.total is None else self.total

@@ -99,7 +99,7 @@ class WriteTask:
 
 
 class WriteSelection(beam.PTransform):
-    """What `SelectDocuments` gives -> the manifest, once the output folder is in place.
+    """What `PickDocuments` gives -> the manifest, once the output folder is in place.
 
     Args:
         settings: where to and how.

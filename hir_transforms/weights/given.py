@@ -1,4 +1,4 @@
-"""`GiveWeights`: log importance weights that somebody brings along, instead of computed ones."""
+"""`ImportWeights`: log importance weights that somebody brings along, instead of computed ones."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -51,7 +51,7 @@ class GivenWeights:
     num_targets: int
 
 
-class GiveWeights(beam.PTransform):
+class ImportWeights(beam.PTransform):
     """`DocumentPart`s -> the same, once the weights given for them are in the stage's folder.
 
     The rows of .npy and Parquet files belong to the documents in corpus order. A document whose weight is NaN is

@@ -1,4 +1,4 @@
-"""`MixWeights`: n-gram and embedding weights of document parts to score shards; no text is read."""
+"""`WriteScores`: n-gram and embedding weights of document parts to score shards; no text is read."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,7 @@ class PartMoments:
         }
 
 
-class MixWeights(beam.PTransform):
+class WriteScores(beam.PTransform):
     """`DocumentPart`s whose weights are written -> the stage of their scores, by itself, once it is complete.
 
     A document with a weight that is not a number is rejected: it has no row.

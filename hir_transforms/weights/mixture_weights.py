@@ -1,4 +1,4 @@
-"""`ScoreMixtures`: importance weights of documents from their embeddings; no text is read."""
+"""`WriteMixtureWeights`: importance weights of documents from their embeddings; no text is read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class MixtureRatioFiles:
         return MixtureRatio(self.raw.load(), tuple(target.load() for target in self.targets), self.raw_embeddings)
 
 
-class ScoreMixtures(beam.PTransform):
+class WriteMixtureWeights(beam.PTransform):
     """`DocumentPart`s -> the same, once their embedding weights are in the stage's folder.
 
     A document whose embedding is not finite gets NaN.

@@ -1,4 +1,4 @@
-"""`ScoreDocuments`: the one pass over raw's text; lists its documents and their n-gram importance weights."""
+"""`WriteDocumentParts`: the one pass over raw's text; lists its documents and their n-gram importance weights."""
 
 import contextlib
 import itertools
@@ -52,7 +52,7 @@ class ListingSettings:
         return NgramSettings(tokenizer=self.tokenizer, ngrams=self.ngrams)
 
 
-class ScoreDocuments(beam.PTransform):
+class WriteDocumentParts(beam.PTransform):
     """`ReadTask`s of raw -> its `DocumentPart`s, written to the stages' folders.
 
     They go on once all are read and the share of rejected lines is known to be one that raw allows.
@@ -74,7 +74,7 @@ class ScoreDocuments(beam.PTransform):
     ) -> None:
         super().__init__()
         self._stages = [stage for stage in (documents, ngram_weights) if stage]
-        self._do_fn = _ScoreDocumentsDoFn(documents, ngram_weights, shared)
+        self._do_fn = _ScoreDoFn(documents, ngram_weights, shared)
         self._raw = self._stages[0].dataset
         self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
 
@@ -87,7 +87,7 @@ class ScoreDocuments(beam.PTransform):
         return parts | "Checked" >> beam.Map(lambda part, _: part, beam.pvalue.AsSingleton(checked))
 
 
-class _ScoreDocumentsDoFn(beam.DoFn):
+class _ScoreDoFn(beam.DoFn):
     def __init__(
         self, documents: Stage[ListingSettings] | None, ngram_weights: Stage[NgramSettings] | None, shared: Shared
     ) -> None:

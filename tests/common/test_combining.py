@@ -17,8 +17,8 @@ from hir_transforms.common.combining import Gather, MergeCombineFn, SumChunks, f
 from hir_transforms.mixtures.em import RowBounds
 from hir_transforms.mixtures.pca import Moments
 from hir_transforms.selection.eligible import ScoreCounts
-from hir_transforms.selection.measures import Measured
-from hir_transforms.selection.threshold import Gathered, Refinement, order_bits
+from hir_transforms.selection.measures import PassResult
+from hir_transforms.selection.threshold import RankedRows, ThresholdSearch, order_bits
 from hir_transforms.weights.mixing import PartMoments
 from hir_transforms.weights.standardizing import WeightMoments
 
@@ -47,32 +47,32 @@ def moments(generator):
 
 
 def measured_histogram(generator):
-    return measured(generator, Refinement.start(5))
+    return measured(generator, ThresholdSearch.start(5))
 
 
 def measured_rows(generator):
-    return measured(generator, Refinement.start(5, gathers=True))
+    return measured(generator, ThresholdSearch.start(5, gathers=True))
 
 
-def measured(generator, refinement):
+def measured(generator, search):
     keys = generator.normal(size=generator.integers(0, 4))
     positions = generator.integers(0, 2**40, len(keys), np.uint64)
-    return Measured(score_counts(generator), refinement.measure(order_bits(keys), positions, None))
+    return PassResult(score_counts(generator), search.measure(order_bits(keys), positions, None))
 
 
 def gathered_in_order(value):
     """The same measures with gathered documents in their order, which merging leaves open."""
-    if value is None or not isinstance(value.found, Gathered):
+    if value is None or not isinstance(value.found, RankedRows):
         return value
     order = np.lexsort((value.found.positions, value.found.bits))
     return replace(
-        value, found=Gathered(*(getattr(value.found, name)[order] for name in ("bits", "positions", "amounts")))
+        value, found=RankedRows(*(getattr(value.found, name)[order] for name in ("bits", "positions", "amounts")))
     )
 
 
 CASES = {
-    "Measured, histograms": (Measured.merge, measured_histogram),
-    "Measured, rows": (Measured.merge, measured_rows),
+    "PassResult, histograms": (PassResult.merge, measured_histogram),
+    "PassResult, rows": (PassResult.merge, measured_rows),
     "Moments": (Moments.merge, moments),
     "PartMoments": (PartMoments.merge, part_moments),
     "RowBounds": (RowBounds.merge, row_bounds),
@@ -90,7 +90,7 @@ def comparable(value):
         return {name: comparable(one) for name, one in value.items()}
     if isinstance(value, tuple):
         return tuple(map(comparable, value))
-    if isinstance(value, Measured):
+    if isinstance(value, PassResult):
         value = gathered_in_order(value)
     if hasattr(value, "__dataclass_fields__"):
         return {name: comparable(getattr(value, name)) for name in value.__dataclass_fields__}

@@ -9,8 +9,8 @@ import pytest
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import find_user_error
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.embeddings.embed import EmbedDocuments, load_shards
-from hir_transforms.embeddings.lookup import FindRows
+from hir_transforms.embeddings.embed import WriteEmbeddings, load_shards
+from hir_transforms.embeddings.lookup import LookUpEmbeddings
 from hir_transforms.embeddings.shards import read_shard
 from hir_transforms.embeddings.source import find_embeddings
 from tests.helpers.corpora import jsonl
@@ -39,7 +39,7 @@ ROWS = np.random.default_rng(1).normal(size=(NUM_DOCUMENTS, DIM)).astype(np.floa
 def embed(dataset, work, source):
     stage = Stage.create("embeddings/raw", str(work), source, [dataset])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | EmbedDocuments(stage, FindRows(stage), max_task_blocks=4)
+        pipeline | WriteEmbeddings(stage, LookUpEmbeddings(stage), max_task_blocks=4)
     return stage
 
 

@@ -5,7 +5,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from sklearn.decomposition import PCA
 
 from hir_transforms.artifacts.stages import Stage
-from hir_transforms.mixtures.fit_projection import FitProjection, ProjectionFile, ProjectionSettings
+from hir_transforms.mixtures.fit_projection import ProjectionFile, ProjectionSettings, WriteProjection
 from tests.helpers.embeddings import write_shards
 
 
@@ -19,7 +19,7 @@ def fit(folder, shards, dim):
     """Fits through a pipeline; returns the projection that it wrote, and its counts."""
     stage = Stage.create("projection", str(folder), ProjectionSettings(dim))
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        fitted = pipeline | beam.Create(shards) | FitProjection(stage)
+        fitted = pipeline | beam.Create(shards) | WriteProjection(stage)
         assert_that(fitted, equal_to([ProjectionFile(stage)]))
     return ProjectionFile(stage).load(), stage.counts()
 

@@ -17,10 +17,10 @@ from hir_transforms.mixtures.checkpoints import Checkpoints, read_mixture
 from hir_transforms.mixtures.em import RowBounds
 from hir_transforms.mixtures.fit_projection import ProjectionFile, ProjectionSettings
 from hir_transforms.mixtures.fitting import (
-    FitGaussianMixture,
     FittedMixture,
     MixtureSettings,
     StartRows,
+    WriteMixture,
     load_mixture,
 )
 from hir_transforms.mixtures.jobs import AdvanceMixture, MixtureFit
@@ -56,7 +56,7 @@ def fit(folder, shards, settings, *, by_jobs, projection=None, checkpoint_dir=No
     else:
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             projections = projection and pipeline | "Projection" >> beam.Create([projection])
-            fit_mixture = FitGaussianMixture(stage, projection=projections, checkpoint_dir=checkpoint_dir)
+            fit_mixture = WriteMixture(stage, projection=projections, checkpoint_dir=checkpoint_dir)
             fitted = pipeline | beam.Create(shards) | fit_mixture
             assert_that(fitted, equal_to([FittedMixture(stage)]))
     # Nothing stays of what the fit needed meanwhile.

@@ -16,10 +16,10 @@ from hir_transforms.documents.reading import DocumentReader, ReadTasks
 from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.fitting import (
-    CountNgrams,
     CountSettings,
     EstimatorSettings,
-    FitNgramEstimator,
+    WriteNgramCounts,
+    WriteNgramEstimator,
     load_counts,
     load_estimator,
 )
@@ -71,10 +71,10 @@ def test_fit_counts_what_dsir_counts(tmp_path, n, buckets, smoothing):
         of_raw, of_target = (
             pipeline
             | f"Read {one.role}" >> ReadTasks(one)
-            | f"Count {one.role}" >> CountNgrams(counts, shared=Shared())
+            | f"Count {one.role}" >> WriteNgramCounts(counts, shared=Shared())
             for counts, one in zip(stages, datasets, strict=True)
         )
-        fitted = of_raw | FitNgramEstimator(stage, target_counts=of_target)
+        fitted = of_raw | WriteNgramEstimator(stage, target_counts=of_target)
         assert_that(fitted, check)
     np.testing.assert_array_equal(load_counts(stages[0]), [raw_counts])
     assert stages[0].counts()["documents"] == 300
@@ -117,7 +117,7 @@ def count_targets(tmp_path, *documents):
     settings = CountSettings(NgramSettings(2, 997), len(documents))
     stage = Stage.create("counts/target", str(tmp_path / "work"), settings, [target])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | ReadTasks(target) | CountNgrams(stage, shared=Shared())
+        pipeline | ReadTasks(target) | WriteNgramCounts(stage, shared=Shared())
     return load_counts(stage)
 
 

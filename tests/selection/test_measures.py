@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from hir_transforms.selection.eligible import ScoreCounts
-from hir_transforms.selection.measures import Measured, from_pieces, merge_pieces, to_pieces
-from hir_transforms.selection.threshold import Gathered, Refinement
+from hir_transforms.selection.measures import PassResult, from_pieces, merge_pieces, to_pieces
+from hir_transforms.selection.threshold import RankedRows, ThresholdSearch
 
 
 def measured(generator, kind):
@@ -15,9 +15,9 @@ def measured(generator, kind):
     bits = generator.integers(0, 2**63, count, np.uint64)
     positions = generator.integers(0, 2**40, count, np.uint64)
     amounts = generator.integers(0, 1000, count) if kind == "tokens" else None
-    refinement = Refinement.start(10, gathers=kind == "gathered")
-    found = None if kind == "nothing" else refinement.measure(bits, positions, amounts)
-    return Measured(ScoreCounts(1, 2, 3, count), found)
+    search = ThresholdSearch.start(10, gathers=kind == "gathered")
+    found = None if kind == "nothing" else search.measure(bits, positions, amounts)
+    return PassResult(ScoreCounts(1, 2, 3, count), found)
 
 
 @pytest.mark.parametrize("kind", ["documents", "tokens", "gathered", "nothing"])
@@ -29,11 +29,11 @@ def test_pieces_are_small_and_make_up_what_was_measured(kind):
     merged = {}
     for key, piece in reversed(pieces):
         merged[key] = merge_pieces(merged[key], piece) if key in merged else piece
-    found, expected = from_pieces(merged.items()), functools.reduce(Measured.merge, shards)
+    found, expected = from_pieces(merged.items()), functools.reduce(PassResult.merge, shards)
     assert found.counts == expected.counts
     if kind == "nothing":
         assert found.found is None
-    elif isinstance(expected.found, Gathered):
+    elif isinstance(expected.found, RankedRows):
         rows = [
             sorted(zip(one.bits.tolist(), one.positions.tolist(), one.amounts.tolist(), strict=True))
             for one in (found.found, expected.found)

@@ -27,7 +27,7 @@ from hir_transforms.selection.measures import from_pieces, merge_pieces, to_piec
 from hir_transforms.selection.picked import read_picked
 from hir_transforms.selection.select import (
     MAX_TOP,
-    SelectDocuments,
+    PickDocuments,
     advance_selection,
     end_top,
     measure_shard,
@@ -175,7 +175,7 @@ def select_rows(shards, selection, folder, proportions=(1.0,), *, given=None):
         picked, state = (
             pipeline
             | beam.Create([scores])
-            | SelectDocuments(selection, folder, num_targets=len(proportions), proportions=given)
+            | PickDocuments(selection, folder, num_targets=len(proportions), proportions=given)
         )
         picked | "ListPicked" >> beam.combiners.ToList() | "KeepPicked" >> beam.Map(keep, f"{folder}.picked")
         state | "KeepState" >> beam.Map(keep, f"{folder}.state")
@@ -201,7 +201,7 @@ def refine(shards, selection, proportions=(1.0,)):
     """The end of the state machine, driven without a pipeline; with the number of passes."""
     state = start_selection(SCORES, tuple(proportions), selection)
     passes = 0
-    while state.refinement.threshold is None:
+    while state.search.threshold is None:
         passes += 1
         measured = [one for shard in shards for one in measure_shard(shard, state, selection)]
         merged = {}
@@ -274,7 +274,7 @@ def test_top_and_refinement_find_the_same_thresholds(case):
             taken = {
                 (row.rows.files[row.rows.file[place]].path, int(row.rows.offset[place]))
                 for row in (EligibleRows(shard, selection) for shard in shards if shard.path)
-                for place in row.places[row.taken(target, threshold)[0]]
+                for place in row.row_indices[row.taken(target, threshold)[0]]
             }
             assert {row[:2] for row in expected if row[-1] == target} <= taken
             assert taken <= {row[:2] for row in expected if row[-1] <= target}
@@ -445,7 +445,7 @@ def inclusion_probabilities(weights, k):
 def taken_offsets(shards, selection, threshold):
     """Offsets of the documents that come before a threshold."""
     eligible = [EligibleRows(shard, selection) for shard in shards if shard.path]
-    return np.concatenate([row.rows.offset[row.places[row.taken(0, threshold)[0]]] for row in eligible])
+    return np.concatenate([row.rows.offset[row.row_indices[row.taken(0, threshold)[0]]] for row in eligible])
 
 
 SEEDS = range(1500)

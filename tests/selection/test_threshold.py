@@ -10,9 +10,9 @@ from hir_transforms.selection.threshold import (
     EVERYTHING,
     MAX_PASSES,
     NOTHING,
-    Gathered,
-    Refinement,
+    RankedRows,
     Threshold,
+    ThresholdSearch,
     order_bits,
     pack_positions,
 )
@@ -29,8 +29,8 @@ def arrays_of(documents):
 
 
 def refine(bits, positions, amounts, budget, parts, *, forward=True):
-    """The end of a refinement over documents dealt out to parts, and the passes it took."""
-    state = Refinement.start(budget)
+    """The end of a search over documents dealt out to parts, and the passes it took."""
+    state = ThresholdSearch.start(budget)
     passes = 0
     while state.threshold is None:
         passes += 1
@@ -90,8 +90,8 @@ def test_the_first_documents_alone_give_the_same_threshold(documents, data):
     bits = order_bits(keys)
     budget = data.draw(st.integers(1, len(keys)))
     best = np.lexsort((positions, -keys))[: budget + 1]
-    gathered = Gathered(bits[best], positions[best], np.ones(len(best), np.int64))
-    found = Refinement.start(budget, gathers=True).advance(gathered).threshold
+    gathered = RankedRows(bits[best], positions[best], np.ones(len(best), np.int64))
+    found = ThresholdSearch.start(budget, gathers=True).advance(gathered).threshold
     assert found == refine(bits, positions, None, budget, 1)[0].threshold
 
 
@@ -146,12 +146,12 @@ def test_the_worst_input_takes_no_more_passes_than_promised():
 def test_the_keys_of_a_range_are_those_of_its_bits(keys, low, high):
     bits, keys = order_bits(np.array(keys)), np.array(keys)
     low, high = sorted((low, high))
-    least, most = Refinement(1, low, high).keys
+    least, most = ThresholdSearch(1, low, high).keys
     inside = (bits >= np.uint64(low)) & (bits <= np.uint64(high))
     assert ((keys >= least) & (keys <= most))[inside].all()
     assert (keys[Threshold(low, 0).takes(bits, np.ones(len(bits), np.uint64))] >= Threshold(low, 0).least_key).all()
     for key, of_key in zip(keys.tolist(), bits.tolist(), strict=True):
-        assert Refinement(1, of_key, of_key).keys == (key, key)
+        assert ThresholdSearch(1, of_key, of_key).keys == (key, key)
         assert Threshold(of_key, 0).least_key == key
 
 

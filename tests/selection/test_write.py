@@ -29,7 +29,7 @@ from hir_transforms.files import storage
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.selection.picked import PickedFile, write_picked
 from hir_transforms.selection.select import SelectionState
-from hir_transforms.selection.threshold import Refinement
+from hir_transforms.selection.threshold import ThresholdSearch
 from hir_transforms.selection.write import (
     OutputSettings,
     OutputShard,
@@ -50,7 +50,7 @@ DECODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 COUNTS = ScoreCounts(rejected=2, short=3, duplicate=4, eligible=100)
 NUM_TARGETS = 2
-STATE = SelectionState(Stage.create("scores", "/work", {}), (0.25, 0.75), (1, 9), (), Refinement.start(1), COUNTS)
+STATE = SelectionState(Stage.create("scores", "/work", {}), (0.25, 0.75), (1, 9), (), ThresholdSearch.start(1), COUNTS)
 LINES = st.lists(
     st.sampled_from([b"a", b"b\r", b'{"text": "\xc3\xa9"}', b"\xff", b"long" * 50]), min_size=1, max_size=6
 )

@@ -12,7 +12,7 @@ from hir_transforms.documents.reading import DocumentReader
 from hir_transforms.documents.records import Block, ReadTask
 from hir_transforms.documents.rejects import list_rejects
 from hir_transforms.files import storage
-from hir_transforms.weights.given import GivenWeights, GiveWeights, find_weights
+from hir_transforms.weights.given import GivenWeights, ImportWeights, find_weights
 from hir_transforms.weights.parts import DocumentPart, PartReader, load_parts, part_path, write_documents
 from tests.helpers.corpora import jsonl, source_file
 
@@ -44,7 +44,7 @@ def give(folder, files, suffix="", dataset=None):
     stage = Stage.create(files.role, str(folder), GivenWeights(1), [files], [documents])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         given = pipeline | beam.Create([*parts, DocumentPart(2, 0, 3)])
-        given | GiveWeights(stage)
+        given | ImportWeights(stage)
     assert load_parts(stage) == [*parts, DocumentPart(2, 0, 3)]
     return stage
 

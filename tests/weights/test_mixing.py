@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hir_transforms.artifacts.stages import Stage
-from hir_transforms.weights.mixing import MixingSettings, MixWeights
+from hir_transforms.weights.mixing import MixingSettings, WriteScores
 from hir_transforms.weights.score_shards import load_score_shards, read_scores
 from tests.helpers.parts import write_part_weights, write_parts
 
@@ -32,7 +32,7 @@ def mix(folder, alpha, *, ngram=None, gmm=None, rows_per_part=40, step=1, standa
     stage = Stage.create("scores", str(folder), settings, [], upstream)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         shares = pipeline | "Shares" >> beam.Create([(1.0,) * num_targets])
-        pipeline | beam.Create(parts[::step]) | MixWeights(stage, shares)
+        pipeline | beam.Create(parts[::step]) | WriteScores(stage, shares)
     return [shard for shard in load_score_shards(stage) if shard.path], stage
 
 

@@ -8,7 +8,7 @@ from hir_transforms.embeddings.shards import write_shard
 from hir_transforms.mixtures.checkpoints import save_mixture
 from hir_transforms.mixtures.em import GaussianMixture
 from hir_transforms.mixtures.fitting import FittedMixture, mixture_path
-from hir_transforms.weights.mixture_weights import MixtureRatio, MixtureRatioFiles, ScoreMixtures
+from hir_transforms.weights.mixture_weights import MixtureRatio, MixtureRatioFiles, WriteMixtureWeights
 from hir_transforms.weights.parts import PartReader, load_parts, part_path
 from tests.helpers.parts import FILE, group_of, write_parts
 
@@ -47,7 +47,7 @@ def score(folder, rows, targets, *, raw=None, shift=0):
     stage = Stage.create("gmm_weights", str(folder), {})
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         mixtures = pipeline | "Mixtures" >> beam.Create([saved(ratio, folder)])
-        pipeline | "Parts" >> beam.Create(parts) | ScoreMixtures(stage, str(folder / "documents"), mixtures)
+        pipeline | "Parts" >> beam.Create(parts) | WriteMixtureWeights(stage, str(folder / "documents"), mixtures)
     assert load_parts(stage) == parts
     return stage, ratio
 

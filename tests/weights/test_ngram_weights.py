@@ -14,7 +14,7 @@ from hir_transforms.files import storage
 from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 from hir_transforms.ngrams.fitting import EstimatorSettings
-from hir_transforms.weights.ngram_weights import ListingSettings, ScoreDocuments
+from hir_transforms.weights.ngram_weights import ListingSettings, WriteDocumentParts
 from hir_transforms.weights.parts import DocumentPart, PartReader, load_parts, part_path
 
 TEXTS = ["alice went down", "", "the rabbit hole, the rabbit hole", "Ünïcode 兔子"]
@@ -40,7 +40,7 @@ def score(raw, folder, fitted, settings, num_targets=1):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         estimators = pipeline | beam.Create([stage])
         tasks = pipeline | ReadTasks(raw)
-        tasks | ScoreDocuments(documents, weights, estimator=estimators, shared=Shared())
+        tasks | WriteDocumentParts(documents, weights, estimator=estimators, shared=Shared())
     return documents, weights, estimator
 
 
@@ -66,7 +66,7 @@ def test_without_an_estimator_documents_are_only_listed(raw, tmp_path):
     documents = Stage.create("documents", str(tmp_path / "work"), ListingSettings("wordpunct", 2), [raw])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         tasks = pipeline | ReadTasks(raw)
-        tasks | ScoreDocuments(documents, None, estimator=None, shared=Shared())
+        tasks | WriteDocumentParts(documents, None, estimator=None, shared=Shared())
     assert load_parts(documents) == [DocumentPart(0, 4, 0)]
     assert pq.read_table(part_path(documents.folder, 0))["num_tokens"].to_pylist()[0] == 3
 
