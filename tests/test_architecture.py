@@ -142,6 +142,22 @@ def test_the_library_imports_no_pipeline_and_no_benchmark(path):
     assert {top(module) for module in imports(path)}.isdisjoint({"pipelines", "benchmarks", "tests"})
 
 
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_fields_of_transforms_are_their_parameters(path):
+    """Transforms, DoFns and CombineFns are dataclasses: no constructor copies arguments into private fields.
+
+    Beam's constructors set nothing but defaults that its classes have as well, so none needs to be called. `eq=False`
+    because a transform stands for a step: two with the same parameters are two, and each can be hashed. They are not
+    frozen: Beam sets a transform's label and pipeline.
+    """
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).startswith("beam.") for base in node.bases):
+            members = [member.name for member in node.body if isinstance(member, ast.FunctionDef)]
+            assert "__init__" not in members, node.name
+            if any(isinstance(member, ast.AnnAssign) for member in node.body):
+                assert "dataclass(eq=False)" in [ast.unparse(one) for one in node.decorator_list], node.name
+
+
 @pytest.mark.parametrize("path", INSTALLED, ids=name_of)
 def test_third_party_imports_are_declared_dependencies(path):
     for module in {top(module) for module in imports(path)} - sys.stdlib_module_names - set(PACKAGES):

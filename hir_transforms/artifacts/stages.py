@@ -252,35 +252,33 @@ def missing_stages(wanted: Iterable[Stage]) -> list[Stage]:
     return list(missing.values())
 
 
+@dataclass(eq=False)
 class WriteStageManifest(beam.PTransform):
     """A single element of counts -> the same, once the stage's manifest is written."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self._stage = stage
+    stage: Stage
 
     def expand(self, counts: beam.PCollection[dict[str, Any]]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
-        return counts | "Write" >> beam.Map(_write_manifest, self._stage)
+        return counts | "Write" >> beam.Map(_write_manifest, self.stage)
 
 
+@dataclass(eq=False)
 class WriteManifestOfAll(beam.PTransform):
     """The results of a stage -> their counts, a single element, once the manifests are written.
 
-    Args:
+    Attributes:
         count: list of all results -> the counts.
         stages: which get a manifest with these counts, each by itself.
     """
 
-    def __init__(self, count: Callable[[list[Any]], dict[str, Any]], *stages: Stage) -> None:
-        super().__init__()
-        self._count = count
-        self._stages = stages
+    count: Callable[[list[Any]], dict[str, Any]]
+    stages: Sequence[Stage]
 
     def expand(self, results: beam.PCollection[Any]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
-        counts = results | "Gather" >> Gather() | "Count" >> beam.Map(self._count)
-        for stage in self._stages:
+        counts = results | "Gather" >> Gather() | "Count" >> beam.Map(self.count)
+        for stage in self.stages:
             counts = counts | f"Manifest {stage.name}" >> WriteStageManifest(stage)
         return counts
 
@@ -290,26 +288,25 @@ def _write_manifest(counts: dict[str, Any], stage: Stage) -> dict[str, Any]:
     return counts
 
 
+@dataclass(eq=False)
 class ListResults(beam.PTransform):
     """PBegin -> the results of a complete stage, spread over the workers.
 
     They are listed inside the pipeline: the graph stays small however many there are.
 
-    Args:
+    Attributes:
         stage: whose results.
         load: the stage -> its results.
     """
 
-    def __init__(self, stage: Stage, load: Callable[[Stage], Iterable[Any]]) -> None:
-        super().__init__()
-        self._stage = stage
-        self._load = load
+    stage: Stage
+    load: Callable[[Stage], Iterable[Any]]
 
     def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[Any]:
         """See the class."""
         return (
             pbegin
-            | "Stage" >> beam.Create([self._stage])
-            | "List" >> beam.FlatMap(self._load)
+            | "Stage" >> beam.Create([self.stage])
+            | "List" >> beam.FlatMap(self.load)
             | "Spread" >> beam.Reshuffle()
         )

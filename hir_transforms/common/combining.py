@@ -1,6 +1,7 @@
 """What partial results come together by: a merge that does not care about their order, in small elements."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -12,14 +13,14 @@ _CHUNK_VALUES = 1 << 16
 Chunk = tuple[tuple[str, int], Any]
 
 
+@dataclass(eq=False)
 class MergeCombineFn(beam.CombineFn):
     """Folds elements with `merge(a, b)`, which must be exact, associative and commutative, and leave a and b alone.
 
     The result of no element is None.
     """
 
-    def __init__(self, merge: Callable[[Any, Any], Any]) -> None:
-        self._merge = merge
+    merge: Callable[[Any, Any], Any]
 
     def create_accumulator(self) -> Any:
         """None, the merge of nothing."""
@@ -29,7 +30,7 @@ class MergeCombineFn(beam.CombineFn):
         """Accumulators and elements are the same kind of thing."""
         if accumulator is None:
             return element
-        return accumulator if element is None else self._merge(accumulator, element)
+        return accumulator if element is None else self.merge(accumulator, element)
 
     def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
         """Folds accumulators like elements."""

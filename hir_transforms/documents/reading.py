@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess, read_lines
 
 
+@dataclass(eq=False)
 class ReadTasks(beam.PTransform):
     """PBegin -> `ReadTask`s of a dataset, spread over the workers.
 
@@ -26,24 +28,21 @@ class ReadTasks(beam.PTransform):
     one, that happens once it is there.
     """
 
-    def __init__(
-        self, dataset: Dataset, *, max_task_blocks: int = MAX_TASK_BLOCKS, after: beam.PCollection | None = None
-    ) -> None:
-        super().__init__()
-        self._after = after
-        self._dataset = dataset
-        self._max_task_blocks = max_task_blocks
+    dataset: Dataset
+    _: KW_ONLY
+    max_task_blocks: int = MAX_TASK_BLOCKS
+    after: beam.PCollection | None = None
 
     def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[ReadTask]:
         """See the class."""
         return (
             pbegin
-            | "Dataset" >> beam.Create([self._dataset])
+            | "Dataset" >> beam.Create([self.dataset])
             | "ListTasks"
             >> beam.FlatMap(
                 _list_tasks,
-                None if self._after is None else beam.pvalue.AsSingleton(self._after),
-                max_task_blocks=self._max_task_blocks,
+                None if self.after is None else beam.pvalue.AsSingleton(self.after),
+                max_task_blocks=self.max_task_blocks,
             )
             | "Spread" >> beam.Reshuffle()
         )

@@ -1,6 +1,7 @@
 """`WriteEmbeddings`: the embeddings of a dataset, computed or brought along, written as shards."""
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -31,63 +32,56 @@ from hir_transforms.embeddings.source import EmbeddingSource
 _FINISHED, _LINES = "finished", "lines"
 
 
+@dataclass(eq=False)
 class WriteEmbeddings(beam.PTransform):
     """PBegin -> `EmbeddingShard`s of a dataset, written to the stage's folder.
 
     Shards that an interrupted run has finished are kept.
 
-    Args:
+    Attributes:
         stage: where the shards are written; its dataset are the documents, its settings their source.
         rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `InferEmbeddings` or `LookUpEmbeddings`.
         max_task_blocks: groups of documents that one task may hold.
         after: PCollection of one; nothing is read before it is there.
     """
 
-    def __init__(
-        self,
-        stage: Stage[EmbeddingSource],
-        rows: beam.PTransform,
-        *,
-        max_task_blocks: int,
-        after: beam.PCollection | None = None,
-    ) -> None:
-        super().__init__()
-        self._stage = stage
-        self._rows = rows
-        self._max_task_blocks = max_task_blocks
-        self._after = after
+    stage: Stage[EmbeddingSource]
+    rows: beam.PTransform
+    _: KW_ONLY
+    max_task_blocks: int
+    after: beam.PCollection | None = None
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
-        dataset = self._stage.dataset
-        read_do_fn = _ReadGroupsDoFn(dataset, self._stage.folder)
+        dataset = self.stage.dataset
+        read_do_fn = _ReadGroupsDoFn(dataset, self.stage.folder)
         read = (
             pipeline
-            | "Tasks" >> ReadTasks(dataset, max_task_blocks=self._max_task_blocks, after=self._after)
+            | "Tasks" >> ReadTasks(dataset, max_task_blocks=self.max_task_blocks, after=self.after)
             | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, _LINES, main="groups")
         )
-        written = read.groups | "Embed" >> self._rows | "WriteShard" >> beam.Map(_write, self._stage)
+        written = read.groups | "Embed" >> self.rows | "WriteShard" >> beam.Map(_write, self.stage)
         shards = (written, read[_FINISHED]) | "All" >> beam.Flatten()
         lines = read[_LINES] | "SumLines" >> beam.CombineGlobally(MergeCombineFn(LineCounts.merge))
         (
             shards
             | "Gather" >> beam.combiners.ToList()
             | "Count" >> beam.Map(_counts, beam.pvalue.AsSingleton(lines), dataset.role)
-            | "Manifest" >> WriteStageManifest(self._stage)
+            | "Manifest" >> WriteStageManifest(self.stage)
             | "CheckRejected" >> beam.Map(check_rejected, dataset)
         )
         return shards
 
 
+@dataclass(eq=False)
 class _ReadGroupsDoFn(beam.DoFn):
     """Emits the groups to embed, and as `_FINISHED` the shards that an interrupted run has written already."""
 
-    def __init__(self, dataset: Dataset, folder: str) -> None:
-        self._dataset = dataset
-        self._folder = folder
+    dataset: Dataset
+    folder: str
 
     def setup(self) -> None:
-        self._reader = DocumentReader(self._dataset)
+        self._reader = DocumentReader(self.dataset)
 
     def process(self, task: ReadTask) -> Iterator[Any]:
         rejects: list[Reject] = []
@@ -95,11 +89,11 @@ class _ReadGroupsDoFn(beam.DoFn):
         for group in self._reader.read(task):
             rejects += group.rejects
             documents += len(group.texts)
-            if shard := find_shard(self._folder, group.key):
+            if shard := find_shard(self.folder, group.key):
                 yield beam.pvalue.TaggedOutput(_FINISHED, shard)
             elif any(batch.texts for batch in group.batches):
                 yield group
-        write_rejects(self._folder, self._dataset.role, task.index, rejects)
+        write_rejects(self.folder, self.dataset.role, task.index, rejects)
         yield beam.pvalue.TaggedOutput(_LINES, LineCounts.of(task.index, documents, rejects))
 
 

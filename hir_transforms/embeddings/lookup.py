@@ -1,6 +1,7 @@
 """`LookUpEmbeddings`: the rows of documents out of embedding files that were brought along."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
@@ -19,6 +20,7 @@ from hir_transforms.rows.starts import FindRowStarts, GroupRows, RowStarts, Task
 Found = tuple[DocumentGroup, np.ndarray]
 
 
+@dataclass(eq=False)
 class LookUpEmbeddings(beam.PTransform):
     """`DocumentGroup`s of a dataset -> (`DocumentGroup`, float32 [N, D]); the rows may hold NaN and infinities.
 
@@ -26,20 +28,18 @@ class LookUpEmbeddings(beam.PTransform):
     each group, so that each group knows where its rows begin. Rows of embedding shards know their documents. Both
     indices are files in the stage's folder, of which a worker reads those that its documents need.
 
-    Args:
+    Attributes:
         stage: that the rows are for; its settings are the files.
 
     Raises (when run):
         UserError: if there is not exactly one row for each document, or shards are not of one model.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self._stage = stage
+    stage: Stage
 
     def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[Found]:
         """See the class."""
-        embeddings, dataset, folder = self._stage.settings, self._stage.dataset, self._stage.folder
+        embeddings, dataset, folder = self.stage.settings, self.stage.dataset, self.stage.folder
         if embeddings.num_rows is None:
             written = groups.pipeline | "Index" >> WriteRecordIndex(folder, embeddings)
             do_fn = _FindByPlaceDoFn(folder, embeddings)
@@ -53,12 +53,12 @@ class LookUpEmbeddings(beam.PTransform):
         return groups | "Find" >> beam.ParDo(_FindByOrderDoFn(), beam.pvalue.AsSingleton(starts))
 
 
+@dataclass(eq=False)
 class _CountDoFn(beam.DoFn):
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    dataset: Dataset
 
     def setup(self) -> None:
-        self._reader = DocumentReader(self._dataset)
+        self._reader = DocumentReader(self.dataset)
 
     def process(self, task: ReadTask) -> Iterator[TaskCounts]:
         groups = self._reader.read(task)
@@ -81,20 +81,20 @@ class _FindByOrderDoFn(beam.DoFn):
             self._rows.close()
 
 
+@dataclass(eq=False)
 class _FindByPlaceDoFn(beam.DoFn):
     """Looks up in a complete index, as the side input says that it is."""
 
-    def __init__(self, stage_folder: str, embeddings: EmbeddingFiles) -> None:
-        self._stage_folder = stage_folder
-        self._embeddings = embeddings
+    stage_folder: str
+    embeddings: EmbeddingFiles
 
     def setup(self) -> None:
-        self._index = RecordIndex(self._stage_folder)
+        self._index = RecordIndex(self.stage_folder)
 
     def process(self, group: DocumentGroup, _: int) -> Iterator[Found]:
         ends = np.cumsum([len(batch.texts) for batch in group.batches])[:-1]
         parts = [
-            _rows_of(batch, hashes, self._index, self._embeddings)
+            _rows_of(batch, hashes, self._index, self.embeddings)
             for batch, hashes in zip(group.batches, np.split(group.text_hashes, ends), strict=True)
             if batch.texts
         ]

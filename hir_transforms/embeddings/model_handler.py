@@ -3,6 +3,7 @@
 import pickle
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -107,16 +108,15 @@ def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[s
     ]
 
 
+@dataclass(eq=False)
 class InferEmbeddings(beam.PTransform):
     """`DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]), by the model."""
 
-    def __init__(self, model: EmbeddingModel) -> None:
-        super().__init__()
-        self._model = model
+    model: EmbeddingModel
 
     def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[tuple[DocumentGroup, np.ndarray]]:
         """See the class."""
         # The identifier lets all stages of one process share the loaded model.
-        identifier = f"{self._model.name} {self._model.revision}"
-        infer = RunInference(SentenceTransformerHandler(self._model), model_identifier=identifier)
+        identifier = f"{self.model.name} {self.model.revision}"
+        infer = RunInference(SentenceTransformerHandler(self.model), model_identifier=identifier)
         return groups | "Infer" >> infer | "Rows" >> beam.Map(lambda result: (result.example, result.inference))

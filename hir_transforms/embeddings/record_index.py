@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import apache_beam as beam
 import msgspec
@@ -28,12 +29,13 @@ class ShardRecord(msgspec.Struct, frozen=True, order=True, array_like=True):
     path: str
 
 
+@dataclass(eq=False)
 class WriteRecordIndex(beam.PTransform):
     """PBegin -> the number of index files, once all are written, where a `RecordIndex` finds them.
 
     Files whose paths, or names, have the same hash of 16 bits share an index file.
 
-    Args:
+    Attributes:
         stage_folder: the index is a folder in it.
         embeddings: what is listed.
 
@@ -41,22 +43,20 @@ class WriteRecordIndex(beam.PTransform):
         UserError: if the records are not of one model.
     """
 
-    def __init__(self, stage_folder: str, embeddings: EmbeddingFiles) -> None:
-        super().__init__()
-        self._stage_folder = stage_folder
-        self._embeddings = embeddings
+    stage_folder: str
+    embeddings: EmbeddingFiles
 
     def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[int]:
         """See the class."""
         return (
             pbegin
-            | "Files" >> beam.Create([self._embeddings.dataset])
+            | "Files" >> beam.Create([self.embeddings.dataset])
             | "Paths" >> beam.FlatMap(lambda dataset: [file.path for file in dataset.list_files()])
             | "Spread" >> beam.Reshuffle()
-            | "Records" >> beam.FlatMap(_list_records, self._embeddings)
+            | "Records" >> beam.FlatMap(_list_records, self.embeddings)
             | "Buckets" >> beam.FlatMap(_to_buckets)
             | "Bucket" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write, self._stage_folder)
+            | "Write" >> beam.Map(_write, self.stage_folder)
             | "Count" >> beam.combiners.Count.Globally()
         )
 

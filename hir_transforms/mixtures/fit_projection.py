@@ -41,12 +41,11 @@ class ProjectionFile:
             return Projection(arrays["projection_mean"], arrays["projection"])
 
 
+@dataclass(eq=False)
 class WriteProjection(beam.PTransform):
     """`EmbeddingShard`s -> the `ProjectionFile` of their principal components, in the stage's folder."""
 
-    def __init__(self, stage: Stage[ProjectionSettings]) -> None:
-        super().__init__()
-        self._stage = stage
+    stage: Stage[ProjectionSettings]
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[ProjectionFile]:
         """See the class."""
@@ -58,10 +57,10 @@ class WriteProjection(beam.PTransform):
             | "Moments" >> beam.FlatMap(_moments, bounds)
             | "SumMoments" >> SumChunks()
             | "GatherMoments" >> Gather()
-            | "Fit" >> beam.Map(_fit, bounds, self._stage)
+            | "Fit" >> beam.Map(_fit, bounds, self.stage)
         )
-        written = counts | "Manifest" >> WriteStageManifest(self._stage)
-        return written | "Projection" >> beam.Map(lambda _, stage: ProjectionFile(stage), self._stage)
+        written = counts | "Manifest" >> WriteStageManifest(self.stage)
+        return written | "Projection" >> beam.Map(lambda _, stage: ProjectionFile(stage), self.stage)
 
 
 def _rows(shard: EmbeddingShard) -> np.ndarray:

@@ -3,7 +3,7 @@
 import functools
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -78,13 +78,14 @@ class FittedMixture:
         return load_mixture(self.stage)
 
 
+@dataclass(eq=False)
 class WriteMixture(beam.PTransform):
     """`EmbeddingShard`s -> the `FittedMixture` of the stage.
 
     All iterations are done by one worker. Of more rows than `settings.max_samples` it reads a uniform sample, which
     all workers copy beforehand; it holds them in memory while they are few, and else reads them again each iteration.
 
-    Args:
+    Attributes:
         stage: its manifest is written when the mixture is; its settings say how the mixture is fitted.
         projection: PCollection of the one `ProjectionFile` of the rows, which becomes part of the mixture; None for
             none.
@@ -92,35 +93,28 @@ class WriteMixture(beam.PTransform):
             None to keep none. The result has the same bits as that of a fit without interruption.
     """
 
-    def __init__(
-        self,
-        stage: Stage[MixtureSettings],
-        *,
-        projection: beam.PCollection[ProjectionFile] | None = None,
-        checkpoint_dir: str | None = None,
-    ) -> None:
-        super().__init__()
-        self._stage = stage
-        self._projection = None if projection is None else beam.pvalue.AsSingleton(projection)
-        self._checkpoints = Checkpoints.of_stage(checkpoint_dir, stage) if checkpoint_dir else None
+    stage: Stage[MixtureSettings]
+    _: KW_ONLY
+    projection: beam.PCollection[ProjectionFile] | None = None
+    checkpoint_dir: str | None = None
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[FittedMixture]:
         """See the class."""
-        settings, copies = self._stage.settings, self._stage.path("sample")
+        settings, copies = self.stage.settings, self.stage.path("sample")
+        projection = None if self.projection is None else beam.pvalue.AsSingleton(self.projection)
+        checkpoints = Checkpoints.of_stage(self.checkpoint_dir, self.stage) if self.checkpoint_dir else None
         sources: beam.PCollection[Any] = shards
         if settings.max_samples is not None:
             sources = shards | "Sample" >> SampleRows(copies, settings.seed, settings.max_samples)
         num_rows = beam.pvalue.AsSingleton(count_rows(shards))
         counts = (
-            sources
-            | "Gather" >> Gather()
-            | "Fit" >> beam.Map(_fit, num_rows, self._stage, self._projection, self._checkpoints)
+            sources | "Gather" >> Gather() | "Fit" >> beam.Map(_fit, num_rows, self.stage, projection, checkpoints)
         )
-        written = counts | "Manifest" >> WriteStageManifest(self._stage)
+        written = counts | "Manifest" >> WriteStageManifest(self.stage)
         if settings.max_samples is not None:
             # After a shuffle, so that no other attempt to fit can come later.
             written | "Fitted" >> beam.Reshuffle() | "RemoveCopies" >> beam.Map(_remove, copies)
-        return written | "Mixture" >> beam.Map(lambda _, stage: FittedMixture(stage), self._stage)
+        return written | "Mixture" >> beam.Map(lambda _, stage: FittedMixture(stage), self.stage)
 
 
 def count_rows(shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[int]:

@@ -76,6 +76,7 @@ class MixtureFit:
         return self.projection.load() if self.projection else None
 
 
+@dataclass(eq=False)
 class AdvanceMixture(beam.PTransform):
     """`EmbeddingShard`s -> nothing, once some more iterations of a fit are kept as checkpoints.
 
@@ -83,17 +84,14 @@ class AdvanceMixture(beam.PTransform):
     manifest. The mixture has the same bits as that of `WriteMixture`.
     """
 
-    def __init__(self, fit: MixtureFit) -> None:
-        super().__init__()
-        self._fit = fit
-        newest = fit.newest()
-        self._ended = newest is not None and newest.converged
-        self._done = len(newest.log_likelihood) if newest else 0
-        self._starts = newest is None or not fit.checkpoints.has_bounds()
+    fit: MixtureFit
 
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[Any]:
         """See the class."""
-        fit, checkpoints = self._fit, self._fit.checkpoints
+        fit, checkpoints = self.fit, self.fit.checkpoints
+        newest = fit.newest()
+        ended = newest is not None and newest.converged
+        done = len(newest.log_likelihood) if newest else 0
         groups = (
             shards
             | "Gather" >> Gather()
@@ -101,13 +99,13 @@ class AdvanceMixture(beam.PTransform):
             >> beam.FlatMap(lambda found, stage: require_rows(group_sources(found, TASK_ROWS), stage), fit.stage)
             | "Spread" >> beam.Reshuffle()
         )
-        begin = None if self._ended else checkpoints.path(self._done)
-        if self._starts:
+        begin = None if ended else checkpoints.path(done)
+        if newest is None or not checkpoints.has_bounds():
             state = self._start(shards, groups) | "Begin" >> beam.Map(lambda _, begin: begin, begin)
         else:
             state = shards.pipeline | "Begin" >> beam.Create([begin])
-        last = self._done if self._ended else min(fit.settings.max_iter, self._done + ITERATIONS_PER_JOB)
-        for iteration in range(self._done + 1, last + 1):
+        last = done if ended else min(fit.settings.max_iter, done + ITERATIONS_PER_JOB)
+        for iteration in range(done + 1, last + 1):
             state = (
                 groups
                 | f"Expectation{iteration}" >> beam.ParDo(_ExpectationDoFn(fit), beam.pvalue.AsSingleton(state))
@@ -126,7 +124,7 @@ class AdvanceMixture(beam.PTransform):
         self, shards: beam.PCollection[EmbeddingShard], groups: beam.PCollection[RowSources]
     ) -> beam.PCollection[None]:
         """One element once the bounds of all rows are kept, and what EM starts from."""
-        fit = self._fit
+        fit = self.fit
         bounds = (
             groups
             | "Bounds" >> beam.Map(_bounds, fit)
@@ -152,14 +150,14 @@ def _start(sources: list[RowSource], bounds: RowBounds, fit: MixtureFit) -> None
     checkpoints.save_bounds(bounds)
 
 
+@dataclass(eq=False)
 class _ExpectationDoFn(beam.DoFn):
     """Sums a bundle's statistics before it emits them."""
 
-    def __init__(self, fit: MixtureFit) -> None:
-        self._fit = fit
+    fit: MixtureFit
 
     def setup(self) -> None:
-        self._projection = self._fit.load_projection()
+        self._projection = self.fit.load_projection()
         self._path: str | None = None
 
     def start_bundle(self) -> None:
@@ -169,8 +167,8 @@ class _ExpectationDoFn(beam.DoFn):
         if path is None:  # the fit has ended
             return
         if path != self._path:
-            self._path, self._mixture, self._bounds = path, read_mixture(path), self._fit.checkpoints.load_bounds()
-        rows = project(read_rows(group, self._fit.settings.seed)[0], self._projection)
+            self._path, self._mixture, self._bounds = path, read_mixture(path), self.fit.checkpoints.load_bounds()
+        rows = project(read_rows(group, self.fit.settings.seed)[0], self._projection)
         use_one_thread()
         self._statistics = em.expectation(rows, self._mixture, self._bounds, self._statistics)
 

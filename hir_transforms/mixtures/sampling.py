@@ -69,6 +69,7 @@ def _row_hashes(seed: int, batch: EmbeddingBatch) -> np.ndarray:
     return identity_hash(seed, batch.name, batch.offsets, purpose="rows")
 
 
+@dataclass(eq=False)
 class SampleRows(beam.PTransform):
     """`EmbeddingShard`s -> `CopiedRows` of a uniform sample; the same shards if there are no more rows than wanted.
 
@@ -76,17 +77,15 @@ class SampleRows(beam.PTransform):
     the rows below a limit under which there are surely enough of them, a few percent more than wanted; `last_hash`
     tells where the sample ends among these.
 
-    Args:
+    Attributes:
         folder: where the copies are written.
         seed: of the hashes.
         max_samples: rows wanted.
     """
 
-    def __init__(self, folder: str, seed: int, max_samples: int) -> None:
-        super().__init__()
-        self._folder = folder
-        self._seed = seed
-        self._max_samples = max_samples
+    folder: str
+    seed: int
+    max_samples: int
 
     @no_annotations  # Beam cannot check more than one output
     def expand(self, shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[RowSource]:
@@ -94,11 +93,9 @@ class SampleRows(beam.PTransform):
         divided = (
             shards
             | "Gather" >> Gather()
-            | "Divide" >> beam.FlatMap(_divide, self._max_samples).with_outputs(_WHOLE, main="groups")
+            | "Divide" >> beam.FlatMap(_divide, self.max_samples).with_outputs(_WHOLE, main="groups")
         )
-        copied = (
-            divided.groups | "Spread" >> beam.Reshuffle() | "Copy" >> beam.FlatMap(_copy, self._seed, self._folder)
-        )
+        copied = divided.groups | "Spread" >> beam.Reshuffle() | "Copy" >> beam.FlatMap(_copy, self.seed, self.folder)
         return (divided[_WHOLE], copied) | "Sampled" >> beam.Flatten()
 
 

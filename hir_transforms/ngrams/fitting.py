@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -74,12 +74,13 @@ class NgramCounts:
         }
 
 
+@dataclass(eq=False)
 class WriteNgramCounts(beam.PTransform):
     """`ReadTask`s of a dataset -> the stage, once it holds the n-gram counts, int64 [T, B].
 
     That is also known only when the share of rejected lines is one that the dataset allows.
 
-    Args:
+    Attributes:
         stage: where the counts are written; says what is counted, and how.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
@@ -87,22 +88,21 @@ class WriteNgramCounts(beam.PTransform):
         UserError: for a dataset, or a target, without any n-gram.
     """
 
-    def __init__(self, stage: Stage[CountSettings], *, shared: Shared) -> None:
-        super().__init__()
-        self._stage = stage
-        self._shared = shared
+    stage: Stage[CountSettings]
+    _: KW_ONLY
+    shared: Shared
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[Stage]:
         """See the class."""
         return (
             tasks
-            | "Count" >> beam.ParDo(_CountDoFn(self._stage, self._shared))
+            | "Count" >> beam.ParDo(_CountDoFn(self.stage, self.shared))
             | "Sum" >> SumChunks()
             | "Gather" >> Gather()
-            | "Save" >> beam.Map(_save_counts, self._stage)
-            | "Manifest" >> WriteStageManifest(self._stage)
-            | "CheckRejected" >> beam.Map(check_rejected, self._stage.dataset)
-            | "Counted" >> beam.Map(lambda _, stage: stage, self._stage)
+            | "Save" >> beam.Map(_save_counts, self.stage)
+            | "Manifest" >> WriteStageManifest(self.stage)
+            | "CheckRejected" >> beam.Map(check_rejected, self.stage.dataset)
+            | "Counted" >> beam.Map(lambda _, stage: stage, self.stage)
         )
 
 
@@ -131,27 +131,27 @@ def load_counts(stage: Stage) -> np.ndarray:
     return np.load(io.BytesIO(stage.load(stage.path(_COUNTS))), allow_pickle=False)
 
 
+@dataclass(eq=False)
 class _CountDoFn(beam.DoFn):
     """Sums a bundle's counts before it emits them: a bundle costs one array of buckets."""
 
-    def __init__(self, stage: Stage[CountSettings], shared: Shared) -> None:
-        self._stage = stage
-        self._shared = shared
+    stage: Stage[CountSettings]
+    shared: Shared
 
     def setup(self) -> None:
-        self._reader = DocumentReader(self._stage.dataset)
-        self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._stage.settings.ngrams))
+        self._reader = DocumentReader(self.stage.dataset)
+        self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self.stage.settings.ngrams))
 
     def start_bundle(self) -> None:
         self._counts: NgramCounts | None = None
 
     def process(self, task: ReadTask) -> None:
         if self._counts is None:
-            self._counts = _no_counts(self._stage.settings)
+            self._counts = _no_counts(self.stage.settings)
         rejects: list[Reject] = []
         documents = num_bytes = 0
         for group in self._reader.read(task):
-            target = group.target if self._stage.settings.num_targets > 1 else 0
+            target = group.target if self.stage.settings.num_targets > 1 else 0
             self._featurizer.count(group.encoded, self._counts.buckets[target])
             rejects += group.rejects
             documents += len(group.encoded)
@@ -160,7 +160,7 @@ class _CountDoFn(beam.DoFn):
         self._counts = replace(
             self._counts, lines=self._counts.lines.merge(lines), bytes=self._counts.bytes + num_bytes
         )
-        write_rejects(self._stage.folder, self._stage.dataset.role, task.index, rejects)
+        write_rejects(self.stage.folder, self.stage.dataset.role, task.index, rejects)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._counts is not None:
@@ -169,26 +169,26 @@ class _CountDoFn(beam.DoFn):
                 yield WindowedValue(chunk, window.max_timestamp(), (window,))
 
 
+@dataclass(eq=False)
 class WriteNgramEstimator(beam.PTransform):
     """The stage of the counts of raw -> the stage given, once it holds the `NgramEstimator`.
 
-    Args:
+    Attributes:
         stage: where the estimator is written; says how it is made.
         target_counts: PCollection of the stage of the counts of the targets.
     """
 
-    def __init__(self, stage: Stage[EstimatorSettings], *, target_counts: beam.PCollection[Stage]) -> None:
-        super().__init__()
-        self._stage = stage
-        self._target_counts = beam.pvalue.AsSingleton(target_counts)
+    stage: Stage[EstimatorSettings]
+    _: KW_ONLY
+    target_counts: beam.PCollection[Stage]
 
     def expand(self, raw_counts: beam.PCollection[Stage]) -> beam.PCollection[Stage]:
         """See the class."""
         return (
             raw_counts
-            | "Fit" >> beam.Map(_fit, self._target_counts, self._stage)
-            | "Manifest" >> WriteStageManifest(self._stage)
-            | "Fitted" >> beam.Map(lambda _, stage: stage, self._stage)
+            | "Fit" >> beam.Map(_fit, beam.pvalue.AsSingleton(self.target_counts), self.stage)
+            | "Manifest" >> WriteStageManifest(self.stage)
+            | "Fitted" >> beam.Map(lambda _, stage: stage, self.stage)
         )
 
 

@@ -40,6 +40,7 @@ def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceF
     return most_bytes * settings.ngrams > num_ngrams
 
 
+@dataclass(eq=False)
 class ReadSampledTasks(beam.PTransform):
     """PBegin -> `ReadTask`s that together hold about as many n-grams as asked for; other bytes are not read.
 
@@ -48,18 +49,16 @@ class ReadSampledTasks(beam.PTransform):
     are: a corpus with text never gives a sample without.
     """
 
-    def __init__(self, dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> None:
-        super().__init__()
-        self._dataset = dataset
-        self._settings = settings
-        self._sample = sample
+    dataset: Dataset
+    settings: NgramSettings
+    sample: NgramSample
 
     def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[ReadTask]:
         """See the class."""
         return (
             pbegin
-            | "Dataset" >> beam.Create([self._dataset])
-            | "ListSampledTasks" >> beam.FlatMap(sampled_tasks, self._settings, self._sample)
+            | "Dataset" >> beam.Create([self.dataset])
+            | "ListSampledTasks" >> beam.FlatMap(sampled_tasks, self.settings, self.sample)
             | "Spread" >> beam.Reshuffle()
         )
 

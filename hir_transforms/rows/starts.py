@@ -60,10 +60,11 @@ class RowStarts:
     runs: list[Run]
 
 
+@dataclass(eq=False)
 class FindRowStarts(beam.PTransform):
     """`TaskCounts` of all tasks of a dataset -> the one `RowStarts`.
 
-    Args:
+    Attributes:
         stage_folder: the index is a folder in it.
         files: the rows, one for each document in corpus order.
         kind: what a row is.
@@ -73,20 +74,21 @@ class FindRowStarts(beam.PTransform):
         UserError: if there is not exactly one row for each document.
     """
 
-    def __init__(self, stage_folder: str, files: Dataset, kind: RowKind, dataset: Dataset) -> None:
-        super().__init__()
-        self._folder = storage.join(stage_folder, _FOLDER)
-        self._arguments = (self._folder, files, kind, dataset)
+    stage_folder: str
+    files: Dataset
+    kind: RowKind
+    dataset: Dataset
 
     def expand(self, counts: beam.PCollection[TaskCounts]) -> beam.PCollection[RowStarts]:
         """See the class."""
+        folder = storage.join(self.stage_folder, _FOLDER)
         return (
             counts
             | "Arrays" >> beam.FlatMap(_to_array)
             | "Neighbours" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write, self._folder)
+            | "Write" >> beam.Map(_write, folder)
             | "Gather" >> Gather()
-            | "Starts" >> beam.Map(_row_starts, *self._arguments)
+            | "Starts" >> beam.Map(_row_starts, folder, self.files, self.kind, self.dataset)
         )
 
 

@@ -20,10 +20,11 @@ class _Eligible:
         return _Eligible(self.counts.merge(other.counts), self.tokens + other.tokens)
 
 
+@dataclass(eq=False)
 class CheckBudget(beam.PTransform):
     """`DocumentPart`s -> the number of eligible documents or tokens, where it is enough; duplicates are not told yet.
 
-    Args:
+    Attributes:
         documents: the folder with the parts' documents.
         settings: what is to be selected.
 
@@ -31,18 +32,16 @@ class CheckBudget(beam.PTransform):
         UserError: if fewer are eligible than asked for.
     """
 
-    def __init__(self, documents: str, settings: SelectionSettings) -> None:
-        super().__init__()
-        self._documents = documents
-        self._settings = settings
+    documents: str
+    settings: SelectionSettings
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[int]:
         """See the class."""
         return (
             parts
-            | "Count" >> beam.Map(_count, self._documents, self._settings.min_example_length)
+            | "Count" >> beam.Map(_count, self.documents, self.settings.min_example_length)
             | "Sum" >> beam.CombineGlobally(MergeCombineFn(_Eligible.merge))
-            | "Check" >> beam.Map(_check, self._settings)
+            | "Check" >> beam.Map(_check, self.settings)
         )
 
 

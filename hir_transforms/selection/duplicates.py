@@ -34,6 +34,7 @@ class _Rows:
     row: np.ndarray
 
 
+@dataclass(eq=False)
 class FindDuplicates(beam.PTransform):
     """The complete stage of the scores -> one element of counts, once this stage's files and manifest are written.
 
@@ -45,9 +46,7 @@ class FindDuplicates(beam.PTransform):
     text and shard. A worker holds a few shards' columns and a partition; its share of the 4 bytes is the largest part.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self._stage = stage
+    stage: Stage
 
     def expand(self, scores: beam.PCollection[Stage]) -> beam.PCollection[dict[str, Any]]:
         """See the class."""
@@ -66,10 +65,10 @@ class FindDuplicates(beam.PTransform):
             (candidates.own, across)
             | "Duplicates" >> beam.Flatten()
             | "ByShard" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write, self._stage.folder)
+            | "Write" >> beam.Map(_write, self.stage.folder)
             | "Count" >> beam.CombineGlobally(sum)
             | "Counts" >> beam.Map(lambda total: {"duplicates": total})
-            | "Manifest" >> WriteStageManifest(self._stage)
+            | "Manifest" >> WriteStageManifest(self.stage)
         )
 
 

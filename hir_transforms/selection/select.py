@@ -1,7 +1,7 @@
 """`PickDocuments`: finds the documents with the largest keys, and picks their rows out of the score shards."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -55,6 +55,7 @@ class SelectionState:
 _Task = tuple[tuple[ScoreShard, ...], SelectionState]
 
 
+@dataclass(eq=False)
 class PickDocuments(beam.PTransform):
     """The complete stage of the scores -> (`PickedFile`s, the one `SelectionState` that picked them).
 
@@ -65,7 +66,7 @@ class PickDocuments(beam.PTransform):
     Each pass lists the shards anew from the state before it, which is all that goes in: did the passes read one
     PCollection, the paths that lead to it would count once for each of them, to more than runners can plan.
 
-    Args:
+    Attributes:
         settings: what to select.
         folder: where the picked rows are written, a file for each shard that has any.
         num_targets: columns of weights, each for one target.
@@ -75,38 +76,30 @@ class PickDocuments(beam.PTransform):
         UserError: if fewer documents or tokens are eligible than asked for.
     """
 
-    def __init__(
-        self,
-        settings: SelectionSettings,
-        folder: str,
-        *,
-        num_targets: int = 1,
-        proportions: tuple[float, ...] | None = None,
-    ) -> None:
-        super().__init__()
-        self._settings = settings
-        self._folder = folder
-        self._num_targets = num_targets
-        self._proportions = proportions
+    settings: SelectionSettings
+    folder: str
+    _: KW_ONLY
+    num_targets: int = 1
+    proportions: tuple[float, ...] | None = None
 
     @no_annotations  # Beam cannot check more than one output
     def expand(
         self, scores: beam.PCollection[Stage]
     ) -> tuple[beam.PCollection[PickedFile], beam.PCollection[SelectionState]]:
         """See the class."""
-        settings = self._settings
-        by_top = self._num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
-        state = scores | "Start" >> beam.Map(start_selection, self._proportions, settings, gathers=by_top)
+        settings = self.settings
+        by_top = self.num_targets == 1 and not settings.counts_tokens and settings.budget <= MAX_TOP
+        state = scores | "Start" >> beam.Map(start_selection, self.proportions, settings, gathers=by_top)
         if by_top:
             state = _top_pass(state, settings)
         else:
-            for number in range(MAX_PASSES * self._num_targets):
+            for number in range(MAX_PASSES * self.num_targets):
                 state = _refining_pass(state, settings, f"Pass{number}")
         picked = (
             state
             | "List" >> beam.FlatMap(_list_tasks)
             | "Spread" >> beam.Reshuffle()
-            | "Pick" >> beam.FlatMap(_pick, settings, self._folder)
+            | "Pick" >> beam.FlatMap(_pick, settings, self.folder)
         )
         return picked, state
 

@@ -98,18 +98,17 @@ class WriteTask:
     documents: int
 
 
+@dataclass(eq=False)
 class WriteSelection(beam.PTransform):
     """What `PickDocuments` gives -> the manifest, once the output folder is in place.
 
-    Args:
+    Attributes:
         settings: where to and how.
         known_files: PCollection of one `KnownFiles`: of no others are lines copied.
     """
 
-    def __init__(self, settings: OutputSettings, known_files: beam.PCollection[KnownFiles]) -> None:
-        super().__init__()
-        self._settings = settings
-        self._known_files = beam.pvalue.AsSingleton(known_files)
+    settings: OutputSettings
+    known_files: beam.PCollection[KnownFiles]
 
     @no_annotations  # Beam cannot check more than one input
     def expand(
@@ -120,13 +119,13 @@ class WriteSelection(beam.PTransform):
         listed = picked | "List" >> Gather()
         shards = (
             listed
-            | "Cut" >> beam.FlatMap(_save_tasks, self._settings)
+            | "Cut" >> beam.FlatMap(_save_tasks, self.settings)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.FlatMap(_write_saved, self._known_files, self._settings)
+            | "Write" >> beam.FlatMap(_write_saved, beam.pvalue.AsSingleton(self.known_files), self.settings)
         )
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
-        return state | "Publish" >> beam.Map(_publish, selected, written, self._settings)
+        return state | "Publish" >> beam.Map(_publish, selected, written, self.settings)
 
 
 def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[WriteTask]:

@@ -51,13 +51,14 @@ class GivenWeights:
     num_targets: int
 
 
+@dataclass(eq=False)
 class ImportWeights(beam.PTransform):
     """`DocumentPart`s -> the same, once the weights given for them are in the stage's folder.
 
     The rows of .npy and Parquet files belong to the documents in corpus order. A document whose weight is NaN is
     rejected.
 
-    Args:
+    Attributes:
         stage: where the weights are written. Its dataset are the files of weights, as `find_weights` gives them; its
             upstream is the list of documents.
 
@@ -65,17 +66,15 @@ class ImportWeights(beam.PTransform):
         UserError: if there is not exactly one row for each document.
     """
 
-    def __init__(self, stage: Stage[GivenWeights]) -> None:
-        super().__init__()
-        self._stage = stage
+    stage: Stage[GivenWeights]
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
-        (documents,), files = self._stage.upstream, self._stage.dataset
+        (documents,), files = self.stage.upstream, self.stage.dataset
         starts = (
             parts
             | "Groups" >> beam.Map(_count_documents, documents.folder)
-            | "Starts" >> FindRowStarts(self._stage.folder, files, RowKind.WEIGHTS, documents.dataset)
+            | "Starts" >> FindRowStarts(self.stage.folder, files, RowKind.WEIGHTS, documents.dataset)
         )
         known_files = parts.pipeline | "Listed" >> beam.Create([documents]) | "KnownFiles" >> beam.Map(_known_files)
         given = parts | "Give" >> beam.Map(
@@ -83,10 +82,10 @@ class ImportWeights(beam.PTransform):
             beam.pvalue.AsSingleton(starts),
             beam.pvalue.AsSingleton(known_files),
             documents.folder,
-            self._stage.folder,
+            self.stage.folder,
             files.role,
         )
-        given | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
+        given | "Manifest" >> WriteManifestOfAll(count_parts, [self.stage])
         return given
 
 

@@ -88,26 +88,25 @@ class PartMoments:
         }
 
 
+@dataclass(eq=False)
 class WriteScores(beam.PTransform):
     """`DocumentPart`s whose weights are written -> the stage of their scores, by itself, once it is complete.
 
     A document with a weight that is not a number is rejected: it has no row.
 
-    Args:
+    Attributes:
         stage: where the score shards are written; says how weights are mixed, and its upstream has the weights.
         proportions: PCollection of each target's default share of the selection, one tuple of T floats or None;
             kept in the manifest.
     """
 
-    def __init__(self, stage: Stage[MixingSettings], proportions: beam.PCollection[tuple[float, ...] | None]) -> None:
-        super().__init__()
-        self._stage = stage
-        self._proportions = beam.pvalue.AsSingleton(proportions)
+    stage: Stage[MixingSettings]
+    proportions: beam.PCollection[tuple[float, ...] | None]
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[Stage]:
         """See the class."""
         moments = None
-        folders, settings = PartFolders.of(self._stage), self._stage.settings
+        folders, settings = PartFolders.of(self.stage), self.stage.settings
         if settings.min_example_length is not None:
             moments = beam.pvalue.AsSingleton(
                 parts
@@ -116,11 +115,11 @@ class WriteScores(beam.PTransform):
             )
         return (
             parts
-            | "Mix" >> beam.Map(_mix, moments, folders, settings, self._stage.folder)
+            | "Mix" >> beam.Map(_mix, moments, folders, settings, self.stage.folder)
             | "Gather" >> Gather()
-            | "Counts" >> beam.Map(_counts, moments, self._proportions, settings.num_targets)
-            | "Manifest" >> WriteStageManifest(self._stage)
-            | "Complete" >> beam.Map(lambda _, stage: stage, self._stage.alone())
+            | "Counts" >> beam.Map(_counts, moments, beam.pvalue.AsSingleton(self.proportions), settings.num_targets)
+            | "Manifest" >> WriteStageManifest(self.stage)
+            | "Complete" >> beam.Map(lambda _, stage: stage, self.stage.alone())
         )
 
 

@@ -69,34 +69,35 @@ class MixtureRatioFiles:
         return MixtureRatio(self.raw.load(), tuple(target.load() for target in self.targets), self.raw_embeddings)
 
 
+@dataclass(eq=False)
 class WriteMixtureWeights(beam.PTransform):
     """`DocumentPart`s -> the same, once their embedding weights are in the stage's folder.
 
     A document whose embedding is not finite gets NaN.
 
-    Args:
+    Attributes:
         stage: where the weights are written.
         documents: the folder with the parts' documents.
         mixtures: PCollection of one `MixtureRatioFiles`.
     """
 
-    def __init__(self, stage: Stage, documents: str, mixtures: beam.PCollection[MixtureRatioFiles]) -> None:
-        super().__init__()
-        self._stage = stage
-        self._documents = documents
-        self._mixtures = beam.pvalue.AsSingleton(mixtures)
+    stage: Stage
+    documents: str
+    mixtures: beam.PCollection[MixtureRatioFiles]
 
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
-        scored = parts | "Score" >> beam.ParDo(_ScoreDoFn(self._documents, self._stage.folder), self._mixtures)
-        scored | "Manifest" >> WriteManifestOfAll(count_parts, self._stage)
+        scored = parts | "Score" >> beam.ParDo(
+            _ScoreDoFn(self.documents, self.stage.folder), beam.pvalue.AsSingleton(self.mixtures)
+        )
+        scored | "Manifest" >> WriteManifestOfAll(count_parts, [self.stage])
         return scored
 
 
+@dataclass(eq=False)
 class _ScoreDoFn(beam.DoFn):
-    def __init__(self, documents: str, folder: str) -> None:
-        self._documents = documents
-        self._folder = folder
+    documents: str
+    folder: str
 
     def setup(self) -> None:
         self._mixtures: MixtureRatio | None = None
@@ -104,7 +105,7 @@ class _ScoreDoFn(beam.DoFn):
     def process(self, part: DocumentPart, files: MixtureRatioFiles) -> Iterator[DocumentPart]:
         if self._mixtures is None:
             self._mixtures = files.load()
-        yield _score(part, self._mixtures, self._documents, self._folder)
+        yield _score(part, self._mixtures, self.documents, self.folder)
 
 
 def _score(part: DocumentPart, mixtures: MixtureRatio, documents: str, folder: str) -> DocumentPart:

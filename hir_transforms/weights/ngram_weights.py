@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -52,58 +52,52 @@ class ListingSettings:
         return NgramSettings(tokenizer=self.tokenizer, ngrams=self.ngrams)
 
 
+@dataclass(eq=False)
 class WriteDocumentParts(beam.PTransform):
     """`ReadTask`s of raw -> its `DocumentPart`s, written to the stages' folders.
 
     They go on once all are read and the share of rejected lines is known to be one that raw allows.
 
-    Args:
+    Attributes:
         documents: where the documents are listed; None where they are listed already.
         ngram_weights: where their n-gram weights are written, both of the same dataset; None for none.
         estimator: PCollection of the stage of the one `NgramEstimator`; None without an n-gram part.
         shared: handle of the process's `NgramFeaturizer` of these settings.
     """
 
-    def __init__(
-        self,
-        documents: Stage[ListingSettings] | None,
-        ngram_weights: Stage[NgramSettings] | None,
-        *,
-        estimator: beam.PCollection[Stage] | None,
-        shared: Shared,
-    ) -> None:
-        super().__init__()
-        self._stages = [stage for stage in (documents, ngram_weights) if stage]
-        self._do_fn = _ScoreDoFn(documents, ngram_weights, shared)
-        self._raw = self._stages[0].dataset
-        self._estimator = None if estimator is None else beam.pvalue.AsSingleton(estimator)
+    documents: Stage[ListingSettings] | None
+    ngram_weights: Stage[NgramSettings] | None
+    _: KW_ONLY
+    estimator: beam.PCollection[Stage] | None
+    shared: Shared
 
     def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[DocumentPart]:
         """See the class."""
-        parts = tasks | "Score" >> beam.ParDo(self._do_fn, self._estimator)
-        counts = parts | "Manifest" >> WriteManifestOfAll(count_lines, *self._stages)
-        checked = counts | "CheckRejected" >> beam.Map(check_rejected, self._raw)
+        stages = [stage for stage in (self.documents, self.ngram_weights) if stage]
+        estimator = None if self.estimator is None else beam.pvalue.AsSingleton(self.estimator)
+        do_fn = _ScoreDoFn(self.documents, self.ngram_weights, self.shared)
+        parts = tasks | "Score" >> beam.ParDo(do_fn, estimator)
+        counts = parts | "Manifest" >> WriteManifestOfAll(count_lines, stages)
+        checked = counts | "CheckRejected" >> beam.Map(check_rejected, stages[0].dataset)
         # Nothing goes on from here, such as the embedding, before the check.
         return parts | "Checked" >> beam.Map(lambda part, _: part, beam.pvalue.AsSingleton(checked))
 
 
+@dataclass(eq=False)
 class _ScoreDoFn(beam.DoFn):
-    def __init__(
-        self, documents: Stage[ListingSettings] | None, ngram_weights: Stage[NgramSettings] | None, shared: Shared
-    ) -> None:
-        if ngram_weights:
-            self._raw, self._settings = ngram_weights.dataset, ngram_weights.settings
-        else:
-            assert documents
-            self._raw, self._settings = documents.dataset, documents.settings.ngram_settings
-        self._id_field = documents.settings.id_field if documents else None
-        self._documents = documents.folder if documents else None
-        self._ngram_weights = ngram_weights.folder if ngram_weights else None
-        self._shared = shared
+    documents: Stage[ListingSettings] | None
+    ngram_weights: Stage[NgramSettings] | None
+    shared: Shared
 
     def setup(self) -> None:
+        if self.ngram_weights:
+            self._raw, self._settings = self.ngram_weights.dataset, self.ngram_weights.settings
+        else:
+            assert self.documents
+            self._raw, self._settings = self.documents.dataset, self.documents.settings.ngram_settings
+        self._id_field = self.documents.settings.id_field if self.documents else None
         self._reader = DocumentReader(self._raw, self._id_field)
-        self._featurizer = self._shared.acquire(lambda: NgramFeaturizer(self._settings))
+        self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self._settings))
         self._log_ratio: np.ndarray | None = None
 
     def process(self, task: ReadTask, estimator: Stage | None) -> Iterator[DocumentPart]:
@@ -123,8 +117,8 @@ class _ScoreDoFn(beam.DoFn):
                     if ngram_weights:
                         ngram_weights.add({"weight": weight_column(weights)})
                     rows += len(num_ngrams)
-        if self._documents:
-            write_rejects(self._documents, self._raw.role, task.index, rejects)
+        if self.documents:
+            write_rejects(self.documents.folder, self._raw.role, task.index, rejects)
         yield DocumentPart(task.index, rows, len(rejects), LineCounts.of(task.index, rows, rejects))
 
     def _read(self, task: ReadTask, rejects: list[Reject]) -> Iterator[DocumentGroup]:
@@ -138,11 +132,11 @@ class _ScoreDoFn(beam.DoFn):
     def _open(self, task: ReadTask, num_targets: int) -> Iterator[tuple[DocumentWriter | None, ColumnWriter | None]]:
         with contextlib.ExitStack() as opened:
             documents = ngram_weights = None
-            if self._documents:
-                path = part_path(self._documents, task.index)
+            if self.documents:
+                path = part_path(self.documents.folder, task.index)
                 documents = opened.enter_context(write_documents(path, with_ids=self._id_field is not None))
-            if self._ngram_weights:
-                path = part_path(self._ngram_weights, task.index)
+            if self.ngram_weights:
+                path = part_path(self.ngram_weights.folder, task.index)
                 ngram_weights = opened.enter_context(write_weights(path, num_targets))
             yield documents, ngram_weights
 
