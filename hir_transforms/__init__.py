@@ -1,4 +1,53 @@
-"""Data selection by importance weights of n-grams and embeddings, on Apache Beam."""
+"""Data selection by importance weights of n-grams and embeddings, on Apache Beam.
+
+The names below are transforms of in-memory collections, for anyone's pipeline, and what they take and give; see
+docs/transforms.md. Each is imported when it is first asked for: importing the package alone imports nothing else.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hir_transforms.embeddings.model import EmbeddingModel as EmbeddingModel
+    from hir_transforms.embeddings.model import find_model as find_model
+    from hir_transforms.embeddings.transforms import ComputeEmbeddings as ComputeEmbeddings
+    from hir_transforms.mixtures.em import GaussianMixture as GaussianMixture
+    from hir_transforms.mixtures.fitting import MixtureSettings as MixtureSettings
+    from hir_transforms.mixtures.transforms import FitGaussianMixture as FitGaussianMixture
+    from hir_transforms.ngrams.estimator import NgramEstimator as NgramEstimator
+    from hir_transforms.ngrams.features import NgramSettings as NgramSettings
+    from hir_transforms.ngrams.transforms import CountNgrams as CountNgrams
+    from hir_transforms.ngrams.transforms import FitNgramEstimator as FitNgramEstimator
+    from hir_transforms.ngrams.transforms import NgramCounts as NgramCounts
+    from hir_transforms.selection.sample import SampleDocuments as SampleDocuments
+    from hir_transforms.selection.select_like import SelectLike as SelectLike
+    from hir_transforms.weights.transforms import MixLogWeights as MixLogWeights
+    from hir_transforms.weights.transforms import MixtureLogWeights as MixtureLogWeights
+    from hir_transforms.weights.transforms import NgramLogWeights as NgramLogWeights
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+_MODULES = {
+    "embeddings.model": ("EmbeddingModel", "find_model"),
+    "embeddings.transforms": ("ComputeEmbeddings",),
+    "mixtures.em": ("GaussianMixture",),
+    "mixtures.fitting": ("MixtureSettings",),
+    "mixtures.transforms": ("FitGaussianMixture",),
+    "ngrams.estimator": ("NgramEstimator",),
+    "ngrams.features": ("NgramSettings",),
+    "ngrams.transforms": ("CountNgrams", "FitNgramEstimator", "NgramCounts"),
+    "selection.sample": ("SampleDocuments",),
+    "selection.select_like": ("SelectLike",),
+    "weights.transforms": ("MixLogWeights", "MixtureLogWeights", "NgramLogWeights"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 A block's language says what becomes of it: `sh` is run, by the shell or, where all its commands are `hir`, each in a
 process that has imported everything; `sh cluster` needs a cluster or a cloud, `sh minutes` takes some, and neither is
-run.
+run. `python` is run as well.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def of(*languages):
 
 def test_nothing_is_left_out_but_what_is_marked():
     assert len(BLOCKS) == sum(document.read_text("utf-8").count("```") for document in DOCUMENTS) // 2
-    assert {block.language for block in BLOCKS} == {"sh", "sh cluster", "sh minutes", "text", "yaml"}
+    assert {block.language for block in BLOCKS} == {"sh", "sh cluster", "sh minutes", "python", "text", "yaml"}
     assert [str(block) for block in of("text", "yaml") if COMMAND.search(block.text)] == []
     assert [str(block) for block in of("sh cluster") if not ELSEWHERE.search(block.text)] == []
     lines = [line for block in of("sh minutes") for line in block.text.splitlines()]
@@ -166,3 +166,12 @@ def test_every_command_runs(block, folder_of):
     else:
         failed = run_by_shell(text, folder, printed)
     assert not failed, printed.read_text()
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_every_program_runs(block, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", block.text]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+    assert process.returncode == 0, process.stderr.decode()
+    assert process.stdout

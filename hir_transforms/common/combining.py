@@ -6,6 +6,8 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 # No element that a runner has to move is larger than 1 MB: sort and network buffers of clusters are small.
 _CHUNK_VALUES = 1 << 16
@@ -82,6 +84,13 @@ def from_chunks(chunks: Iterable[Chunk]) -> dict[str, Any]:
         else pieces[0]
         for name, pieces in found.items()
     }
+
+
+def chunks_of_bundle(arrays: Mapping[str, Any]) -> Iterator[WindowedValue]:
+    """What `to_chunks` gives, to be emitted when a bundle ends, in the global window."""
+    window = GlobalWindow()
+    for chunk in to_chunks(arrays):
+        yield WindowedValue(chunk, window.max_timestamp(), (window,))
 
 
 def merge_chunks(one: Any, other: Any) -> Any:

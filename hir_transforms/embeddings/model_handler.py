@@ -1,10 +1,10 @@
-"""How Beam's RunInference runs a sentence-transformers model: loaded once a process, one group of documents a call."""
+"""How Beam's RunInference runs a sentence-transformers model: loaded once a process, one group of texts a call."""
 
 import pickle
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -12,7 +12,6 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
-from hir_transforms.documents.records import DocumentGroup
 from hir_transforms.embeddings.model import EmbeddingModel, code_error
 from hir_transforms.files.object_stores import one_line
 
@@ -27,8 +26,19 @@ _GPU_BATCH = 32
 _CHARACTERS_PER_TOKEN = 8
 
 
-class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "SentenceTransformer"]):
-    """Embeds groups of documents; RunInference loads the model once a process and calls this."""
+class HasTexts(Protocol):
+    """What is embedded at once."""
+
+    @property
+    def texts(self) -> list[str]:
+        """One text or more."""
+
+
+T = TypeVar("T", bound=HasTexts)
+
+
+class SentenceTransformerHandler(ModelHandler[HasTexts, PredictionResult, "SentenceTransformer"]):
+    """Embeds groups of texts; RunInference loads the model once a process and calls this."""
 
     def __init__(self, model: EmbeddingModel) -> None:
         super().__init__()
@@ -57,7 +67,7 @@ class SentenceTransformerHandler(ModelHandler[DocumentGroup, PredictionResult, "
 
     def run_inference(
         self,
-        batch: Sequence[DocumentGroup],
+        batch: Sequence[HasTexts],
         model: "SentenceTransformer",
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
@@ -110,11 +120,11 @@ def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[s
 
 @dataclass(eq=False)
 class InferEmbeddings(beam.PTransform):
-    """`DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]), by the model."""
+    """Groups of texts, such as `DocumentGroup`s -> (the group, float32 [N, D]), by the model."""
 
     model: EmbeddingModel
 
-    def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[tuple[DocumentGroup, np.ndarray]]:
+    def expand(self, groups: beam.PCollection[T]) -> beam.PCollection[tuple[T, np.ndarray]]:
         """See the class."""
         # The identifier lets all stages of one process share the loaded model.
         identifier = f"{self.model.name} {self.model.revision}"

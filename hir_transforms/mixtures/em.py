@@ -8,7 +8,7 @@ into the next mixture. `fit` is the same loop in one process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hir_transforms.common.threads import use_one_thread
 from hir_transforms.mixtures.exact_sum import fixed_point_scales, mean_log_density, sum_log_densities
 from hir_transforms.mixtures.projection import Projection
 
@@ -214,6 +215,13 @@ class GaussianMixture:
                 bool(arrays["converged"]),
                 Projection(arrays["projection_mean"], arrays["projection"]) if projected else None,
             )
+
+
+def log_ratios(rows: Rows, raw: GaussianMixture, targets: Sequence[GaussianMixture]) -> FloatArray:
+    """Log p_target(x) - log p_raw(x), in nats, of each row x of float32 or float64 [N, D] and each target: [N, T]."""
+    use_one_thread()
+    of_raw = raw.score_samples(rows)
+    return np.stack([target.score_samples(rows) - of_raw for target in targets], axis=1)
 
 
 def expectation(

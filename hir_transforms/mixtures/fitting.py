@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -44,9 +44,9 @@ class MixtureSettings:
     """
 
     num_components: int
-    max_iter: int
-    tol: float
-    seed: int
+    max_iter: int = 100
+    tol: float = 1e-3
+    seed: int = 0
     max_samples: int | None = None
     target: int | None = None
 
@@ -207,16 +207,42 @@ def _fit(
     projection_file: ProjectionFile | None,
     checkpoints: Checkpoints | None,
 ) -> dict[str, Any]:
-    """All iterations in one place; returns the counts for the manifest."""
+    """Fits and writes the mixture; returns the counts for the manifest."""
     settings = stage.settings
     projection = projection_file.load() if projection_file else None
     groups = require_rows(group_sources(sources, TASK_ROWS), stage)
     last = last_hash(sources, settings.seed, settings.max_samples)
+    read = functools.partial(_read, groups, settings.seed, last)
+    mixture, rows = fit_mixture(read, settings, projection, checkpoints)
+    return finish_mixture(mixture, stage, projection, (rows, num_rows))
+
+
+def _read(groups: list[RowSources], seed: int, last: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return (read_rows(group, seed, last) for group in groups)
+
+
+def fit_mixture(
+    read: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    settings: MixtureSettings,
+    projection: Projection | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[GaussianMixture, int]:
+    """All iterations in one place, on rows that are held in memory while they are few, and else read again.
+
+    Args:
+        read: batches of at least one row and at most `TASK_ROWS`, float32 [N, D], with hashes that tell which rows
+            k-means starts from, uint64 [N]; always the same ones, in the same order.
+        settings: how the mixture is fitted.
+        projection: of the rows; None for none.
+        checkpoints: where the mixture after each iteration is kept; None for nowhere.
+
+    Returns:
+        The mixture, of projected rows, and the number of rows.
+    """
     cache: list[np.ndarray] | None = []
     bounds: RowBounds | None = None
     start: StartRows | None = None
-    for group in groups:
-        stored, hashes = read_rows(group, settings.seed, last)
+    for stored, hashes in read():
         start = (
             start.with_more(stored, hashes, settings.start_rows)
             if start
@@ -232,17 +258,10 @@ def _fit(
     assert bounds
     mixture = checkpoints.newest(settings.max_iter, settings.tol) if checkpoints else None
     mixture = mixture or start_mixture(start, bounds, settings, projection)
-    batches = (
-        functools.partial(iter, cache) if cache else functools.partial(_read, groups, settings.seed, last, projection)
-    )
+    batches = functools.partial(iter, cache) if cache else lambda: (project(rows, projection) for rows, _ in read())
     while not mixture.converged and len(mixture.log_likelihood) < settings.max_iter:
         use_one_thread()
         mixture = em.fit(batches, mixture, bounds, max_iter=1, tol=settings.tol)
         if checkpoints:
             checkpoints.save(mixture)
-    return finish_mixture(mixture, stage, projection, (bounds.num_rows, num_rows))
-
-
-def _read(groups: list[RowSources], seed: int, last: int, projection: Projection | None) -> Iterator[np.ndarray]:
-    for group in groups:
-        yield project(read_rows(group, seed, last)[0], projection)
+    return mixture, bounds.num_rows

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
-from hir_transforms.common.combining import Chunk, Gather, MergeCombineFn, SumChunks, from_chunks, to_chunks
+from hir_transforms.common.combining import Chunk, Gather, MergeCombineFn, SumChunks, chunks_of_bundle, from_chunks
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.shards import EmbeddingShard
 from hir_transforms.files import storage
@@ -174,9 +173,7 @@ class _ExpectationDoFn(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._statistics is not None:
-            window = GlobalWindow()
-            for chunk in to_chunks(vars(self._statistics)):
-                yield WindowedValue(chunk, window.max_timestamp(), (window,))
+            yield from chunks_of_bundle(vars(self._statistics))
 
 
 def _maximization(chunks: list[Chunk], iteration: int, fit: MixtureFit) -> str | None:

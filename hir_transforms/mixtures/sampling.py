@@ -121,14 +121,19 @@ def group_sources(sources: Sequence[_Source], rows: int) -> list[tuple[_Source, 
     return [*groups, tuple(pending)] if pending else groups
 
 
+def sample_limit(num_rows: int, max_samples: int) -> int:
+    """The hash at or under which there are surely the `max_samples` smallest of `num_rows` hashes, and few more."""
+    share = (max_samples + _DEVIATIONS * math.sqrt(max_samples) + _MORE_ROWS) / max(1, num_rows)
+    return min(_ALL, int(share * 2**64))
+
+
 def _divide(shards: list[EmbeddingShard], max_samples: int) -> Iterator[Any]:
     """Groups to copy from; the shards as `_WHOLE` where there is nothing to leave out."""
     num_rows = sum(shard.num_rows for shard in shards)
     if num_rows <= max_samples:
         yield from (beam.pvalue.TaggedOutput(_WHOLE, shard) for shard in shards)
         return
-    share = (max_samples + _DEVIATIONS * math.sqrt(max_samples) + _MORE_ROWS) / num_rows
-    limit = min(_ALL, int(share * 2**64))
+    limit = sample_limit(num_rows, max_samples)
     for index, group in enumerate(group_sources(shards, _COPIED_ROWS * num_rows // max_samples)):
         yield _Group(index, group, limit)
 

@@ -156,6 +156,16 @@ class NgramFeaturizer:
         return join_encoded(lowered)
 
 
+@functools.lru_cache(maxsize=1)
+def shared_featurizer(settings: NgramSettings) -> NgramFeaturizer:
+    """The featurizer that a process keeps: whoever counts or scores in it finds the buckets of the others remembered.
+
+    Raises:
+        ValueError: If the tokenizer needs data that is not installed.
+    """
+    return NgramFeaturizer(settings)
+
+
 def num_tokens(num_ngrams: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """Returns the lengths of texts in tokens, int64, from their numbers of n-grams of 1 to n tokens, as DSIR does.
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
-from hir_transforms.common.combining import Chunk, Gather, SumChunks, from_chunks, to_chunks
+from hir_transforms.common.combining import Chunk, Gather, SumChunks, chunks_of_bundle, from_chunks
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.reading import DocumentReader
 from hir_transforms.documents.records import ReadTask, Reject
@@ -51,7 +50,7 @@ class EstimatorSettings:
 
 
 @dataclass(frozen=True)
-class NgramCounts:
+class DatasetCounts:
     """What was read of a dataset.
 
     Attributes:
@@ -111,7 +110,7 @@ def _save_counts(chunks: list[Chunk], stage: Stage) -> dict[str, Any]:
     counts, dataset = _no_counts(stage.settings), stage.dataset
     if chunks:
         sums = from_chunks(chunks)
-        counts = NgramCounts(**sums | {"buckets": sums["buckets"].reshape(counts.buckets.shape)})
+        counts = DatasetCounts(**sums | {"buckets": sums["buckets"].reshape(counts.buckets.shape)})
     if not counts.buckets.any(axis=1).all():
         empty = int(np.argmin(counts.buckets.any(axis=1)))
         where = f" of {dataset.patterns[empty]}" if len(counts.buckets) > 1 else ""
@@ -122,8 +121,8 @@ def _save_counts(chunks: list[Chunk], stage: Stage) -> dict[str, Any]:
     return counts.summary()
 
 
-def _no_counts(settings: CountSettings) -> NgramCounts:
-    return NgramCounts(np.zeros((settings.num_targets, settings.ngrams.num_buckets), np.int64))
+def _no_counts(settings: CountSettings) -> DatasetCounts:
+    return DatasetCounts(np.zeros((settings.num_targets, settings.ngrams.num_buckets), np.int64))
 
 
 def load_counts(stage: Stage) -> np.ndarray:
@@ -143,7 +142,7 @@ class _CountDoFn(beam.DoFn):
         self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self.stage.settings.ngrams))
 
     def start_bundle(self) -> None:
-        self._counts: NgramCounts | None = None
+        self._counts: DatasetCounts | None = None
 
     def process(self, task: ReadTask) -> None:
         if self._counts is None:
@@ -164,9 +163,7 @@ class _CountDoFn(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._counts is not None:
-            window = GlobalWindow()
-            for chunk in to_chunks(vars(self._counts)):
-                yield WindowedValue(chunk, window.max_timestamp(), (window,))
+            yield from chunks_of_bundle(vars(self._counts))
 
 
 @dataclass(eq=False)

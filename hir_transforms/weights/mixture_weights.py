@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
 from hir_transforms.common.errors import UserError
-from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.shards import read_rows, shard_path
-from hir_transforms.mixtures.em import GaussianMixture
+from hir_transforms.mixtures.em import GaussianMixture, log_ratios
 from hir_transforms.weights.parts import (
     DocumentPart,
     PartReader,
@@ -43,9 +42,7 @@ class MixtureRatio:
                     f"the mixture of {role} has {mixture.num_inputs} dimensions, the embeddings of raw have "
                     f"{rows.shape[1]}: --{role}_gmm or --{role}_embeddings must be of the same model as they"
                 )
-        use_one_thread()
-        raw = self.raw.score_samples(rows)
-        return np.stack([target.score_samples(rows) - raw for target in self.targets], axis=1)
+        return log_ratios(rows, self.raw, self.targets)
 
 
 @runtime_checkable

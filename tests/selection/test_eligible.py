@@ -33,8 +33,8 @@ def eligible(folder, *, top_k=True, duplicates=False):
 @pytest.mark.parametrize(("duplicates", "places"), [(False, [0, 2, 3, 4]), (True, [0, 2, 4])])
 def test_short_documents_and_duplicates_are_not_eligible(tmp_path, duplicates, places):
     rows = eligible(tmp_path, duplicates=duplicates)
-    assert rows.places.tolist() == places
-    assert rows.positions.tolist() == pack_positions(np.full(len(places), 2), OFFSETS[places]).tolist()
+    assert rows.row_indices.tolist() == places
+    assert rows.corpus_positions.tolist() == pack_positions(np.full(len(places), 2), OFFSETS[places]).tolist()
     assert rows.counts == ScoreCounts(6, 1, int(duplicates), len(places))
 
 
@@ -47,7 +47,7 @@ def test_keys_have_the_noise_of_seed_and_place_unless_top_k(tmp_path):
 
 def test_rows_before_the_threshold_are_taken(tmp_path):
     rows = eligible(tmp_path)
-    threshold = Threshold(int(order_bits(np.array([2.0]))[0]), int(rows.positions[2]))
+    threshold = Threshold(int(order_bits(np.array([2.0]))[0]), int(rows.corpus_positions[2]))
     taken, keys = rows.taken(0, threshold)
     assert (taken.tolist(), keys.tolist()) == ([1], [3.0])
     assert rows.possible(0, 2.0).tolist() == [1, 2]
