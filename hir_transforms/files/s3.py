@@ -3,8 +3,7 @@
 import copy
 import functools
 from collections.abc import Iterator
-from io import BufferedIOBase
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from apache_beam.io.aws.clients.s3.boto3_client import Client
 from apache_beam.io.aws.s3filesystem import S3FileSystem
@@ -55,12 +54,12 @@ class SharedS3FileSystem(S3FileSystem):
         path: str,
         mime_type: str = "application/octet-stream",
         compression_type: str = CompressionTypes.UNCOMPRESSED,
-    ) -> BufferedIOBase:
+    ) -> BinaryIO:
         if compression_type != CompressionTypes.UNCOMPRESSED:
             raise ValueError(f"{path} is read as it is stored, not as {compression_type}")
-        return S3IO(copy.copy(self.client)).open(path, "rb")
+        return cast(BinaryIO, S3IO(copy.copy(self.client)).open(path, "rb"))
 
-    def create(self, path: str, mime_type: str = "", compression_type: str = "") -> None:
+    def create(self, path: str, mime_type: str = "", compression_type: str = "") -> BinaryIO:
         raise NotImplementedError("see upload")
 
     def upload(self, file: BinaryIO, path: str) -> None:

@@ -107,7 +107,8 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: GrpcServer) -> None:
         super().__init__(state, provision_info, grpc_server)
-        self.control_conn = AnsweringConnection(self.control_conn)
+        self._answering = AnsweringConnection(self.control_conn)
+        self.control_conn = self._answering  # type: ignore[assignment]  # it has what Beam calls
         self._workers = _running[payload.decode()]
         self._workers.handlers.append(self)
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,7 +161,7 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
             handler._kill()
         # Also for what the runner asks before it learns of the death.
         while not self._closing.wait(_POLL_SECONDS):
-            self.control_conn.answer_all(self._workers.death)
+            self._answering.answer_all(self._workers.death)
 
     def _tell_start(self, stdin: IO[bytes]) -> None:
         """Sends what the process needs to know: of any length, unlike arguments and environment variables."""
