@@ -26,25 +26,15 @@ from numba.extending import intrinsic
 from rich.console import Console
 from rich.table import Table
 
+from hir_transforms.ngrams.kernel.bucket_cache import ABSENT, set_start
+from hir_transforms.ngrams.kernel.intrinsics import trailing_zeros
+from hir_transforms.ngrams.kernel.loop import sha256_buckets
+
 KERNEL = "hir_transforms.ngrams.kernel"
 MB = 1_000_000
 HASHES = ("sha256", "fast")
+BUCKET_BITS = np.uint64(2**24 - 1)
 _U8, _U32, _U64 = np.uint8, np.uint32, np.uint64
-
-
-@numba.njit
-def no_prefetch(array, index):  # type: ignore[no-untyped-def]
-    pass
-
-
-@numba.njit
-def compare_pairs(array, index, first, second, ignored):  # type: ignore[no-untyped-def]
-    found = _U64(0)
-    for pair in range(4):
-        place = np.uintp(index + 2 * pair)
-        if array[place] == first and (array[place + np.uintp(1)] ^ second) & ~ignored == 0:
-            found |= _U64(1) << _U64(2 * pair)
-    return found
 
 
 @numba.njit
@@ -95,19 +85,84 @@ def count_zeros(mask):  # type: ignore[no-untyped-def]
     return count
 
 
-@numba.njit
-def high_product(a, b):  # type: ignore[no-untyped-def]
-    """The high 64 bits, of products of 32 bits."""
-    low, half = _U64(0xFFFFFFFF), _U64(32)
-    a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
-    middle = a1 * b0 + (a0 * b0 >> half)
-    other = a0 * b1 + (middle & low)
-    return a1 * b1 + (middle >> half) + (other >> half)
+@intrinsic
+def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Asks for the cache line of `array[index]`, to be written soon."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        intrinsics = importlib.import_module(f"{KERNEL}.intrinsics")
+        byte, i32 = ir.IntType(8), ir.IntType(32)
+        pointer = intrinsics.element_pointer(context, builder, signature.args[0], *args, byte)
+        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=function_type)
+        builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp), codegen
 
 
 @numba.njit
-def fold_product(a, b):  # type: ignore[no-untyped-def]
-    return high_product(a, b) ^ (a * b)
+def buckets_with_prefetch(buffer, tokens, size, hashing, ngrams, scratch):  # type: ignore[no-untyped-def]
+    """`loop.sha256_buckets`, which asks for all sets of the cache ahead of the look-ups."""
+    for i in range(size):
+        prefetch(hashing.cache, set_start(hashing.cache, ngrams.keys[i]))
+    sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
+
+
+@intrinsic
+def match_pairs(typingctx, array, index, first, second, ignored):  # type: ignore[no-untyped-def]
+    """A bit for each of four pairs of uint64, set where it is (first, second) but for the bits `ignored`."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        intrinsics = importlib.import_module(f"{KERNEL}.intrinsics")
+        i64, words = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
+        pointer = intrinsics.element_pointer(context, builder, signature.args[0], args[0], args[1], words)
+        none = ir.Constant(words, [0] * 8)
+        wanted, free = none, none
+        for lane in range(8):
+            position = ir.Constant(ir.IntType(32), lane)
+            wanted = builder.insert_element(wanted, args[3] if lane % 2 else args[2], position)
+            free = builder.insert_element(free, args[4] if lane % 2 else ir.Constant(i64, 0), position)
+        difference = builder.and_(builder.xor(builder.load(pointer, align=8), wanted), builder.not_(free))
+        equal = builder.bitcast(builder.icmp_unsigned("==", difference, none), ir.IntType(8))
+        both = builder.and_(equal, builder.lshr(equal, ir.Constant(ir.IntType(8), 1)))
+        return builder.zext(builder.and_(both, ir.Constant(ir.IntType(8), 0b01010101)), i64)
+
+    uint64 = numba.types.uint64
+    return uint64(array, numba.types.intp, uint64, uint64, uint64), codegen
+
+
+@numba.njit
+def look_up_by_vector(cache, key, check):  # type: ignore[no-untyped-def]
+    """`bucket_cache.look_up`, which compares the four entries at once."""
+    start = set_start(cache, key)
+    matches = match_pairs(cache, start, key, check, BUCKET_BITS)
+    if matches == 0:
+        return ABSENT
+    return cache[start + trailing_zeros(matches) + 1] & BUCKET_BITS
+
+
+@intrinsic
+def wide_product_high(typingctx, a, b):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return product_halves(builder, args)[0]
+
+    return numba.types.uint64(numba.types.uint64, numba.types.uint64), codegen
+
+
+@intrinsic
+def wide_product_fold(typingctx, a, b):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.xor(*product_halves(builder, args))
+
+    return numba.types.uint64(numba.types.uint64, numba.types.uint64), codegen
+
+
+def product_halves(builder: Any, args: Any) -> tuple[Any, Any]:
+    """The high and the low half of a product of 128 bits, in LLVM IR."""
+    i64, i128 = ir.IntType(64), ir.IntType(128)
+    product = builder.mul(builder.zext(args[0], i128), builder.zext(args[1], i128))
+    return builder.trunc(builder.lshr(product, ir.Constant(i128, 64)), i64), builder.trunc(product, i64)
 
 
 def _round_constants() -> tuple[Any, Any]:
@@ -180,18 +235,18 @@ def lanes_by_loops(blocks, digests):  # type: ignore[no-untyped-def]
 # What is replaced, by row: (module, name) and the replacement.
 ROWS: dict[str, dict[tuple[str, str], Any]] = {
     "as it is": {},
-    "no prefetch": {("bucket_cache", "prefetch"): no_prefetch},
-    "cache entries compared one by one": {("bucket_cache", "match_pairs"): compare_pairs},
-    "bytes classified one by one": {("tokens", "lower_and_classify64"): classify_bytes},
+    "cache sets prefetched": {("loop", "sha256_buckets"): buckets_with_prefetch},
+    "cache entries compared as a vector": {("bucket_cache", "look_up"): look_up_by_vector},
+    "products of 128 bits by LLVM IR": {
+        **{(module, "multiply_high"): wide_product_high for module in ("bucket_cache", "hashes")},
+        ("hashes", "multiply_fold"): wide_product_fold,
+    },
     "words loaded by LLVM IR": {
         (module, "load64"): load_word for module in ("intrinsics", "hashes", "loop", "tokens")
     },
     "words stored by bytes": {("loop", "store64"): store_bytes, ("sha256", "store64"): store_bytes},
-    "zeros counted by halves": {(module, "trailing_zeros"): count_zeros for module in ("bucket_cache", "tokens")},
-    "products of 32 bits": {
-        **{(module, "multiply_high"): high_product for module in ("bucket_cache", "hashes")},
-        ("hashes", "multiply_fold"): fold_product,
-    },
+    "bytes classified one by one": {("tokens", "lower_and_classify64"): classify_bytes},
+    "zeros counted by halves": {("tokens", "trailing_zeros"): count_zeros},
     "SHA-256 by loops over lanes": {("sha256", "compress_lanes"): lanes_by_loops},
     "SHA-256 one by one": {("sha256", "compress_lanes"): lanes_one_by_one},
 }

@@ -11,7 +11,7 @@ the rounding errors of float64. Evaluation applies this cut exactly, screening o
 side. So each row contributes the same integers whatever rows are around it.
 
 Where components overlap, many matter to every row. The sums over a block of such rows are computed in float32 instead,
-from the screened log densities (`gmm_dense`), unless these are too uncertain. Log densities alone, which score
+from the screened log densities (`estep_dense`), unless these are too uncertain. Log densities alone, which score
 documents, are always evaluated.
 
 Which rows make a block depends on the rows handed over in one call, so the same calls give the same bits; they may

@@ -1,6 +1,6 @@
 """Compiled E-step for blocks of rows to which many components of a mixture matter: float32 within a block.
 
-It goes on from the float32 log densities that `gmm_estep` screens with, and sums over a block's rows in float32, of
+It goes on from the float32 log densities that `estep` screens with, and sums over a block's rows in float32, of
 standardised values z = (x - center) / spread, which are near 1 whatever the data. Responsibilities below 2**-24 of a
 row's largest are dropped: they are lost among the rounding errors of float32. The sums of blocks are added in float64;
 they depend on which rows make a block, and on the BLAS library's kernel for the processor.

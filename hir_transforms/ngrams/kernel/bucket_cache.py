@@ -9,14 +9,14 @@ have nothing to do with each other, that is at most 2**-82 a look-up: less than 
 n-grams. This is an assumption, not a theorem. What was searched, and found free of collisions in either hash, is all
 tokens of one and two bytes, these with NULs before and after them up to eight bytes and across a word's end, these
 repeated, and the bigrams of the shortest; pairs that agree in 24 bits of one hash agree in the other by chance (see
-test_hashing.py). The hashes are not cryptographic: someone could construct two n-grams that agree, and would gain one
+test_hashes.py). The hashes are not cryptographic: someone could construct two n-grams that agree, and would gain one
 wrong bucket of these two.
 """
 
 import numba
 import numpy as np
 
-from hir_transforms.ngrams.kernel.intrinsics import Hashes, match_pairs, multiply_high, prefetch, trailing_zeros
+from hir_transforms.ngrams.kernel.intrinsics import Hashes, multiply_high
 
 NUM_SETS = 2**20  # 64 MiB
 ABSENT = np.uint64(2**64 - 1)
@@ -30,30 +30,25 @@ def new_cache(num_sets: int) -> Hashes:
 
 
 @numba.njit
-def _set_start(cache: Hashes, key: np.uint64) -> np.intp:
+def set_start(cache: Hashes, key: np.uint64) -> np.intp:
+    """The index of the first entry of the set that a key belongs to."""
     return np.intp(multiply_high(key, np.uint64(cache.size // _SET_SIZE))) * _SET_SIZE
-
-
-@numba.njit
-def prefetch_set(cache: Hashes, key: np.uint64) -> None:
-    """Fetches the set of `key` ahead of its look-up."""
-    prefetch(cache, _set_start(cache, key))
 
 
 @numba.njit
 def look_up(cache: Hashes, key: np.uint64, check: np.uint64) -> np.uint64:
     """The bucket remembered for the n-gram with these two hashes, or ABSENT."""
-    start = _set_start(cache, key)
-    matches = match_pairs(cache, start, key, check, _BUCKET_BITS)
-    if matches == 0:
-        return ABSENT
-    return cache[start + trailing_zeros(matches) + 1] & _BUCKET_BITS
+    start = set_start(cache, key)
+    for entry in range(start, start + _SET_SIZE, 2):
+        if cache[entry] == key and (cache[entry + 1] ^ check) & ~_BUCKET_BITS == 0:
+            return cache[entry + 1] & _BUCKET_BITS
+    return ABSENT
 
 
 @numba.njit
 def remember(cache: Hashes, key: np.uint64, check: np.uint64, bucket: np.uint64) -> None:
     """Puts an entry first in its set; the oldest falls out."""
-    start = _set_start(cache, key)
+    start = set_start(cache, key)
     for i in range(start + _SET_SIZE - 1, start + 1, -1):
         cache[i] = cache[i - 2]
     cache[start] = key

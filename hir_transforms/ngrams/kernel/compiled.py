@@ -23,7 +23,7 @@ _FEATURIZE = types.void(_TEXTS, _HASHING, _COUNTS, _LOG_RATIO, types.Array(types
 
 
 class MachineCode(NamedTuple):
-    """The compiled functions; see `tokenizing.find_cased` and `ngram_kernel.featurize`."""
+    """The compiled functions; see `tokens.find_cased` and `loop.featurize`."""
 
     find_cased: Callable[..., None]
     featurize: Callable[..., None]

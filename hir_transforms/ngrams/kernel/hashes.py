@@ -40,7 +40,7 @@ FAST_V2 = (
     np.uint64(0xA54FF53A5F1D36F1),
     np.uint64(0x510E527FADE682D1),
 )
-# The same hash from the roots of 13, 17, 19, 23, 29: what `hash_cache` checks beside fast-v2.
+# The same hash from the roots of 13, 17, 19, 23, 29: what `bucket_cache` checks beside fast-v2.
 CHECK = (
     np.uint64(0x9B05688C2B3E6C1F),
     np.uint64(0x1F83D9ABFB41BD6B),

@@ -1,11 +1,11 @@
-"""Machine operations of the n-gram kernel that numba has no spelling for.
+"""Operations on bytes and words of the n-gram kernel, most of them in plain numba.
 
-Each is one short piece of LLVM IR on integers, with one meaning on every processor; LLVM picks the instructions
-(AVX-512, AVX2, NEON, ...). No bounds are checked: a caller's buffer has `PADDING` readable bytes after its text.
+Three are LLVM IR (`@intrinsic`), with one meaning on every processor; LLVM picks the instructions (AVX-512, AVX2,
+NEON, ...). `benchmarks.kernel` measures what each gains over plain numba. To read the kernel, read each as the numpy
+or Python expression in its docstring, which test_intrinsics.py compares it with. An intrinsic returns the types of its
+result and arguments, and a function that emits its instructions through `builder` when numba compiles a call.
 
-To read the kernel, read each as the numpy or Python expression in its docstring, which test_intrinsics.py compares it
-with. `benchmarks.kernel` measures what each gains over plain numba. An intrinsic returns the types of its result and
-arguments, and a function that emits its instructions through `builder` when numba compiles a call.
+No bounds are checked: a caller's buffer has `PADDING` readable bytes after its text.
 """
 
 import sys
@@ -28,7 +28,6 @@ Constants = tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]
 
 _BYTES = ir.VectorType(ir.IntType(8), BLOCK)
 _I64 = ir.IntType(64)
-_I128 = ir.IntType(128)
 
 
 def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, element: ir.Type) -> Any:
@@ -130,73 +129,17 @@ def trailing_zeros(typingctx: Any, mask: Any) -> Any:
     return types.intp(types.uint64), codegen
 
 
-@intrinsic
-def match_pairs(typingctx: Any, array: Any, index: Any, first: Any, second: Any, ignored: Any) -> Any:
-    """Which of the four pairs of uint64 from `array[index]` are (first, second), the `ignored` bits of second aside.
-
-    With pairs = array[index : index + 8].reshape(4, 2), it is where
-    `(pairs[:, 0] == first) & ((pairs[:, 1] ^ second) & ~ignored == 0)`.
-
-    Returns:
-        uint64 with bit 2 i set where pair i matches.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array_value, index_value, first_value, second_value, ignored_value = args
-        words = ir.VectorType(_I64, 8)
-        pointer = element_pointer(context, builder, signature.args[0], array_value, index_value, words)
-        zero = ir.Constant(_I64, 0)
-        wanted, free = ir.Constant(words, [0] * 8), ir.Constant(words, [0] * 8)
-        for lane in range(8):
-            position = ir.Constant(ir.IntType(32), lane)
-            wanted = builder.insert_element(wanted, second_value if lane % 2 else first_value, position)
-            free = builder.insert_element(free, ignored_value if lane % 2 else zero, position)
-        difference = builder.and_(builder.xor(builder.load(pointer, align=8), wanted), builder.not_(free))
-        equal = builder.icmp_unsigned("==", difference, ir.Constant(words, [0] * 8))
-        mask = builder.zext(_mask(builder, equal), _I64)
-        both = builder.and_(mask, builder.lshr(mask, ir.Constant(_I64, 1)))
-        return builder.and_(both, ir.Constant(_I64, 0b01010101))
-
-    return types.uint64(array, types.intp, types.uint64, types.uint64, types.uint64), codegen
+@numba.njit
+def multiply_high(a: np.uint64, b: np.uint64) -> np.uint64:
+    """The high 64 bits of the 128-bit product of two uint64: `a * b >> 64` in Python; by products of 32 bits."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
+    middle = a1 * b0 + (a0 * b0 >> half)
+    other = a0 * b1 + (middle & low)
+    return a1 * b1 + (middle >> half) + (other >> half)
 
 
-def _product(builder: Any, args: Any) -> tuple[Any, Any]:
-    """The high and the low 64 bits of the product of two uint64."""
-    product = builder.mul(builder.zext(args[0], _I128), builder.zext(args[1], _I128))
-    high = builder.trunc(builder.lshr(product, ir.Constant(_I128, 64)), _I64)
-    return high, builder.trunc(product, _I64)
-
-
-@intrinsic
-def multiply_high(typingctx: Any, a: Any, b: Any) -> Any:
-    """The high 64 bits of the 128-bit product of two uint64: `a * b >> 64` in Python."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _product(builder, args)[0]
-
-    return types.uint64(types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def multiply_fold(typingctx: Any, a: Any, b: Any) -> Any:
+@numba.njit
+def multiply_fold(a: np.uint64, b: np.uint64) -> np.uint64:
     """The two halves of the 128-bit product of two uint64, xor-ed: `a * b >> 64 ^ a * b % 2**64` in Python."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.xor(*_product(builder, args))
-
-    return types.uint64(types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Asks for the cache line of `array[index]`, to be written soon; no value depends on it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, i32 = ir.IntType(8), ir.IntType(32)
-        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], byte)
-        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=function_type)
-        builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
+    return multiply_high(a, b) ^ (a * b)

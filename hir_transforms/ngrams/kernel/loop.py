@@ -27,7 +27,7 @@ class Texts(NamedTuple):
         buffer: uint8, their UTF-8 bytes one after the other, and the padding; the kernel lower-cases ASCII in it.
         offsets: intp [N + 1], where each begins, and the end of the last.
         is_split: they are tokens joined by blanks.
-        classes: uint8 [0x110000], see `tokenizing.character_classes`.
+        classes: uint8 [0x110000], see `tokens.character_classes`.
     """
 
     buffer: Bytes
@@ -42,8 +42,8 @@ class Hashing(NamedTuple):
     Attributes:
         max_order: n of the longest n-grams.
         num_buckets: B.
-        powers: uint64 [8], see `hashing.sha256_powers`.
-        cache: see `hash_cache`; empty for the hash `fast`.
+        powers: uint64 [8], see `hashes.sha256_powers`.
+        cache: see `bucket_cache`; empty for the hash `fast`.
         long_message: uint8 [`long_message_size`], scratch.
     """
 
@@ -75,7 +75,7 @@ class Ngrams(NamedTuple):
 
 
 class Sha256Scratch(NamedTuple):
-    """Room for the messages of `hash_sha256`; `lane_ngrams` says which n-gram is in which lane."""
+    """Room for the messages of `sha256`; `lane_ngrams` says which n-gram is in which lane."""
 
     long_message: Bytes
     messages: Bytes
@@ -100,7 +100,7 @@ def _fast_buckets(tokens: Tokens, first: int, last: int, max_order: int, num_buc
 
 
 @numba.njit
-def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, cache: Hashes, ngrams: Ngrams) -> int:
+def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, ngrams: Ngrams) -> int:
     """Writes the two hashes of the n-grams that end at tokens first ... last - 1; returns how many."""
     size = 0
     for token in range(first, last):
@@ -112,7 +112,6 @@ def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, cache: Ha
             ngrams.checks[size] = check
             ngrams.first_tokens[size] = before
             ngrams.last_tokens[size] = token
-            bucket_cache.prefetch_set(cache, key)
             size += 1
             before -= 1
             if before < 0 or before <= token - max_order:
@@ -158,7 +157,7 @@ def _finish_lanes(num_lanes: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha
 
 
 @numba.njit
-def _sha256_buckets(
+def sha256_buckets(
     buffer: Bytes, tokens: Tokens, size: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha256Scratch
 ) -> None:
     """Writes the buckets of the n-grams, from the cache or else by SHA-256."""
@@ -279,8 +278,8 @@ def featurize(
             if hashing.cache.size > 0:
                 for token in range(first, last):
                     tokens.checks[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], CHECK)
-                size = _cache_keys(tokens, first, last, max_order, hashing.cache, ngrams)
-                _sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
+                size = _cache_keys(tokens, first, last, max_order, ngrams)
+                sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
             else:
                 size = _fast_buckets(tokens, first, last, max_order, num_buckets, ngrams)
             num_ngrams[text] += size

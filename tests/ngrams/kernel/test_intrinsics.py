@@ -76,23 +76,3 @@ def test_products(a, b):
 @given(words.filter(bool))
 def test_trailing_zeros(mask):
     assert call(intrinsics.trailing_zeros, mask) == (int(mask) & -int(mask)).bit_length() - 1
-
-
-def test_matching_pairs():
-    generator = np.random.default_rng(0)
-    for _ in range(300):
-        array = np.concatenate(
-            [np.zeros(8, np.uint64), generator.integers(0, 3, 8).astype(np.uint64) << np.uint64(23)]
-        )
-        first, second = (np.uint64(value << 23) for value in generator.integers(0, 3, 2))
-        ignored = np.uint64(2**24 - 1)
-        pairs = array[8:].reshape(4, 2)
-        equal = (pairs[:, 0] == first) & ((pairs[:, 1] ^ second) & ~ignored == 0)
-        expected = sum(1 << (2 * pair) for pair in np.flatnonzero(equal).tolist())
-        assert call(intrinsics.match_pairs, array, 8, first, second, ignored) == expected
-
-
-def test_a_prefetch_changes_nothing(text):
-    before = text.copy()
-    call(intrinsics.prefetch, text, 70)
-    assert (text == before).all()
