@@ -34,7 +34,11 @@ _MIN_COUNT = 1e-6  # rows
 
 
 def as_rows(rows: Rows) -> Rows:
-    """`rows` in C order; ValueError unless it is a float32 or float64 matrix with at least one column."""
+    """`rows` in C order.
+
+    Raises:
+        ValueError: unless it is a float32 or float64 matrix with at least one column.
+    """
     if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype not in (np.float32, np.float64):
         raise ValueError(f"rows must be a float32 or float64 matrix, got {rows.dtype} of shape {rows.shape}")
     return np.ascontiguousarray(rows)
@@ -45,8 +49,8 @@ class RowBounds:
     """Number of rows and the largest absolute value in each dimension: what the exact sums are scaled with.
 
     Attributes:
-      num_rows: rows seen.
-      max_abs: float64 [D].
+        num_rows: rows seen.
+        max_abs: float64 [D].
     """
 
     num_rows: int
@@ -54,7 +58,11 @@ class RowBounds:
 
     @classmethod
     def from_rows(cls, rows: Rows) -> RowBounds:
-        """Bounds of `rows`, float32 or float64 [N, D]; ValueError for NaN or absolute values over 1e100."""
+        """Bounds of `rows`, float32 or float64 [N, D].
+
+        Raises:
+            ValueError: for NaN or absolute values over 1e100.
+        """
         max_abs = np.abs(as_rows(rows)).max(axis=0, initial=0.0).astype(np.float64)
         if not (max_abs <= _MAX_ABS).all():  # also false for NaN, which the maximum keeps
             bad = int(np.argmin(np.abs(rows).max(axis=1).astype(np.float64) <= _MAX_ABS))
@@ -80,11 +88,11 @@ class SufficientStatistics:
     """Sums over rows x with responsibilities r_k, in fixed point with the scales of the `RowBounds` in use.
 
     Attributes:
-      counts: int64 [K], sum of r_k.
-      sum_x: int64 [K, D], sum of r_k x.
-      sum_xx: int64 [K, D], sum of r_k x^2.
-      log_likelihood: sum of log p(x), as of `sum_log_densities`.
-      num_rows: rows summed.
+        counts: int64 [K], sum of r_k.
+        sum_x: int64 [K, D], sum of r_k x.
+        sum_xx: int64 [K, D], sum of r_k x^2.
+        log_likelihood: sum of log p(x), as of `sum_log_densities`.
+        num_rows: rows summed.
     """
 
     counts: IntArray
@@ -115,12 +123,12 @@ class GaussianMixture:
     """A mixture of Gaussians with diagonal covariances.
 
     Attributes:
-      weights: float64 [K], positive, sum 1.
-      means: float64 [K, D].
-      covariances: float64 [K, D], positive.
-      log_likelihood: float64 [iterations], mean log density a row before each M-step (nats).
-      converged: whether the last step changed the mean log density by less than the tolerance.
-      projection: from the space of the rows to score to the D dimensions of the mixture; None where they are the same.
+        weights: float64 [K], positive, sum 1.
+        means: float64 [K, D].
+        covariances: float64 [K, D], positive.
+        log_likelihood: float64 [iterations], mean log density a row before each M-step (nats).
+        converged: whether the last step changed the mean log density by less than the tolerance.
+        projection: from the rows to score to the D dimensions of the mixture; None where these are the same.
     """
 
     weights: FloatArray
@@ -163,9 +171,12 @@ class GaussianMixture:
         return MixtureDensity(self.weights, self.means, self.covariances)
 
     def score_samples(self, rows: Rows) -> FloatArray:
-        """Log density of each row in nats: float32 or float64 [N, D] -> float64 [N]; ValueError for NaN.
+        """Log density of each row in nats: float32 or float64 [N, D] -> float64 [N].
 
         With a projection, rows are [N, D0]: they are projected first.
+
+        Raises:
+            ValueError: for NaN.
         """
         rows = rows if self.projection is None else self.projection.apply(as_rows(rows))
         return self._density.log_densities(self._check(rows), np.full(self.num_features, _MAX_ABS))
@@ -201,7 +212,11 @@ class GaussianMixture:
 
     @classmethod
     def load(cls, file: str | IO[bytes]) -> GaussianMixture:
-        """Read what `save` wrote; ValueError for another format version."""
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: for another format version.
+        """
         with np.load(file, allow_pickle=False) as arrays:
             version = int(arrays["format_version"])
             if version != _FORMAT_VERSION:
@@ -231,7 +246,9 @@ def expectation(
 
     Added to `statistics` where given (which is then returned): batches are summed to the same bits in any order and
     grouping. Where many components matter to most rows, the cut into batches shows in the last bits of float32 sums.
-    ValueError for NaN, infinity, or rows outside `bounds`, which must be those of all rows to be summed.
+
+    Raises:
+        ValueError: for NaN, infinity, or rows outside `bounds`, which must be those of all rows to be summed.
     """
     if statistics is None:
         statistics = SufficientStatistics.zeros(mixture.num_components, mixture.num_features)

@@ -62,7 +62,7 @@ class MixtureDensity:
     With z = (x - center) / spread, the screening product is log(w_k p_k(x)) = [z^2, z] @ projection_k + intercept_k.
 
     Args:
-      weights, means, covariances: float64 [K], [K, D], [K, D], positive (means: finite).
+        weights, means, covariances: float64 [K], [K, D], [K, D], positive (means: finite).
     """
 
     def __init__(self, weights: FloatArray, means: FloatArray, covariances: FloatArray) -> None:
@@ -91,7 +91,11 @@ class MixtureDensity:
         self._margins = self._slope * (self._peaks + 1.25 * mean_terms)
 
     def log_densities(self, rows: Rows, max_abs: FloatArray) -> FloatArray:
-        """The log density of each row, float64 [N]; ValueError for a row not finite or over `max_abs` [D]."""
+        """The log density of each row, float64 [N].
+
+        Raises:
+            ValueError: for a row not finite or over `max_abs` [D].
+        """
         out = np.empty(len(rows))
         for block, _, screened in self._screen_blocks(rows, max_abs):
             out[block] = self._evaluate(rows[block], screened)[-1]

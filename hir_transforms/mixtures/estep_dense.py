@@ -43,15 +43,16 @@ def count_pairs(
     """Fill `largest` [B] with each row's largest log density; return how many may be less than `cut` below it.
 
     Args:
-      screened: float32 [K, B], log densities without their intercepts.
-      intercepts: float64 [K].
-      margins: float64 [K]; the error of a log density s is at most margin - slope s.
-      slope: see margins.
-      cut: in nats.
-      largest: float64 [B], the result.
+        screened: float32 [K, B], log densities without their intercepts.
+        intercepts: float64 [K].
+        margins: float64 [K]; the error of a log density s is at most margin - slope s.
+        slope: see margins.
+        cut: in nats.
+        largest: float64 [B], the result.
 
-    Returns: the number of these pairs of component and row, and the largest error bound among them; infinite if a log
-      density is not finite.
+    Returns:
+        the number of these pairs of component and row, and the largest error bound among them; infinite if a log
+        density is not finite.
     """
     num_components, num_rows = screened.shape
     largest[:] = -np.inf
@@ -137,11 +138,11 @@ def add_block(
     """Add the block's sums of r, r z^2 and r z for r = shares * inverse_totals.
 
     Args:
-      panel: float32 [B, 2 D], z^2 and z of each row.
-      shares: float32 [K, B], as of `normalize`.
-      inverse_totals: float32 [B], as of `normalize`.
-      counts: float64 [K], added to in place.
-      sums: float64 [K, 2 D], added to in place.
+        panel: float32 [B, 2 D], z^2 and z of each row.
+        shares: float32 [K, B], as of `normalize`.
+        inverse_totals: float32 [B], as of `normalize`.
+        counts: float64 [K], added to in place.
+        sums: float64 [K, 2 D], added to in place.
     """
     num_components, num_rows = shares.shape
     places = np.empty(num_rows, np.intp)

@@ -21,10 +21,14 @@ def fixed_point_scales(bounds: ArrayLike, num_terms: int) -> NDArray[np.float64]
     1 / s is about 2**-62 of `num_terms * bounds`.
 
     Args:
-      bounds: largest absolute value of a term, float64 of any shape.
-      num_terms: largest number of terms, at most 2**61.
+        bounds: largest absolute value of a term, float64 of any shape.
+        num_terms: largest number of terms, at most 2**61.
 
-    Returns: float64 of the shape of `bounds`. ValueError for bounds that are negative or not finite.
+    Returns:
+        float64 of the shape of `bounds`.
+
+    Raises:
+        ValueError: for bounds that are negative or not finite.
     """
     bounds = np.asarray(bounds, dtype=np.float64)
     if not 0 <= num_terms <= 2 ** (_SUM_BITS - 1):
@@ -39,7 +43,10 @@ def sum_log_densities(log_densities: NDArray[np.float64]) -> int:
     """Sum of float64 terms, each rounded to a multiple of 2**-36, as a Python integer in units of 2**-36.
 
     Log densities have no useful bound beforehand (a row far from every component can be at -1e9 nats), hence an
-    integer without a limit. ValueError for NaN or infinity.
+    integer without a limit.
+
+    Raises:
+        ValueError: for NaN or infinity.
     """
     if not np.isfinite(log_densities).all():
         raise ValueError("log densities must be finite")

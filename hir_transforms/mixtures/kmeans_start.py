@@ -14,7 +14,8 @@ Rows = NDArray[np.floating]
 def effective_components(num_components: int, num_rows: int) -> tuple[int, str | None]:
     """Number of components that `num_rows` rows can carry, and a warning where it is fewer than asked for.
 
-    ValueError for no rows or fewer than one component.
+    Raises:
+        ValueError: for no rows or fewer than one component.
     """
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, got {num_components}")
@@ -33,13 +34,14 @@ def initial_mixture(
     """Mixture with one component for each k-means cluster of a sample: its share, mean and variances.
 
     Args:
-      sample_rows: float32 or float64 [M, D], M >= 1, in an order that does not depend on the runner.
-      num_components: K; fewer come back where the sample has fewer distinct rows.
-      seed: of k-means++ (D. Arthur and S. Vassilvitskii, 2007); the same rows and seed give the same bits on one
-        processor family.
-      reg_covar: added to each variance.
+        sample_rows: float32 or float64 [M, D], M >= 1, in an order that does not depend on the runner.
+        num_components: K; fewer come back where the sample has fewer distinct rows.
+        seed: of k-means++ (D. Arthur and S. Vassilvitskii, 2007); the same rows and seed give the same bits on one
+            processor family.
+        reg_covar: added to each variance.
 
-    Raises: ValueError for no rows, NaN or infinity.
+    Raises:
+        ValueError: for no rows, NaN or infinity.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

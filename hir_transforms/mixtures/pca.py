@@ -26,9 +26,9 @@ class Moments:
     """Sums over rows that are rounded to integers with the scales of the `RowBounds` in use.
 
     Attributes:
-      num_rows: rows summed.
-      sum_x: int64 [D].
-      sum_xx: int64 [D, D], sum of outer products.
+        num_rows: rows summed.
+        sum_x: int64 [D].
+        sum_xx: int64 [D, D], sum of outer products.
     """
 
     num_rows: int
@@ -84,7 +84,10 @@ def principal_components(moments: Moments, bounds: RowBounds, dim: int) -> tuple
     """The projection to the `dim` directions of largest variance, and each direction's share of all variance.
 
     The largest entry of each direction is positive (of equal ones the first), so its sign is fixed. Shares are
-    float64 [dim], in descending order; all zero where rows do not vary. ValueError unless 1 <= dim <= D.
+    float64 [dim], in descending order; all zero where rows do not vary.
+
+    Raises:
+        ValueError: unless 1 <= dim <= D.
     """
     covariance = moments.covariance(bounds)
     if not 1 <= dim <= len(covariance):

@@ -13,8 +13,8 @@ class Projection:
     """Takes a row x to (x - mean) @ matrix.
 
     Attributes:
-      mean: float64 [D0].
-      matrix: float64 [D0, D].
+        mean: float64 [D0].
+        matrix: float64 [D0, D].
     """
 
     mean: NDArray[np.float64]
@@ -29,7 +29,10 @@ class Projection:
         """Projected rows: float32 or float64 [N, D0] -> float32 [N, D].
 
         The same bits for the same matrix of rows on one processor family; which rows stand beside a row may show in
-        its last bit. ValueError for another number of columns.
+        its last bit.
+
+        Raises:
+            ValueError: for another number of columns.
         """
         if rows.shape[1:] != self.mean.shape:
             raise ValueError(f"the projection takes {len(self.mean)} features, rows have shape {rows.shape}")

@@ -10,7 +10,10 @@ def hybrid_weight(ngram: FloatArray | None, gmm: FloatArray | None, alpha: float
     """`alpha * ngram + (1 - alpha) * gmm` (HIR, arXiv 2501.03826), log weights of any one shape, float64.
 
     A part whose factor is 0 is not looked at and may be None: alpha 1 gives `ngram` and alpha 0 gives `gmm`, bit for
-    bit, even where the other part is infinite. ValueError for alpha outside [0, 1] or a missing part.
+    bit, even where the other part is infinite.
+
+    Raises:
+        ValueError: for alpha outside [0, 1] or a missing part.
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")

@@ -18,9 +18,9 @@ class WeightMoments:
     """Number, sum and sum of squares of weights rounded to multiples of 2**-36: Python integers, so exact.
 
     Attributes:
-      count: weights summed.
-      total: their sum in units of 2**-36.
-      squares: the sum of their squares in units of 2**-72.
+        count: weights summed.
+        total: their sum in units of 2**-36.
+        squares: the sum of their squares in units of 2**-72.
     """
 
     count: int = 0
