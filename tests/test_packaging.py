@@ -37,7 +37,6 @@ def sdist(tmp_path_factory):
     Stager.create_job_resources(
         PipelineOptions([f"--setup_file={ROOT / 'setup.py'}"]),
         str(folder),
-        skip_prestaged_dependencies=True,
         log_submission_env_dependencies=False,
     )
     (archive,) = folder.glob("*.tar.gz")

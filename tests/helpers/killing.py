@@ -1,5 +1,6 @@
 """A process that is killed at a chosen step of what it does to files."""
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ def kill_at(step, act, folder):
     process = os.fork()
     if process == 0:
         status = 1
+        gc.disable()  # what earlier tests have left may remove files of its own
         try:
             sys.addaudithook(_killer(step, folder))
             act()
