@@ -28,13 +28,17 @@ from rich.table import Table
 
 from hir_transforms.ngrams.kernel.bucket_cache import ABSENT, set_start
 from hir_transforms.ngrams.kernel.intrinsics import trailing_zeros
-from hir_transforms.ngrams.kernel.loop import sha256_buckets
 
 KERNEL = "hir_transforms.ngrams.kernel"
 MB = 1_000_000
 HASHES = ("sha256", "fast")
 BUCKET_BITS = np.uint64(2**24 - 1)
 _U8, _U32, _U64 = np.uint8, np.uint32, np.uint64
+
+
+@numba.njit
+def no_prefetch(array, index):  # type: ignore[no-untyped-def]
+    pass
 
 
 @numba.njit
@@ -67,11 +71,15 @@ def load_word(typingctx, array, index):  # type: ignore[no-untyped-def]
     return numba.types.uint64(array, numba.types.intp), codegen
 
 
-@numba.njit
-def store_bytes(array, index, word):  # type: ignore[no-untyped-def]
-    i = np.uintp(index)
-    for k in range(8):
-        array[i + np.uintp(k)] = _U8(word >> _U64(8 * k) & _U64(255))
+@intrinsic
+def store_word(typingctx, array, index, word):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        intrinsics = importlib.import_module(f"{KERNEL}.intrinsics")
+        pointer = intrinsics.element_pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(64))
+        builder.store(builder.bswap(args[2]) if sys.byteorder == "big" else args[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp, numba.types.uint64), codegen
 
 
 @numba.njit
@@ -83,30 +91,6 @@ def count_zeros(mask):  # type: ignore[no-untyped-def]
             mask >>= _U64(bits)
             count += bits
     return count
-
-
-@intrinsic
-def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
-    """Asks for the cache line of `array[index]`, to be written soon."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        intrinsics = importlib.import_module(f"{KERNEL}.intrinsics")
-        byte, i32 = ir.IntType(8), ir.IntType(32)
-        pointer = intrinsics.element_pointer(context, builder, signature.args[0], *args, byte)
-        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=function_type)
-        builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
-        return context.get_dummy_value()
-
-    return numba.types.void(array, numba.types.intp), codegen
-
-
-@numba.njit
-def buckets_with_prefetch(buffer, tokens, size, hashing, ngrams, scratch):  # type: ignore[no-untyped-def]
-    """`loop.sha256_buckets`, which asks for all sets of the cache ahead of the look-ups."""
-    for i in range(size):
-        prefetch(hashing.cache, set_start(hashing.cache, ngrams.keys[i]))
-    sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
 
 
 @intrinsic
@@ -235,7 +219,7 @@ def lanes_by_loops(blocks, digests):  # type: ignore[no-untyped-def]
 # What is replaced, by row: (module, name) and the replacement.
 ROWS: dict[str, dict[tuple[str, str], Any]] = {
     "as it is": {},
-    "cache sets prefetched": {("loop", "sha256_buckets"): buckets_with_prefetch},
+    "no prefetch": {("bucket_cache", "prefetch"): no_prefetch},
     "cache entries compared as a vector": {("bucket_cache", "look_up"): look_up_by_vector},
     "products of 128 bits by LLVM IR": {
         **{(module, "multiply_high"): wide_product_high for module in ("bucket_cache", "hashes")},
@@ -244,7 +228,7 @@ ROWS: dict[str, dict[tuple[str, str], Any]] = {
     "words loaded by LLVM IR": {
         (module, "load64"): load_word for module in ("intrinsics", "hashes", "loop", "tokens")
     },
-    "words stored by bytes": {("loop", "store64"): store_bytes, ("sha256", "store64"): store_bytes},
+    "words stored by LLVM IR": {("loop", "store64"): store_word, ("sha256", "store64"): store_word},
     "bytes classified one by one": {("tokens", "lower_and_classify64"): classify_bytes},
     "zeros counted by halves": {("tokens", "trailing_zeros"): count_zeros},
     "SHA-256 by loops over lanes": {("sha256", "compress_lanes"): lanes_by_loops},

@@ -16,7 +16,7 @@ wrong bucket of these two.
 import numba
 import numpy as np
 
-from hir_transforms.ngrams.kernel.intrinsics import Hashes, multiply_high
+from hir_transforms.ngrams.kernel.intrinsics import Hashes, multiply_high, prefetch
 
 NUM_SETS = 2**20  # 64 MiB
 ABSENT = np.uint64(2**64 - 1)
@@ -33,6 +33,12 @@ def new_cache(num_sets: int) -> Hashes:
 def set_start(cache: Hashes, key: np.uint64) -> np.intp:
     """The index of the first entry of the set that a key belongs to."""
     return np.intp(multiply_high(key, np.uint64(cache.size // _SET_SIZE))) * _SET_SIZE
+
+
+@numba.njit
+def prefetch_set(cache: Hashes, key: np.uint64) -> None:
+    """Fetches the set of `key` ahead of its look-up."""
+    prefetch(cache, set_start(cache, key))
 
 
 @numba.njit

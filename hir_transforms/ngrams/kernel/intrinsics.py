@@ -74,16 +74,12 @@ def load_tail(array: Bytes, start: int, end: int) -> np.uint64:
     return load64(array, start) << unused >> unused
 
 
-@intrinsic
-def store64(typingctx: Any, array: Any, index: Any, word: Any) -> Any:
+@numba.njit
+def store64(array: Bytes, index: int, word: np.uint64) -> None:
     """Writes eight bytes, aligned or not: `array[index : index + 8].view("<u8")[0] = word`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], _I64)
-        builder.store(builder.bswap(args[2]) if sys.byteorder == "big" else args[2], pointer, align=1)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.uint64), codegen
+    place = np.uintp(index)
+    for i in range(8):
+        array[place + np.uintp(i)] = np.uint8(word >> np.uint64(8 * i) & np.uint64(255))
 
 
 @intrinsic
@@ -143,3 +139,18 @@ def multiply_high(a: np.uint64, b: np.uint64) -> np.uint64:
 def multiply_fold(a: np.uint64, b: np.uint64) -> np.uint64:
     """The two halves of the 128-bit product of two uint64, xor-ed: `a * b >> 64 ^ a * b % 2**64` in Python."""
     return multiply_high(a, b) ^ (a * b)
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Asks for the cache line of `array[index]`, to be written soon; no value depends on it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, i32 = ir.IntType(8), ir.IntType(32)
+        pointer = element_pointer(context, builder, signature.args[0], args[0], args[1], byte)
+        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=function_type)
+        builder.call(function, [pointer, ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen

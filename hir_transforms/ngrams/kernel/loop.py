@@ -100,7 +100,7 @@ def _fast_buckets(tokens: Tokens, first: int, last: int, max_order: int, num_buc
 
 
 @numba.njit
-def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, ngrams: Ngrams) -> int:
+def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, cache: Hashes, ngrams: Ngrams) -> int:
     """Writes the two hashes of the n-grams that end at tokens first ... last - 1; returns how many."""
     size = 0
     for token in range(first, last):
@@ -112,6 +112,7 @@ def _cache_keys(tokens: Tokens, first: int, last: int, max_order: int, ngrams: N
             ngrams.checks[size] = check
             ngrams.first_tokens[size] = before
             ngrams.last_tokens[size] = token
+            bucket_cache.prefetch_set(cache, key)
             size += 1
             before -= 1
             if before < 0 or before <= token - max_order:
@@ -157,7 +158,7 @@ def _finish_lanes(num_lanes: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha
 
 
 @numba.njit
-def sha256_buckets(
+def _sha256_buckets(
     buffer: Bytes, tokens: Tokens, size: int, hashing: Hashing, ngrams: Ngrams, scratch: Sha256Scratch
 ) -> None:
     """Writes the buckets of the n-grams, from the cache or else by SHA-256."""
@@ -278,8 +279,8 @@ def featurize(
             if hashing.cache.size > 0:
                 for token in range(first, last):
                     tokens.checks[token] = token_hash(buffer, tokens.starts[token], tokens.ends[token], CHECK)
-                size = _cache_keys(tokens, first, last, max_order, ngrams)
-                sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
+                size = _cache_keys(tokens, first, last, max_order, hashing.cache, ngrams)
+                _sha256_buckets(buffer, tokens, size, hashing, ngrams, scratch)
             else:
                 size = _fast_buckets(tokens, first, last, max_order, num_buckets, ngrams)
             num_ngrams[text] += size

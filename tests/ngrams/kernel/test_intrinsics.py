@@ -76,3 +76,9 @@ def test_products(a, b):
 @given(words.filter(bool))
 def test_trailing_zeros(mask):
     assert call(intrinsics.trailing_zeros, mask) == (int(mask) & -int(mask)).bit_length() - 1
+
+
+def test_a_prefetch_changes_nothing(text):
+    before = text.copy()
+    call(intrinsics.prefetch, text, 70)
+    assert (text == before).all()
