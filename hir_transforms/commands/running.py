@@ -20,7 +20,7 @@ _MAX_CHARACTERS = 1000
 
 
 def choose_runner(options: PipelineOptions, max_useful_workers: int) -> PipelineRunner | str | None:
-    """The runner that the options name; the default is Beam's local runner with one process a core that it may use.
+    """The runner that the options name; the default is Beam's local runner with one process per core that it may use.
 
     There are never more processes than have something to do, and one does its work in this process.
 

@@ -18,7 +18,7 @@ from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.patterns import FoundFile, fixed_part, look_up, match_files
 
-# Before the path of a file that lists patterns, one a line.
+# Before the path of a file that lists patterns, one per line.
 LIST = "@"
 _NOT_UNICODE = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1 in the environment"
 _PATTERN = re.compile(r"(?:\[,\]|[^,])+")
@@ -163,7 +163,7 @@ def _list_files(patterns: tuple[str, ...], flag: str, by_pattern: bool) -> list[
 
 
 def _read_list(path: str) -> list[str]:
-    """The patterns in a list file, one a line; relative ones are relative to the list's folder."""
+    """The patterns in a list file, one per line; relative ones are relative to the list's folder."""
     lines = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape").split("\n")
     names = [name for line in lines if (name := line.rstrip("\r"))]
     if not names:

@@ -52,7 +52,7 @@ class TextParser:
         """Texts of valid UTF-8 of that many lines, each from its `{` to its `}`; None where one of them may be bad.
 
         No JSON value goes on from a line that ends in `}` to one that begins with `{`, so as many values as lines
-        are one a line. Lines that are nested too deep may be among them.
+        are one per line. Lines that are nested too deep may be among them.
         """
         try:
             texts = [line.text for line in self._decode_lines(lines)]

@@ -1,4 +1,4 @@
-"""Rejected lines: kept aside in files of their own, one a read task."""
+"""Rejected lines: written to files of their own, one per read task."""
 
 import re
 from collections import Counter

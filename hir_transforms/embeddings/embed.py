@@ -1,4 +1,4 @@
-"""`WriteEmbeddings`: the embeddings of a dataset, computed or brought along, written as shards."""
+"""`WriteEmbeddings`: the embeddings of a dataset, computed or looked up, written as shards."""
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass

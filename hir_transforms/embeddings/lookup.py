@@ -1,4 +1,4 @@
-"""`LookUpEmbeddings`: the rows of documents out of embedding files that were brought along."""
+"""`LookUpEmbeddings`: the rows of documents in precomputed embedding files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

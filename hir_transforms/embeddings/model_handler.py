@@ -18,7 +18,7 @@ from hir_transforms.files.object_stores import one_line
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# On a core, small batches stay in its cache: MiniLM at 256 tokens embeds 19.1 documents a second in batches of 4 and
+# On a core, small batches stay in its cache: MiniLM at 256 tokens embeds 19.1 documents per second in batches of 4 and
 # 14.3 in batches of 32, the library's default, which a GPU is given.
 _CPU_BATCH = 4
 _GPU_BATCH = 32

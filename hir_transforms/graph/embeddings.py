@@ -32,6 +32,6 @@ def embed_documents(
         # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.
         from hir_transforms.embeddings.model_handler import InferEmbeddings
 
-        # Embedding is slow: with one group of documents a task even small corpora keep all workers busy.
+        # Embedding is slow: with one group of documents per task even small corpora keep all workers busy.
         rows, max_task_blocks = InferEmbeddings(stage.settings), 1
     return pipeline | _label(stage) >> WriteEmbeddings(stage, rows, max_task_blocks=max_task_blocks, after=after)

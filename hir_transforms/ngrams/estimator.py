@@ -55,7 +55,7 @@ class NgramEstimator:
         Args:
             settings: what the counts were made with.
             raw_counts: integers [B].
-            target_counts: integers [T, B], one row a target.
+            target_counts: integers [T, B], one row per target.
             target_laplace_smoothing: s, zero or more.
 
         Raises:

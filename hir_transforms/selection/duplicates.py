@@ -15,7 +15,7 @@ from hir_transforms.selection.later_copies import later_copies
 from hir_transforms.weights.score_shards import ScoreShard, load_score_shards, read_hashes
 
 _PARTITION_ROWS = 1 << 21
-# Rows of one element: at most 0.5 MB of 32 bytes a row.
+# Rows of one element: at most 0.5 MB of 32 bytes per row.
 _PIECE_ROWS = 1 << 14
 # A code is the low half of a hash below the highest bits, which number the partition.
 _LOW_BITS = np.uint64(32)
@@ -41,7 +41,7 @@ class FindDuplicates(beam.PTransform):
     Of documents with equal hashes the first by (file index, byte offset) is kept; the row numbers of the others are
     written for each shard that has any, where `duplicate_rows` reads them.
 
-    Most documents have no duplicate. So half of each hash, 4 bytes a document, goes to partitions of about two million
+    Most documents have no duplicate. So half of each hash, 4 bytes per document, goes to partitions of two million
     rows, which tell each shard what other shards have too; only for these rows does the rest follow, once for each
     text and shard. A worker holds a few shards' columns and a partition; its share of the 4 bytes is the largest part.
     """

@@ -30,7 +30,7 @@ class SampleDocuments(beam.PTransform):
     the smaller hashes of their keys come first. A document whose weight is NaN is never taken.
 
     Keys are strings, bytes, integers of 64 bits or tuples of such, each different from the others. The search for the
-    threshold takes up to eight passes over 16 bytes a document and its key; no worker holds them all.
+    threshold takes up to eight passes over 16 bytes per document and its key; no worker holds them all.
 
     Attributes:
         k: documents to take.

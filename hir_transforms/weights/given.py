@@ -46,7 +46,7 @@ def find_weights(files: Dataset, num_targets: int) -> Dataset:
 
 @dataclass(frozen=True)
 class GivenWeights:
-    """Weights that are brought along: the number of them a document."""
+    """Precomputed weights: how many there are per document."""
 
     num_targets: int
 

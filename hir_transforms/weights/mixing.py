@@ -59,7 +59,7 @@ class PartFolders:
 
 @dataclass(frozen=True)
 class PartMoments:
-    """Moments of each part of the weight over eligible documents, one a target."""
+    """Moments of each part of the weight over eligible documents, one per target."""
 
     of_parts: dict[str, tuple[WeightMoments, ...]] = field(default_factory=dict)
 

@@ -96,7 +96,7 @@ def files_of(metadata: Mapping[bytes, bytes]) -> list[SourceFile]:
 
 
 def weight_type(num_targets: int) -> pa.DataType:
-    """Type of a column of weights: one number, or a list of one a target."""
+    """Type of a column of weights: one number, or a list of one per target."""
     return pa.float64() if num_targets == 1 else pa.list_(pa.float64())
 
 

@@ -61,7 +61,7 @@ def write_scores(
 ) -> AbstractContextManager[ColumnWriter]:
     """A shard of documents of these files; it appears when the block ends without an error.
 
-    The columns `ngram`, `gmm` and `weight` are lists of one number a target where there are several.
+    The columns `ngram`, `gmm` and `weight` are lists of one number per target where there are several.
     """
     weights = [pa.field(name, weight_type(num_targets)) for name in ("ngram", "gmm", "weight")]
     return write_columns(path, document_schema(*weights, with_ids=with_ids).with_metadata(files_metadata(files)))

@@ -1,4 +1,4 @@
-"""A corpus with embeddings brought along, and what the local runner selects from it."""
+"""A corpus with precomputed embeddings, and what the local runner selects from it."""
 
 import os
 from pathlib import Path
