@@ -27,7 +27,6 @@ from hir_transforms.graph.graph import Graph
 from hir_transforms.graph.plan import Stages
 from hir_transforms.graph.selection import SelectionPlan, is_selected
 from hir_transforms.mixtures.fit_projection import ProjectionSettings
-from hir_transforms.mixtures.kmeans_start import effective_components
 from hir_transforms.mixtures.pca import effective_dim
 from hir_transforms.ngrams.features import warm_up
 from hir_transforms.runners.named import run_to_end
@@ -184,7 +183,7 @@ def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
                 _, warning = effective_dim(stage.settings.dim, source.dim, source.num_rows)
             else:
                 rows = min(source.num_rows, stage.settings.max_samples or source.num_rows)
-                _, warning = effective_components(stage.settings.num_components, rows)
+                _, warning = stage.settings.components_of(rows)
             if warning:
                 warn(f"warning: {stage.name}: {warning}")
 

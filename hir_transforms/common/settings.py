@@ -208,13 +208,17 @@ def _switch(value: Any) -> bool:
     return value
 
 
-def _all_or_some(value: Any) -> str:
-    """A number from 1 to the largest of 64 bits, or a word; Python itself reads no number of any length."""
-    text = f"{value}"
-    is_number = text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= INT64_MAX
-    if text not in ("all", "auto") and not is_number:
-        raise ValueError("all, auto or a positive number")
-    return text
+def _word_or_number(*words: str, highest: int = INT64_MAX) -> Kind:
+    """One of a few words, or a number from 1; Python itself reads no number of any length."""
+
+    def convert(value: Any) -> str:
+        text = f"{value}"
+        is_number = text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= highest
+        if text not in words and not is_number:
+            raise ValueError(f"{', '.join(words)} or a positive number up to {highest}")
+        return text
+
+    return Kind(convert, "|".join([*words, "N"]), "|".join([*words, "[1-9][0-9]*"]))
 
 
 TEXT = Kind(_text, "TEXT", ".+")
@@ -222,5 +226,6 @@ WHOLE_NUMBER = Kind(_whole_number, "N", "[0-9]+")
 SIGNED_NUMBER = Kind(_whole_number, "N", "-?[0-9]+")
 NUMBER = Kind(_number, "X", r"[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
 SWITCH = Kind(_switch, "", "true|false", choices=("true", "false"))
-ALL_OR_SOME = Kind(_all_or_some, "all|auto|N", "all|auto|[1-9][0-9]*")
+ALL_OR_SOME = _word_or_number("all", "auto")
+AUTO_OR_NUMBER = _word_or_number("auto", highest=INT32_MAX)
 _BY_TYPE = {str: TEXT, int: WHOLE_NUMBER, float: NUMBER, bool: SWITCH}

@@ -36,11 +36,12 @@ class MixtureSettings:
     """How a mixture is fitted, and to what.
 
     Attributes:
-        num_components: K.
+        num_components: K; the most there may be where they depend on the rows.
         max_iter, tol: when EM stops.
         seed: of what is random.
         max_samples: the most rows that it is fitted to; None for all.
         target: to the rows of which of several targets; None for all rows.
+        rows_per_component: of the rows fitted to, each component gets so many; None for K, whatever the rows.
     """
 
     num_components: int
@@ -49,6 +50,13 @@ class MixtureSettings:
     seed: int = 0
     max_samples: int | None = None
     target: int | None = None
+    rows_per_component: int | None = None
+
+    def components_of(self, num_rows: int) -> tuple[int, str | None]:
+        """Components for so many rows, at least one, and a warning where they are fewer than asked for."""
+        if self.rows_per_component is None:
+            return effective_components(self.num_components, num_rows)
+        return min(max(1, num_rows // self.rows_per_component), self.num_components), None
 
     @property
     def start_rows(self) -> int:
@@ -158,7 +166,7 @@ def start_mixture(
     start: StartRows, bounds: RowBounds, settings: MixtureSettings, projection: Projection | None
 ) -> GaussianMixture:
     """The mixture that EM starts from, by k-means; `bounds` are those of all rows to fit to."""
-    components, _ = effective_components(settings.num_components, bounds.num_rows)
+    components, _ = settings.components_of(bounds.num_rows)
     rows = project(start.rows, projection)
     return initial_mixture(rows, min(components, len(rows)), settings.seed)
 
@@ -188,7 +196,7 @@ def finish_mixture(
         "iterations": len(mixture.log_likelihood),
         "converged": bool(mixture.converged),
         "log_likelihood": float(mixture.log_likelihood[-1]) if len(mixture.log_likelihood) else None,
-        "warning": effective_components(stage.settings.num_components, num_rows[0])[1],
+        "warning": stage.settings.components_of(num_rows[0])[1],
     }
 
 

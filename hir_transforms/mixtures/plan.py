@@ -66,12 +66,13 @@ def plan_mixtures(
     def fitted(name: str, embedded: Stage[EmbeddingSource], target: int | None = None) -> Stage[MixtureSettings]:
         role = embedded.dataset.role
         settings = MixtureSettings(
-            options.num_components(role),
+            options.max_components(role),
             options.gmm_max_iter,
             options.gmm_tol,
             seed,
             options.max_samples(role),
             target,
+            options.rows_per_component(role),
         )
         upstream: list[Stage] = [embedded, *([projection] if projection else [])]
         return Stage.create(f"gmm/{name}", embedded.work_dir, settings, upstream=upstream)

@@ -4,15 +4,26 @@ import functools
 from dataclasses import dataclass
 
 from hir_transforms.common.fingerprints import NO_EFFECT
-from hir_transforms.common.settings import ALL_OR_SOME, FITTING, INT32_MAX, Settings, in_range, not_negative, setting
+from hir_transforms.common.settings import (
+    ALL_OR_SOME,
+    AUTO_OR_NUMBER,
+    FITTING,
+    INT32_MAX,
+    Settings,
+    in_range,
+    not_negative,
+    setting,
+)
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.settings import FILE, FILES, FOLDER
 
+# What `auto` stands for: rows per component, and the most components, which are those of the paper (arXiv:2501.03826).
+_AUTO_COMPONENTS = {"raw": (200, 1000), "target": (100, 50)}
 _AUTO_ROWS = 50_000
 _AUTO_ROWS_PER_COMPONENT = 500
 
 _mixture_setting = functools.partial(setting, task="mixtures", commands=FITTING)
-_num_components = functools.partial(_mixture_setting, check=in_range(1, INT32_MAX), metavar="K")
+_num_components = functools.partial(_mixture_setting, "auto", kind=AUTO_OR_NUMBER, metavar="auto|K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +36,20 @@ class MixtureOptions(Settings):
         check=in_range(0, INT32_MAX, "0 keeps all"),
         metavar="D",
     )
-    raw_components: int = _num_components(1000, "components of the mixture of raw")
-    target_components: int = _num_components(50, "components of the mixture of each target")
+    raw_components: str = _num_components(
+        "components of the mixture of raw; auto: one for 200 documents that it is fitted to, at most 1000"
+    )
+    target_components: str = _num_components(
+        "components of the mixture of each target; auto: one for 100 documents, at most 50"
+    )
     gmm_max_iter: int = _mixture_setting(100, "most EM iterations", check=in_range(1, INT32_MAX))
     gmm_tol: float = _mixture_setting(
         1e-3, "EM stops where the mean log likelihood gains less", check=not_negative, metavar="T"
     )
     raw_max_samples: str = _mixture_setting(
         "auto",
-        "documents of raw to fit its mixture to, a uniform sample; auto: 500 per component, at least 50,000",
+        "documents of raw to fit its mixture to, a uniform sample; auto: 500 for each of the most components, at "
+        "least 50,000",
         kind=ALL_OR_SOME,
     )
     target_max_samples: str = _mixture_setting(
@@ -61,8 +77,16 @@ class MixtureOptions(Settings):
         given = {"raw_gmm": (self.raw_gmm,) if self.raw_gmm else (), "target_gmm": self.target_gmm}
         return [Dataset(flag, paths) for flag, paths in given.items() if paths]
 
-    def num_components(self, role: str) -> int:
-        """Components of the mixture of "raw" or "target"."""
+    def max_components(self, role: str) -> int:
+        """Components of the mixture of "raw" or "target", or where they depend on the rows, the most."""
+        flag = self._components(role)
+        return _AUTO_COMPONENTS[role][1] if flag == "auto" else int(flag)
+
+    def rows_per_component(self, role: str) -> int | None:
+        """Rows that a component of the mixture of "raw" or "target" stands for; None where the number is given."""
+        return _AUTO_COMPONENTS[role][0] if self._components(role) == "auto" else None
+
+    def _components(self, role: str) -> str:
         return self.raw_components if role == "raw" else self.target_components
 
     def max_samples(self, role: str) -> int | None:
@@ -71,5 +95,5 @@ class MixtureOptions(Settings):
         if flag == "all":
             return None
         if flag == "auto":
-            return max(_AUTO_ROWS, _AUTO_ROWS_PER_COMPONENT * self.num_components(role))
+            return max(_AUTO_ROWS, _AUTO_ROWS_PER_COMPONENT * self.max_components(role))
         return int(flag)

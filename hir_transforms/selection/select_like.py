@@ -17,8 +17,8 @@ from hir_transforms.weights.transforms import MixLogWeights, MixtureLogWeights, 
 
 K = TypeVar("K")
 # The defaults of `hir select`.
-_RAW_MIXTURE = MixtureSettings(1000, max_samples=500_000)
-_TARGET_MIXTURE = MixtureSettings(50, max_samples=50_000)
+_RAW_MIXTURE = MixtureSettings(1000, max_samples=500_000, rows_per_component=200)
+_TARGET_MIXTURE = MixtureSettings(50, max_samples=50_000, rows_per_component=100)
 
 
 @dataclass(eq=False)
@@ -38,8 +38,8 @@ class SelectLike(beam.PTransform):
         ngrams: how n-grams are made.
         smoothing: see `FitNgramEstimator`.
         model: of the embeddings, see `ComputeEmbeddings`.
-        raw_mixture, target_mixture: how the mixtures of embeddings are fitted; more components than documents become
-            as many as there are.
+        raw_mixture, target_mixture: how the mixtures of embeddings are fitted; by default with a component for every
+            200 and 100 vectors.
         scaling: see `MixLogWeights`.
         top_k, seed: see `SampleDocuments`.
 

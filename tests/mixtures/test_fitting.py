@@ -324,3 +324,18 @@ def test_jobs_that_are_cut_short_go_on_to_the_same_bits_in_any_number(blobs, tmp
     assert len(by_jobs.newest().log_likelihood) == 7
     assert advance(by_jobs, shards) == 1
     assert_same(load_mixture(by_jobs.stage), whole)
+
+
+@pytest.mark.parametrize(("rows", "components"), [(1, 1), (199, 1), (400, 2), (5_360, 26), (10**6, 1000)])
+def test_components_follow_from_the_rows(rows, components):
+    settings = MixtureSettings(1000, rows_per_component=200)
+    assert settings.components_of(rows) == (components, None)
+
+
+@pytest.mark.parametrize("by_jobs", [False, True])
+def test_components_of_a_fit_follow_from_its_rows(tmp_path, blobs, by_jobs):
+    shards = write_shards(tmp_path / "e", blobs, 1000)
+    settings = MixtureSettings(50, max_iter=2, rows_per_component=len(blobs) // 3)
+    fitted, stage = fit(tmp_path, shards, settings, by_jobs=by_jobs)
+    assert fitted.num_components == 3
+    assert stage.counts()["warning"] is None
