@@ -234,12 +234,27 @@ def test_alpha_zero_reuses_embeddings_and_leaves_ngrams_out(corpus, hybrid, tmp_
 
 def test_more_components_than_documents_are_reduced_with_a_warning(corpus, hybrid, tmp_path, capsys):
     shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
-    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=0.5", "--gmm_max_iter=2") == 0
+    too_many = ["--raw_components=1000", "--target_components=50"]
+    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", *too_many, "--alpha=0.5", "--gmm_max_iter=2") == 0
     warnings = capsys.readouterr().err
     assert "1000 components" in warnings
     assert "200 rows" in warnings
     assert "50 components" in warnings
     assert "40 rows" in warnings
+
+
+def test_components_follow_from_the_documents(corpus, hybrid, tmp_path, capsys):
+    shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
+    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=0.5", "--gmm_max_iter=2") == 0
+    assert "components" not in capsys.readouterr().err
+    counts = {
+        name: json.loads((tmp_path / "out.work" / "gmm" / name / "_manifest.json").read_bytes())["counts"]
+        for name in ("raw", "target-0")
+    }
+    assert {name: (count["rows"], count["components"]) for name, count in counts.items()} == {
+        "raw": (200, 1),
+        "target-0": (40, 1),
+    }
 
 
 def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):

@@ -189,6 +189,7 @@ def test_no_element_grows_with_the_settings(corpus, submitted, elements, tmp_pat
     paths = [f"--{role}={tmp_path / role}.jsonl" for role in ("raw", "target")]
     paths += [f"--{role}_embeddings={tmp_path / role}.npy" for role in ("raw", "target")]
     flags = [f"--num_buckets={1 << 22}", "--gmm_max_iter=2", "--raw_max_samples=all", "--target_max_samples=200"]
+    flags += ["--raw_components=1000", "--target_components=50"]
     flags += ["--embedding_dim=384", "--direct_num_workers=1", "--num_tokens_to_sample=5000", "--min_example_length=0"]
     assert select.run([*paths, *flags, f"--output={tmp_path / 'out'}"]) == 0
     require_limits(submitted, elements)
