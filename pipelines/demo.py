@@ -21,15 +21,12 @@ if TYPE_CHECKING:
 
 
 def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
-    """The options of `pipelines.select` for the demo: the defaults, with mixtures as small as the corpus."""
+    """The options of `pipelines.select` for the demo: the defaults."""
     return [
         f"--raw={raw}",
         f"--target={target}",
         f"--output={work / 'output'}",
         f"--num_to_sample={TARGET_SIZE}",
-        "--alpha=0.5",
-        "--raw_components=50",
-        "--target_components=10",
         "--overwrite",
     ]
 
