@@ -9,7 +9,7 @@ import pytest
 NAMES = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("[!_]*.py")}
 ARGUMENTS = {
     "embeddings": ["--raw={raw}", "--documents=5"],
-    "kernel": ["--raw={raw}", "--repetitions=1", "--rows=as it is,cache entries compared one by one"],
+    "kernel": ["--raw={raw}", "--repetitions=1", "--rows=as it is,cache entries compared as a vector"],
     "mixture": ["--data=separate", "--rows=200", "--features=4", "--components=4", "--iterations=1", "--workers=1"],
     "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.85"],
     "quality": ["--raw={raw}", "--target={target}", "--label_field=source", "--wanted=a", "--alphas=1", "--dims=0"],
