@@ -52,6 +52,21 @@ def find_given(options: MixtureOptions) -> GivenMixtures:
     return given
 
 
+def mixture_settings(
+    options: MixtureOptions, role: str, *, seed: int = 0, target: int | None = None
+) -> MixtureSettings:
+    """How the mixture of "raw" or "target" is fitted; `target` is the number of one of several."""
+    return MixtureSettings(
+        options.max_components(role),
+        options.gmm_max_iter,
+        options.gmm_tol,
+        seed,
+        options.max_samples(role),
+        target,
+        options.rows_per_component(role),
+    )
+
+
 def plan_mixtures(
     embeddings: EmbeddingStages, given: GivenMixtures, *, num_targets: int, options: MixtureOptions, seed: int
 ) -> MixtureStages:
@@ -64,16 +79,7 @@ def plan_mixtures(
         )
 
     def fitted(name: str, embedded: Stage[EmbeddingSource], target: int | None = None) -> Stage[MixtureSettings]:
-        role = embedded.dataset.role
-        settings = MixtureSettings(
-            options.max_components(role),
-            options.gmm_max_iter,
-            options.gmm_tol,
-            seed,
-            options.max_samples(role),
-            target,
-            options.rows_per_component(role),
-        )
+        settings = mixture_settings(options, embedded.dataset.role, seed=seed, target=target)
         upstream: list[Stage] = [embedded, *([projection] if projection else [])]
         return Stage.create(f"gmm/{name}", embedded.work_dir, settings, upstream=upstream)
 

@@ -9,6 +9,8 @@ import apache_beam as beam
 from hir_transforms.embeddings.model import EmbeddingModel
 from hir_transforms.embeddings.transforms import ComputeEmbeddings
 from hir_transforms.mixtures.fitting import MixtureSettings
+from hir_transforms.mixtures.plan import mixture_settings
+from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.mixtures.transforms import FitGaussianMixture
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.transforms import CountNgrams, FitNgramEstimator
@@ -17,8 +19,7 @@ from hir_transforms.weights.transforms import MixLogWeights, MixtureLogWeights, 
 
 K = TypeVar("K")
 # The defaults of `hir select`.
-_RAW_MIXTURE = MixtureSettings(1000, max_samples=500_000, rows_per_component=200)
-_TARGET_MIXTURE = MixtureSettings(50, max_samples=50_000, rows_per_component=100)
+_RAW_MIXTURE, _TARGET_MIXTURE = (mixture_settings(MixtureOptions(), role) for role in ("raw", "target"))
 
 
 @dataclass(eq=False)
