@@ -9,14 +9,14 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.commands import command_line
 from hir_transforms.commands.apart import check_apart, inputs_of
 from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
-from hir_transforms.commands.launching import Launch, in_use
+from hir_transforms.commands.launching import Launch, check_num_rows_of, in_use, prepare
 from hir_transforms.commands.running import choose_runner, run_main
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.documents.read_tasks import max_useful_workers
 from hir_transforms.embeddings.plan import find_sources, plan_embeddings
-from hir_transforms.embeddings.source import EmbeddingFiles, EmbeddingSource, check_num_rows
+from hir_transforms.embeddings.source import EmbeddingSource
 from hir_transforms.graph.embeddings import embed_documents
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
@@ -51,12 +51,8 @@ def _build(options: SettingOptions, stages: list[Stage[EmbeddingSource]]) -> Lau
     missing = [stage for stage in stages if stage.manifest() is None]
     if not missing:
         return Launch([], [])
-    for stage in missing:
-        if isinstance(stage.settings, EmbeddingFiles):
-            check_num_rows(stage.settings, stage.dataset)
-        stage.own_files()
-    for stage in missing:
-        stage.prepare()
+    check_num_rows_of(missing)
+    prepare(missing)
     files = [file for stage in missing for file in stage.dataset.list_files()]
     pipeline = beam.Pipeline(runner=choose_runner(options, max_useful_workers(files)), options=options)
     for stage in missing:

@@ -108,13 +108,10 @@ def build_pipeline(
     missing = missing_stages(wanted)
     for stage in stages.all:
         check_complete_stage(stage)
-    _check_num_rows(stages, missing)
+    check_num_rows_of(missing)
     _warn_of_few_rows(stages, missing)
     _warm_up(config, missing)
-    for stage in missing:
-        stage.own_files()
-    for stage in missing:
-        stage.prepare()
+    prepare(missing)
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
         warn(f"unchanged in {config.work_dir}, not computed again: {', '.join(unchanged)}")
     mixtures = mixtures_by_jobs(stages, missing)
@@ -163,13 +160,20 @@ def build_selection(
     return build_pipeline(options, config, stages, [stages.scores], lambda graph: compose(graph, plan))
 
 
-def _check_num_rows(stages: Stages, missing: list[Stage]) -> None:
-    """Checks the embeddings that are given, before anything that takes long."""
-    if stages.embeddings is None:
-        return
-    for stage in (stages.embeddings.raw, stages.embeddings.target):
-        if stage in missing and stage and isinstance(stage.settings, EmbeddingFiles):
+def check_num_rows_of(missing: Iterable[Stage]) -> None:
+    """Checks the embeddings that are given to missing stages, before anything that takes long."""
+    for stage in missing:
+        if isinstance(stage.settings, EmbeddingFiles):
             check_num_rows(stage.settings, stage.dataset)
+
+
+def prepare(missing: Iterable[Stage]) -> None:
+    """Makes the folders of stages ready, once it is known that no other file lies in any of them."""
+    stages = list(missing)
+    for stage in stages:
+        stage.own_files()
+    for stage in stages:
+        stage.prepare()
 
 
 def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
