@@ -6,7 +6,7 @@ and `--weight_scaling`, for which weights are mixed again.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
 
@@ -17,25 +17,13 @@ from hir_transforms.commands.launching import Launch, build_selection, in_use
 from hir_transforms.commands.running import choose_runner, run_main
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset, listed_once
-from hir_transforms.graph.documents import score_documents
-from hir_transforms.graph.graph import Graph
-from hir_transforms.graph.mixtures import fit_mixtures
-from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.graph.saved_scores import find_scores, max_useful_workers, plan_from_saved_scores
-from hir_transforms.graph.scores import mix_weights
 from hir_transforms.graph.selection import SelectionPlan, is_selected, print_counts, write_selection
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
 
-
-def compose(graph: Graph, plan: SelectionPlan) -> Callable[[], None]:
-    """As in `select`, but that all is complete and read, except for the scores of another `--alpha`."""
-    estimator = fit_estimator(graph)
-    documents = score_documents(graph, estimator)
-    mixtures = fit_mixtures(graph, documents)
-    scores = mix_weights(graph, documents, mixtures)
-    return lambda: write_selection(plan, scores())
+from .select import compose
 
 
 def resample(options: SettingOptions) -> None:
@@ -57,6 +45,7 @@ def _from_planned_scores(options: SettingOptions, config: PipelineConfig) -> Lau
             f"--work_dir: {config.work_dir} has no scores of these settings and files ({', '.join(lacking)} missing "
             "or of others); run 'hir score' or 'hir select' with them first"
         )
+    # As in `select`, but that all is complete and read, except for the scores of another --alpha.
     return build_selection(options, SelectionPlan.of(config, stages), stages, compose)
 
 
