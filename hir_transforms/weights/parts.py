@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import numpy as np
@@ -59,14 +59,30 @@ def part_path(folder: str, index: int) -> str:
     return storage.join(folder, f"part-{index:05d}.parquet")
 
 
+class OfTask(Protocol):
+    """What is written of one read task: the index of the task, the rows, and the number of rejected lines."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+
+
+def count_rows(name: str, written: Sequence[OfTask]) -> dict[str, Any]:
+    """Counts for the manifest of a stage; under `name`, [index, rows, rejected] of what is written of each task."""
+    rejected = sum(one.rejected for one in written)
+    return {
+        "read": sum(one.rows for one in written) + rejected,
+        "rejected": rejected,
+        name: sorted([one.index, one.rows, one.rejected] for one in written),
+    }
+
+
 def count_parts(parts: Sequence[DocumentPart]) -> dict[str, Any]:
     """Counts for the manifest of a stage of parts, which `load_parts` reads."""
-    rejected = sum(part.rejected for part in parts)
-    return {
-        "read": sum(part.rows for part in parts) + rejected,
-        "rejected": rejected,
-        "parts": [[part.index, part.rows, part.rejected] for part in sorted(parts)],
-    }
+    return count_rows("parts", parts)
 
 
 def count_lines(parts: Sequence[DocumentPart]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hir_transforms.files import storage
 from hir_transforms.weights.parts import (
     ID_FIELD,
     ColumnWriter,
+    count_rows,
     document_schema,
     files_metadata,
     files_of,
@@ -110,12 +111,7 @@ def _files(table: pa.Table) -> tuple[list[SourceFile], np.ndarray]:
 
 def count_shards(shards: list[ScoreShard]) -> dict[str, Any]:
     """Counts for the manifest of a stage of score shards, which `load_score_shards` reads."""
-    rejected = sum(shard.rejected for shard in shards)
-    return {
-        "read": sum(shard.rows for shard in shards) + rejected,
-        "rejected": rejected,
-        "shards": [[shard.index, shard.rows, shard.rejected] for shard in sorted(shards)],
-    }
+    return count_rows("shards", shards)
 
 
 def load_score_shards(stage: Stage) -> Iterator[ScoreShard]:
