@@ -1,12 +1,12 @@
 """`--raw_max_samples all` of a large corpus: jobs of a few iterations, which the launcher repeats."""
 
-import numpy as np
 import pytest
 
 from hir_transforms.commands import launching
 from hir_transforms.graph import fitting_jobs
 from hir_transforms.runners import named
 from pipelines import select
+from tests.helpers.corpora import write_embedded
 from tests.helpers.folders import contents
 
 
@@ -39,14 +39,8 @@ def jobs(monkeypatch):
 @pytest.fixture
 def run(tmp_path):
     """Selects by embeddings of all rows into a folder; returns the exit status."""
-    generator = np.random.default_rng(0)
-    for role, count in (("raw", 70), ("target", 20)):
-        lines = [f'{{"text": "document {number} of {role}"}}\n' for number in range(count)]
-        (tmp_path / f"{role}.jsonl").write_text("".join(lines))
-        np.save(tmp_path / f"{role}.npy", generator.normal(size=(count, 5)).astype(np.float32))
-    flags = [f"--{role}={tmp_path}/{role}.jsonl" for role in ("raw", "target")]
-    flags += [f"--{role}_embeddings={tmp_path}/{role}.npy" for role in ("raw", "target")]
-    flags += [
+    flags = [
+        *write_embedded(tmp_path, 70, 20, dim=5),
         "--alpha=0",
         "--num_to_sample=9",
         "--min_example_length=0",

@@ -21,6 +21,7 @@ from hir_transforms.runners import named
 from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS
 from pipelines import embed, fit, resample, score, select
+from tests.helpers.corpora import write_embedded
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
@@ -181,13 +182,7 @@ def test_no_element_grows_with_the_settings(corpus, submitted, elements, tmp_pat
     """Mixtures of 1000 components of 384 dimensions, 4,194,304 buckets: each is far above 1 MB as a whole."""
     monkeypatch.setattr(fitting_jobs, "_ONE_WORKER_BYTES", 0)
     monkeypatch.setattr("hir_transforms.mixtures.fitting.initial_mixture", any_mixture)
-    generator = np.random.default_rng(0)
-    for role, documents in (("raw", 3000), ("target", 300)):
-        lines = [f'{{"text": "word{number} and {role}"}}\n' for number in range(documents)]
-        (tmp_path / f"{role}.jsonl").write_text("".join(lines))
-        np.save(tmp_path / f"{role}.npy", generator.normal(size=(documents, 384)).astype(np.float32))
-    paths = [f"--{role}={tmp_path / role}.jsonl" for role in ("raw", "target")]
-    paths += [f"--{role}_embeddings={tmp_path / role}.npy" for role in ("raw", "target")]
+    paths = write_embedded(tmp_path, 3000, 300, dim=384)
     flags = [f"--num_buckets={1 << 22}", "--gmm_max_iter=2", "--raw_max_samples=all", "--target_max_samples=200"]
     flags += ["--raw_components=1000", "--target_components=50"]
     flags += ["--embedding_dim=384", "--direct_num_workers=1", "--num_tokens_to_sample=5000", "--min_example_length=0"]
