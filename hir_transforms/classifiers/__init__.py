@@ -1,0 +1,1 @@
+"""Classifiers of target against raw, whose decision values are log density ratios."""
