@@ -1,4 +1,4 @@
-"""Fits the n-gram estimator and the mixtures into a work folder, where later runs find them."""
+"""Fits the n-gram estimator and the models of embeddings into a work folder, where later runs find them."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,17 +10,17 @@ from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.graph.documents import score_documents
+from hir_transforms.graph.embedding_ratio import fit_embedding_ratio
 from hir_transforms.graph.graph import Graph
-from hir_transforms.graph.mixtures import fit_mixtures
 from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
 
 
 def compose(graph: Graph) -> Callable[[], None]:
-    """Raw and target to the estimator and the mixtures; returns what adds both to the graph."""
+    """Raw and target to the estimators; returns what adds both to the graph."""
     estimator = fit_estimator(graph)
-    fit_mixtures(graph, score_documents(graph, estimator))
+    fit_embedding_ratio(graph, score_documents(graph, estimator))
     return lambda: graph.complete(graph.stages.models)
 
 

@@ -10,8 +10,8 @@ from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.graph.documents import score_documents
+from hir_transforms.graph.embedding_ratio import fit_embedding_ratio
 from hir_transforms.graph.graph import Graph, Node
-from hir_transforms.graph.mixtures import fit_mixtures
 from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.graph.scores import mix_weights
@@ -22,8 +22,8 @@ def compose(graph: Graph) -> Node:
     """Raw and target to the scores of raw's documents."""
     estimator = fit_estimator(graph)
     documents = score_documents(graph, estimator)
-    mixtures = fit_mixtures(graph, documents)
-    return mix_weights(graph, documents, mixtures)
+    embeddings = fit_embedding_ratio(graph, documents)
+    return mix_weights(graph, documents, embeddings)
 
 
 def score(options: SettingOptions) -> None:

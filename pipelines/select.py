@@ -8,8 +8,8 @@ from hir_transforms.commands.launching import build_selection, check_datasets, i
 from hir_transforms.commands.running import run_main
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.graph.documents import score_documents
+from hir_transforms.graph.embedding_ratio import fit_embedding_ratio
 from hir_transforms.graph.graph import Graph
-from hir_transforms.graph.mixtures import fit_mixtures
 from hir_transforms.graph.ngrams import fit_estimator
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.graph.scores import mix_weights
@@ -25,8 +25,8 @@ def compose(graph: Graph, plan: SelectionPlan) -> Callable[[], None]:
     """
     estimator = fit_estimator(graph)  # raw and target, counted, to log ratios of n-grams
     documents = score_documents(graph, estimator)  # raw's text to a list of documents and their n-gram weights
-    mixtures = fit_mixtures(graph, documents)  # raw and target to embeddings to Gaussian mixtures
-    scores = mix_weights(graph, documents, mixtures)  # embeddings and mixtures to weights; both weights to scores
+    embeddings = fit_embedding_ratio(graph, documents)  # raw and target to embeddings to what scores embeddings
+    scores = mix_weights(graph, documents, embeddings)  # embeddings to weights; both weights to scores
     return lambda: write_selection(plan, scores())  # scores to the selected lines
 
 

@@ -22,6 +22,7 @@ NUMERICS = [
     ROOT / "hir_transforms" / f"{name}.py"
     for name in (
         "classifiers/logistic",
+        "classifiers/scaling",
         "common/compiling",
         "common/errors",
         "common/portable_log",
@@ -73,7 +74,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
-    *("mixtures", "weights", "selection"),
+    *("mixtures", "embedding_classifiers", "weights", "selection"),
     *("runners", "settings", "graph", "commands"),
 ]
 

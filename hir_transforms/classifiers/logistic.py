@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 
 from hir_transforms.documents.identity import identity_hash
 
@@ -67,6 +66,8 @@ class CrossFittedClassifier:
         """
         if not target.shape[0] or not raw.shape[0]:
             raise ValueError("a classifier needs at least one document of the target and one of raw")
+        from sklearn.linear_model import LogisticRegression  # a second that a worker that only scores does not pay
+
         stack = sparse.vstack if sparse.issparse(raw) else np.concatenate
         fits = []
         for fold in range(NUM_FOLDS):

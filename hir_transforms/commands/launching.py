@@ -178,9 +178,10 @@ def prepare(missing: Iterable[Stage]) -> None:
 
 def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
     """Tells before anything runs where the rows that are given are too few, or too short, for what is asked."""
-    if stages.mixtures is None:
+    models = stages.embedding_models
+    if models is None:
         return
-    for stage in (stages.mixtures.projection, *stages.mixtures.fitted):
+    for stage in (models.projection, *(models.mixtures.fitted if models.mixtures else [])):
         source = stage.upstream[0].settings if stage in missing and stage else None
         if stage and isinstance(source, EmbeddingFiles) and source.num_rows is not None:
             if isinstance(stage.settings, ProjectionSettings):

@@ -230,10 +230,10 @@ def find_shard(folder: str, key: tuple[int, int]) -> EmbeddingShard | None:
     return EmbeddingShard(key, path, num_rows, batches[0].rows.shape[1], all(batch.normalized for batch in batches))
 
 
-def read_rows(
+def read_documents(
     path: str, files: Sequence[str], offsets: np.ndarray, hashes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of a group's documents, and which of them have one; the others' were not finite.
+) -> tuple[list[EmbeddingBatch], np.ndarray]:
+    """The records of a group's documents, and which of these have a row; the others' were not finite.
 
     Args:
         path: of the group's shard.
@@ -242,7 +242,7 @@ def read_rows(
         hashes: uint64 [N], of their texts.
 
     Returns:
-        (rows, has_row): float32 [M, D] and bool [N], of which M are set.
+        (batches, has_row): the records, which have M rows, and bool [N], of which M are set.
 
     Raises:
         UserError: if the shard holds other documents.
@@ -257,7 +257,7 @@ def read_rows(
     if not same:
         raise UserError(f"{path}: its documents are not those of {files[0]}; embed the dataset again")
     has_row = [np.isin(found, batch.offsets) for batch, (found, _) in zip(batches, embedded, strict=True)]
-    return np.concatenate([batch.rows for batch in batches]), np.concatenate(has_row)
+    return batches, np.concatenate(has_row)
 
 
 def split_documents(group: DocumentGroup, finite: np.ndarray) -> tuple[DocumentGroup, list[Reject]]:

@@ -6,8 +6,8 @@ import apache_beam as beam
 
 from hir_transforms.artifacts.stages import Stage, missing_stages
 from hir_transforms.documents.read_tasks import estimated_bytes
+from hir_transforms.graph.embedding_ratio import advance_mixture
 from hir_transforms.graph.graph import Graph
-from hir_transforms.graph.mixtures import advance_mixture
 from hir_transforms.graph.plan import Stages
 
 # Up to this size one worker fits a mixture to all rows: the jobs' own time would be most of the cost.
@@ -16,7 +16,8 @@ _ONE_WORKER_BYTES = 256 << 20
 
 def mixtures_by_jobs(stages: Stages, missing: list[Stage]) -> list[Stage]:
     """The missing mixtures that no single job fits."""
-    fitted = stages.mixtures.fitted if stages.mixtures else []
+    models = stages.embedding_models
+    fitted = models.mixtures.fitted if models and models.mixtures else []
     return [
         mixture
         for mixture in fitted

@@ -2,42 +2,44 @@
 
 import apache_beam as beam
 
+from hir_transforms.graph.embedding_ratio import EmbeddingRatioNodes, target_rows
 from hir_transforms.graph.graph import Graph, Node
-from hir_transforms.graph.mixtures import MixtureNodes, mixture_ratio, target_rows
 from hir_transforms.ngrams.estimator import target_proportions
 from hir_transforms.ngrams.fitting import load_counts
+from hir_transforms.weights.embedding_weights import WriteEmbeddingWeights
 from hir_transforms.weights.given import GivenWeights, ImportWeights
 from hir_transforms.weights.mixing import WriteScores
-from hir_transforms.weights.mixture_weights import WriteMixtureWeights
 
 
-def mix_weights(graph: Graph, parts: Node, mixtures: MixtureNodes | None) -> Node:
-    """The documents and the mixtures to the stage of the scores, by itself, once it is complete.
+def mix_weights(graph: Graph, parts: Node, embeddings: EmbeddingRatioNodes | None) -> Node:
+    """The documents and what scores embeddings to the stage of the scores, by itself, once it is complete.
 
     Args:
         graph: to add to.
         parts: the documents, with their n-gram weights if these are computed.
-        mixtures: None where embedding weights are not computed.
+        embeddings: None where embedding weights are not computed.
     """
     stage = graph.stages.scores
     return graph.node(
         stage,
-        compute=lambda: _weigh(graph, parts, mixtures) | "Mix" >> WriteScores(stage, _proportions(graph)),
+        compute=lambda: _weigh(graph, parts, embeddings) | "Mix" >> WriteScores(stage, _proportions(graph)),
         read=lambda: graph.pipeline | "Scores" >> beam.Create([stage.alone()]),
     )
 
 
-def _weigh(graph: Graph, parts: Node, mixtures: MixtureNodes | None) -> beam.PCollection:
+def _weigh(graph: Graph, parts: Node, embeddings: EmbeddingRatioNodes | None) -> beam.PCollection:
     """The `DocumentPart`s, once all their weights are written."""
     weighted = parts()
-    for stage in (graph.stages.ngram_weights, graph.stages.gmm_weights):
+    for stage in (graph.stages.ngram_weights, graph.stages.embedding_weights):
         if stage is None or not graph.lacks(stage):
             continue
         if isinstance(stage.settings, GivenWeights):
             weighted = weighted | f"Give {stage.name}" >> ImportWeights(stage)
-        elif mixtures and stage is graph.stages.gmm_weights:
-            ratio = mixture_ratio(graph, mixtures)
-            weighted = weighted | "ScoreMixtures" >> WriteMixtureWeights(stage, graph.stages.documents.folder, ratio)
+        elif embeddings and stage is graph.stages.embedding_weights:
+            folders = (graph.stages.documents.folder, stage.upstream_folder("embeddings/raw"))
+            weighted = weighted | "ScoreEmbeddings" >> WriteEmbeddingWeights(
+                stage, *folders, embeddings.once_embedded()
+            )
     return weighted
 
 

@@ -1,4 +1,4 @@
-"""The stages of the mixtures, and what each depends on: the embeddings, their projection, and how it is fitted."""
+"""The stages of the projection and the mixtures, and what each depends on: the embeddings, and how it is fitted."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,9 @@ class MixtureStages:
     """The mixtures of raw and of each target: a stage each, or the file that the user gave instead.
 
     Attributes:
-        projection: fitted on raw, the same for all mixtures; None for none.
         raw, targets: the mixtures.
     """
 
-    projection: Stage[ProjectionSettings] | None
     raw: Mixture
     targets: tuple[Mixture, ...]
 
@@ -67,16 +65,23 @@ def mixture_settings(
     )
 
 
+def plan_projection(raw: Stage[EmbeddingSource], options: MixtureOptions) -> Stage[ProjectionSettings] | None:
+    """The stage of the projection, fitted on raw's embeddings and the same for all models; None for none."""
+    if not options.embedding_dim:
+        return None
+    return Stage.create("projection", raw.work_dir, ProjectionSettings(options.embedding_dim), upstream=[raw])
+
+
 def plan_mixtures(
-    embeddings: EmbeddingStages, given: GivenMixtures, *, num_targets: int, options: MixtureOptions, seed: int
+    embeddings: EmbeddingStages,
+    projection: Stage[ProjectionSettings] | None,
+    given: GivenMixtures,
+    *,
+    num_targets: int,
+    options: MixtureOptions,
+    seed: int,
 ) -> MixtureStages:
     """The stages of the mixtures that are not given."""
-    raw = embeddings.raw
-    projection = None
-    if options.embedding_dim:
-        projection = Stage.create(
-            "projection", raw.work_dir, ProjectionSettings(options.embedding_dim), upstream=[raw]
-        )
 
     def fitted(name: str, embedded: Stage[EmbeddingSource], target: int | None = None) -> Stage[MixtureSettings]:
         settings = mixture_settings(options, embedded.dataset.role, seed=seed, target=target)
@@ -89,4 +94,4 @@ def plan_mixtures(
         # Only where there are several is it a question which documents belong to the target.
         numbers = range(num_targets) if num_targets > 1 else [None]
         targets = tuple(fitted(f"target-{number or 0}", embeddings.target, number) for number in numbers)
-    return MixtureStages(projection, given.raw or fitted("raw", raw), targets)
+    return MixtureStages(given.raw or fitted("raw", embeddings.raw), targets)

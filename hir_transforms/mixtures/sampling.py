@@ -1,4 +1,4 @@
-"""Which rows a mixture is fitted to: all, or the N of the smallest hashed identities, copied to files of their own."""
+"""Which rows a model is fitted to: all, or the N of the smallest hashed identities, copied to files of their own."""
 
 import io
 import math
@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.typehints.decorators import no_annotations
 
+from hir_transforms.classifiers.logistic import folds_of
 from hir_transforms.common.combining import Gather
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.embeddings.shards import EmbeddingBatch, EmbeddingShard, iter_shard
@@ -37,6 +38,7 @@ class CopiedRows:
 # What rows are read from, and what one task reads: neighbours in corpus order.
 RowSource = EmbeddingShard | CopiedRows
 RowSources = tuple[RowSource, ...]
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 _Source = TypeVar("_Source", bound=RowSource)
 
 
@@ -51,22 +53,40 @@ class _Group:
 
 def read_rows(sources: RowSources, seed: int, last: int = _ALL) -> tuple[np.ndarray, np.ndarray]:
     """The rows of some sources whose hash is at most `last`: float32 [N, D], and these hashes, uint64 [N]."""
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    rows, hashes, _ = _read_columns(sources, seed, last)
+    return rows, hashes
+
+
+def read_rows_and_folds(sources: RowSources, seed: int, last: int = _ALL) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that `read_rows` gives, and the folds of their documents (`folds_of`), int64 [N]."""
+    rows, _, folds = _read_columns(sources, seed, last)
+    return rows, folds
+
+
+def _read_columns(sources: RowSources, seed: int, last: int) -> _Columns:
+    """Rows, hashes and folds; of each record no more than is wanted stays in memory."""
+    parts: list[_Columns] = []
     for source in sources:
         if isinstance(source, CopiedRows):
             with np.load(io.BytesIO(storage.read_bytes(source.path)), allow_pickle=False) as arrays:
-                parts.append((arrays["rows"], arrays["hashes"]))
+                parts.append(_up_to(last, (arrays["rows"], arrays["hashes"], arrays["folds"])))
         else:
-            parts += ((batch.rows, _row_hashes(seed, batch)) for batch in iter_shard(source.path))
-    rows, hashes = (np.concatenate(column) for column in zip(*parts, strict=True))
+            parts += (_up_to(last, _columns(seed, batch)) for batch in iter_shard(source.path))
+    rows, hashes, folds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return rows, hashes, folds
+
+
+def _columns(seed: int, batch: EmbeddingBatch) -> _Columns:
+    hashes = identity_hash(seed, batch.name, batch.offsets, purpose="rows")
+    return batch.rows, hashes, folds_of(seed, batch.name, batch.offsets)
+
+
+def _up_to(last: int, columns: _Columns) -> _Columns:
     if last == _ALL:
-        return rows, hashes
+        return columns
+    rows, hashes, folds = columns
     kept = hashes <= np.uint64(last)
-    return rows[kept], hashes[kept]
-
-
-def _row_hashes(seed: int, batch: EmbeddingBatch) -> np.ndarray:
-    return identity_hash(seed, batch.name, batch.offsets, purpose="rows")
+    return rows[kept], hashes[kept], folds[kept]
 
 
 @dataclass(eq=False)
@@ -139,15 +159,9 @@ def _divide(shards: list[EmbeddingShard], max_samples: int) -> Iterator[Any]:
 
 
 def _copy(group: _Group, seed: int, folder: str) -> Iterator[CopiedRows]:
-    rows, hashes = [], []
-    for shard in group.shards:
-        for batch in iter_shard(shard.path):
-            of_batch = _row_hashes(seed, batch)
-            kept = of_batch <= np.uint64(group.limit)
-            rows.append(batch.rows[kept])
-            hashes.append(of_batch[kept])
-    copied = CopiedRows(group.index, storage.join(folder, f"rows-{group.index:06d}.npz"), sum(map(len, rows)))
+    rows, hashes, folds = _read_columns(group.shards, seed, group.limit)
+    copied = CopiedRows(group.index, storage.join(folder, f"rows-{group.index:06d}.npz"), len(rows))
     if copied.num_rows:
         with storage.atomic_write(copied.path) as file:
-            np.savez(file, rows=np.concatenate(rows), hashes=np.concatenate(hashes))
+            np.savez(file, rows=rows, hashes=hashes, folds=folds)
         yield copied

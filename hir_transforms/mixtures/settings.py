@@ -1,4 +1,4 @@
-"""The settings of the mixtures of raw and of the target; `MixtureSettings` are those of one of them."""
+"""The settings of the models of embeddings; `MixtureSettings` are those of one mixture."""
 
 import functools
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _num_components = functools.partial(_mixture_setting, "auto", kind=AUTO_OR_NUMBE
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureOptions(Settings):
-    """How the mixtures are fitted, or the files that hold them."""
+    """How the mixtures are fitted, or the files that hold them, and what a classifier is fitted to."""
 
     embedding_dim: int = _mixture_setting(
         0,
@@ -48,12 +48,14 @@ class MixtureOptions(Settings):
     )
     raw_max_samples: str = _mixture_setting(
         "auto",
-        "documents of raw to fit its mixture to, a uniform sample; auto: 500 for each of the most components, at "
-        "least 50,000",
+        "documents of raw to fit its mixture or the classifier to, a uniform sample; auto: 50,000, for a mixture at "
+        "least 500 for each of the most components",
         kind=ALL_OR_SOME,
     )
     target_max_samples: str = _mixture_setting(
-        "auto", "documents of the target to fit its mixture to, as for --raw_max_samples", kind=ALL_OR_SOME
+        "auto",
+        "documents of the target to fit its mixture or the classifier to, as for --raw_max_samples",
+        kind=ALL_OR_SOME,
     )
     raw_gmm: str | None = _mixture_setting(
         None, "a mixture of raw instead of fitting one", kind=FILE, metavar="FILE.npz"
@@ -91,9 +93,14 @@ class MixtureOptions(Settings):
 
     def max_samples(self, role: str) -> int | None:
         """Most documents to fit the mixture of "raw" or "target" to; None for all."""
+        return self._max_samples(role, max(_AUTO_ROWS, _AUTO_ROWS_PER_COMPONENT * self.max_components(role)))
+
+    def classifier_max_samples(self, role: str) -> int | None:
+        """Most documents of "raw" or of each target to fit the classifier to; None for all."""
+        return self._max_samples(role, _AUTO_ROWS)
+
+    def _max_samples(self, role: str, auto: int) -> int | None:
         flag = self.raw_max_samples if role == "raw" else self.target_max_samples
         if flag == "all":
             return None
-        if flag == "auto":
-            return max(_AUTO_ROWS, _AUTO_ROWS_PER_COMPONENT * self.max_components(role))
-        return int(flag)
+        return auto if flag == "auto" else int(flag)

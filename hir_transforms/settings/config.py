@@ -68,7 +68,7 @@ class PipelineConfig:
     def check_targets(self) -> None:
         """Raises `UserError` where a target is missing that something is fitted to, or takes its share from."""
         inputs, weights, mixtures = self.inputs, self.weights, self.mixtures
-        if not inputs.target and (weights.fits_ngrams or self.fits_target_mixtures):
+        if not inputs.target and (weights.fits_ngrams or self.embeds_target):
             raise UserError("--target is required")
         if inputs.separate_targets and not inputs.target:
             raise UserError("--separate_targets: needs --target, a pattern for each target")
@@ -78,7 +78,7 @@ class PipelineConfig:
             return
         hint = "" if inputs.separate_targets else " (--separate_targets makes each pattern of --target one)"
         self.selection.check_num_targets(self.num_targets, hint)
-        counted = weights.fits_ngrams or (weights.alpha == 0 and self.fits_target_mixtures)
+        counted = weights.fits_ngrams or (weights.alpha == 0 and self.embeds_target)
         if self.selection.target_proportions is None and self.num_targets > 1 and not counted:
             raise UserError("--target_proportions is required: no target is counted to take its share from")
 
@@ -112,9 +112,10 @@ class PipelineConfig:
         return self.inputs.num_targets
 
     @property
-    def fits_target_mixtures(self) -> bool:
-        """Whether the target is embedded and its mixtures are fitted."""
-        return self.weights.scores_embeddings and not self.mixtures.target_gmm
+    def embeds_target(self) -> bool:
+        """Whether the target is embedded, for a model of its embeddings to be fitted."""
+        given = self.weights.embedding_estimator == "mixture" and self.mixtures.target_gmm
+        return self.weights.scores_embeddings and not given
 
     def settings(self) -> dict[str, Any]:
         """For the output's manifest: every setting that the result depends on, JSON values only."""

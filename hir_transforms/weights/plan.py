@@ -1,10 +1,11 @@
 """The stages of documents, of their weights and of their scores, and what each depends on."""
 
+from collections.abc import Sequence
+
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.embeddings.plan import EmbeddingStages
+from hir_transforms.embeddings.source import EmbeddingSource
 from hir_transforms.mixtures.given import GivenMixtures
-from hir_transforms.mixtures.plan import MixtureStages
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.fitting import EstimatorSettings
 from hir_transforms.weights.given import GivenWeights, find_weights
@@ -24,12 +25,21 @@ def plan_ngram_weights(documents: Stage[ListingSettings], estimator: Stage[Estim
     return Stage.create("ngram_weights", documents.work_dir, settings, documents.datasets, [documents, estimator])
 
 
-def plan_mixture_weights(
-    documents: Stage[ListingSettings], embeddings: EmbeddingStages, mixtures: MixtureStages
-) -> Stage[GivenMixtures]:
-    """The embedding weights of the documents."""
-    upstream: list[Stage] = [documents, embeddings.raw, *mixtures.fitted]
-    return Stage.create("gmm_weights", documents.work_dir, mixtures.given, upstream=upstream)
+def plan_embedding_weights(
+    documents: Stage[ListingSettings],
+    embeddings: Stage[EmbeddingSource],
+    models: Sequence[Stage],
+    given: GivenMixtures | None,
+) -> Stage[GivenMixtures | None]:
+    """The embedding weights of the documents.
+
+    Args:
+        documents: the list of them.
+        embeddings: those of raw.
+        models: that are fitted, and score these.
+        given: mixtures in the place of such models; None where the estimator takes none.
+    """
+    return Stage.create("gmm_weights", documents.work_dir, given, upstream=[documents, embeddings, *models])
 
 
 def plan_given_weights(documents: Stage[ListingSettings], files: Dataset, num_targets: int) -> Stage[GivenWeights]:

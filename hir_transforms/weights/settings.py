@@ -23,6 +23,13 @@ class WeightOptions(Settings):
         check=between(0, 1),
         metavar="A",
     )
+    embedding_estimator: str = setting(
+        "mixture",
+        "what embedding weights are: log ratios of Gaussian mixtures, or log odds by logistic regression",
+        task="weights",
+        commands=FITTING,
+        kind=choice("mixture", "classifier"),
+    )
     weight_scaling: str = setting(
         "none",
         "standardize brings both weights to zero mean and unit variance before mixing",

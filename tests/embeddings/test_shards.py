@@ -11,7 +11,7 @@ from hir_transforms.embeddings.shards import (
     _checksum,
     find_shard,
     is_finite,
-    read_rows,
+    read_documents,
     read_shard,
     shard_path,
     split_documents,
@@ -22,10 +22,11 @@ from tests.helpers.embeddings import group_of, rows_of
 
 
 def read(folder, group):
-    """`read_rows` of a group's documents."""
+    """The rows of a group's documents, and which of these have one."""
     files = [batch.file.path for batch in group.batches for _ in batch.texts]
     offsets = np.concatenate([batch.offsets for batch in group.batches])
-    return read_rows(shard_path(folder, group.key), files, offsets, group.text_hashes)
+    batches, has_row = read_documents(shard_path(folder, group.key), files, offsets, group.text_hashes)
+    return np.concatenate([batch.rows for batch in batches]), has_row
 
 
 OFFSETS = st.lists(st.integers(0, 2**50), unique=True, max_size=5).map(sorted)

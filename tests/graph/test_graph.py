@@ -15,7 +15,7 @@ NGRAMS = {"Raw", "CountRaw", "Target", "CountTarget", "NgramEstimator"}
 CHECKS = {"RawRead", "TargetRead"}
 EMBEDDINGS = {"RawEmbeddings", "TargetEmbeddings", "Projection"}
 MIXTURES = {"RawMixture", "TargetMixture0"}
-SCORE_MIXTURES = {"AllRawEmbeddings", "MixtureRatio", "ScoreMixtures"}
+SCORE_EMBEDDINGS = {"AllRawEmbeddings", "EmbeddingRatio", "MixtureRatio", "ScoreEmbeddings"}
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def steps(config, compose, missing):
 def test_with_nothing_at_hand_all_is_computed(config):
     scores = {"Score", "OneTarget", "Mix"}
     assert steps(config(alpha=1), score.compose, None) == NGRAMS | scores
-    everything = NGRAMS | CHECKS | EMBEDDINGS | MIXTURES | SCORE_MIXTURES | scores
+    everything = NGRAMS | CHECKS | EMBEDDINGS | MIXTURES | SCORE_EMBEDDINGS | scores
     assert steps(config(alpha=0.5), score.compose, None) == everything
     enough = {"CheckBudget", "RawChecks", "RawChecked", "TargetChecks", "TargetChecked"}
     assert steps(config(alpha=0.5, num_to_sample=1), score.compose, None) == everything | enough
@@ -68,11 +68,21 @@ def test_with_nothing_at_hand_all_is_computed(config):
 def test_what_is_complete_is_read_only_where_something_takes_it(config):
     mixing = {"Documents", "OneTarget", "Mix"}
     assert steps(config(), score.compose, {"scores"}) == mixing
-    weighing = SCORE_MIXTURES | MIXTURES | {"RawEmbeddings"}
+    weighing = SCORE_EMBEDDINGS | MIXTURES | {"RawEmbeddings"}
     assert steps(config(), score.compose, {"gmm_weights", "scores"}) == mixing | weighing
     scoring = {"Raw", "NgramEstimator", "Score", "OneTarget", "Mix"}
     assert steps(config(), score.compose, {"ngram_weights", "scores"}) == scoring
     assert steps(config(), score.compose, set()) == {"Scores"}
+
+
+def test_a_classifier_takes_the_place_of_the_mixtures(config):
+    classifier = config(alpha=0, embedding_estimator="classifier")
+    fitting = {"Raw", "RawRead", "Score", "EmbeddingClassifier"} | EMBEDDINGS
+    assert steps(classifier, fit.compose, None) == fitting
+    scoring = {"AllRawEmbeddings", "EmbeddingRatio", "ScoreEmbeddings", "OneTarget", "Mix"}
+    assert steps(classifier, score.compose, None) == fitting | scoring
+    known = {"Documents", "RawEmbeddings", "EmbeddingClassifier"}
+    assert steps(classifier, score.compose, {"gmm_weights", "scores"}) == known | scoring
 
 
 def test_fit_adds_the_models_alone(config):

@@ -44,6 +44,7 @@ FIELDS = {
     "id_field": ("meta.id", {"documents", "ngram_weights", "gmm_weights", "scores"}),
     "num_tokens_to_fit": ("all", {"counts/raw", "ngram", "ngram_weights", "scores"}),
     "target_laplace_smoothing": (1.0, {"ngram", "ngram_weights", "scores"}),
+    "embedding_estimator": ("classifier", {"embedding_classifier", "gmm_weights", "scores"}),
     "weight_scaling": ("none", {"scores"}),
     "embedding_model": ("{folder}/other-model", EMBEDDINGS),
     "embedding_prompt": ("query: ", EMBEDDINGS),
@@ -167,6 +168,33 @@ def test_a_given_mixture_goes_with_no_projection(given, folder):
         message = rf"^--embedding_dim: does not go with a given mixture \({flags}\), which has its own$"
         with pytest.raises(UserError, match=message):
             plan_stages(PipelineConfig.of(**given, **mixtures, embedding_dim=2))
+
+
+@pytest.mark.parametrize("name", ["raw_gmm", "target_gmm"])
+def test_a_given_mixture_goes_with_no_classifier(given, folder, name):
+    files = {"raw_gmm": f"{folder}/one.npz", "target_gmm": f"{folder}/one.npz,{folder}/two.npz"}
+    message = rf"^--{name}: does not go with --embedding_estimator classifier, which uses no mixture$"
+    with pytest.raises(UserError, match=message):
+        plan_stages(PipelineConfig.of(**given, **{name: files[name]}, embedding_estimator="classifier"))
+
+
+CLASSIFIER = {"embedding_classifier", "gmm_weights", "scores"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "stages"),
+    [
+        ({"raw_max_samples": 20}, CLASSIFIER),
+        ({"raw_max_samples": 50_000}, NOTHING),
+        ({"target_max_samples": 20}, CLASSIFIER),
+        ({"fit_seed": 1}, CLASSIFIER | NGRAM - {"counts/target"}),
+        ({"embedding_dim": 2}, CLASSIFIER | {"projection"}),
+        ({"raw_components": 7, "target_components": 7, "gmm_tol": 0.5, "gmm_max_iter": 7}, NOTHING),
+    ],
+)
+def test_a_classifier_depends_on_its_own_settings(given, setting, stages):
+    given = given | {"embedding_estimator": "classifier"}
+    assert changes(PipelineConfig.of(**given), PipelineConfig.of(**given, **setting)) == stages
 
 
 def test_another_unicode_version_makes_other_tokens(config, monkeypatch):

@@ -21,6 +21,13 @@ def test_workers_in_the_process_that_launches_change_no_byte(selection):
     assert selection.result("loopback") == selection.result("local")
 
 
+def test_a_classifier_of_embeddings_changes_no_byte(selection):
+    flags = ["--embedding_estimator=classifier", "--alpha=0", "--raw_max_samples=100"]
+    assert selection.run("classifier-local", "--direct_num_workers=1", *flags) == 0
+    assert selection.run("classifier", ON_PRISM, *flags) == 0
+    assert selection.result("classifier") == selection.result("classifier-local")
+
+
 @pytest.mark.usefixtures("by_jobs")
 def test_jobs_of_a_few_iterations_change_no_byte(selection):
     assert selection.run("jobs", ON_PRISM) == 0

@@ -148,7 +148,7 @@ def test_each_separate_target_needs_its_given_mixture():
     assert error_of(target_gmm="/a.npz", **TWO) == "--target_gmm: 1 files for 2 targets"
     config = changed(target_gmm="/a.npz,/b.npz", **TWO)
     config.check_targets()
-    assert not config.fits_target_mixtures
+    assert not config.embeds_target
 
 
 def test_a_target_is_needed_unless_all_weights_are_given():

@@ -65,6 +65,7 @@ VALUES = {
     "min_example_length": 4,
     "target_laplace_smoothing": 0.5,
     "target_proportions": "0.25,3",
+    "embedding_estimator": "classifier",
     "weight_scaling": "standardize",
     "ngrams": 3,
     "num_buckets": 17,
