@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from apache_beam.transforms import userstate
 from hypothesis import settings
 
+from hir_transforms.runners.beam_internals import dofns_inspected_once
 from tests.helpers.memory_filesystem import MemoryFileSystem
 
 # A loaded machine is no failure. Elsewhere the examples are new ones in each run, in CI the same ones for each commit.
@@ -30,16 +30,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def dofns_inspected_once(monkeypatch):
-    """Beam looks through all methods of each DoFn eight times: a third of a small run's time."""
-    inspect, inspected = userstate.get_dofn_specs, {}
-
-    def get_dofn_specs(dofn):
-        if id(dofn) not in inspected:
-            inspected[id(dofn)] = dofn, inspect(dofn)  # kept, so that no other gets its id
-        return inspected[id(dofn)][1]
-
-    monkeypatch.setattr(userstate, "get_dofn_specs", get_dofn_specs)
+def like_a_command():
+    """Beam looks through each DoFn once, as in a command and its workers."""
+    with dofns_inspected_once():
+        yield
 
 
 @pytest.fixture

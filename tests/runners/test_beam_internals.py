@@ -14,10 +14,16 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection, WorkerHandler
 from apache_beam.runners.worker.statesampler import StateSampler, get_current_tracker
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms import userstate
 
-from hir_transforms.commands.running import choose_runner
+from hir_transforms.commands.running import choose_runner, run_main
 from hir_transforms.runners import beam_internals
-from hir_transforms.runners.beam_internals import AnsweringConnection, GrpcWorkerHandler, state_sampling
+from hir_transforms.runners.beam_internals import (
+    AnsweringConnection,
+    GrpcWorkerHandler,
+    dofns_inspected_once,
+    state_sampling,
+)
 from hir_transforms.runners.local import MultiProcessRunner
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +33,10 @@ def test_nothing_changes_by_an_import():
     code = (
         "from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandler as W\n"
         "from apache_beam.runners.worker.statesampler import StateSampler as S\n"
-        "before = dict(W._registered_environments), S.__init__.__defaults__\n"
+        "from apache_beam.transforms import userstate as u\n"
+        "before = dict(W._registered_environments), S.__init__.__defaults__, u.get_dofn_specs\n"
         "import hir_transforms.commands.running, pipelines.select\n"
-        "assert (W._registered_environments, S.__init__.__defaults__) == before\n"
+        "assert (W._registered_environments, S.__init__.__defaults__, u.get_dofn_specs) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -57,6 +64,61 @@ def test_bundles_are_sampled_every_5_ms(workers):
     with beam.Pipeline(runner=choose_runner(options, 2), options=options) as pipeline:
         periods = pipeline | beam.Create([None]) | beam.Map(lambda _: get_current_tracker().sampling_period_ms)
         assert_that(periods, equal_to([5]))
+
+
+COUNT = beam.DoFn.StateParam(userstate.CombiningValueStateSpec("count", sum))
+
+
+class Counting(beam.DoFn):
+    def process(self, element, count=COUNT):
+        yield element
+
+
+@pytest.fixture
+def inspected(monkeypatch):
+    """Beam's own inspection, and the DoFns that it was asked for."""
+    dofns = []
+    inspect_dofn = userstate.get_dofn_specs
+    monkeypatch.setattr(userstate, "get_dofn_specs", lambda dofn: dofns.append(dofn) or inspect_dofn(dofn))
+    return dofns
+
+
+def test_each_dofn_is_inspected_once(inspected):
+    before = userstate.get_dofn_specs
+    stateful, stateless = Counting(), beam.transforms.core.CallableWrapperDoFn(lambda element: [element])
+    with dofns_inspected_once():
+        for _ in range(2):
+            assert {spec.name for spec in userstate.get_dofn_specs(stateful)[0]} == {"count"}
+            assert not userstate.is_stateful_dofn(stateless)
+            userstate.validate_stateful_dofn(stateful)
+        assert inspected == [stateful, stateless]
+        with beam.Pipeline() as pipeline:
+            pipeline | beam.Create([("a", 1)]) | beam.ParDo(stateful) | beam.Map(lambda element: element)
+        assert inspected.count(stateful) == 1
+    assert userstate.get_dofn_specs is before
+
+
+def test_a_dofn_that_is_gone_is_forgotten(inspected):
+    with dofns_inspected_once():
+        for _ in range(5):  # the next one may get its place in memory
+            assert userstate.is_stateful_dofn(Counting())
+            inspected.clear()
+            assert not userstate.is_stateful_dofn(beam.transforms.core.CallableWrapperDoFn(lambda element: [element]))
+            assert len(inspected) == 1
+            inspected.clear()
+
+
+@pytest.mark.usefixtures("inspected")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_command_and_its_workers_inspect_once(workers, capfd):
+    def run():
+        options = PipelineOptions([f"--direct_num_workers={workers}"])
+        with beam.Pipeline(runner=choose_runner(options, 2), options=options) as pipeline:
+            names = pipeline | beam.Create([None]) | beam.Map(lambda _: userstate.get_dofn_specs.__module__)
+            assert_that(names, equal_to([beam_internals.__name__]))
+
+    assert not userstate.get_dofn_specs.__module__.startswith("hir_transforms")
+    assert run_main("hir select", run) == 0, capfd.readouterr().err
 
 
 def test_a_handler_is_what_ours_extends():
