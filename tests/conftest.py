@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hir_transforms.runners.beam_internals import dofns_inspected_once
+from hir_transforms.runners.beam_internals import methods_inspected_once
 from tests.helpers.memory_filesystem import MemoryFileSystem
 
 # A loaded machine is no failure. Elsewhere the examples are new ones in each run, in CI the same ones for each commit.
@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def like_a_command():
-    """Beam looks through each DoFn once, as in a command and its workers."""
-    with dofns_inspected_once():
+    """Beam inspects each method of a DoFn once, as in a command and its workers."""
+    with methods_inspected_once():
         yield
 
 

@@ -11,7 +11,7 @@ from apache_beam.runners.runner import PipelineRunner
 
 from hir_transforms.common.errors import find_user_error
 from hir_transforms.common.messages import flush, warn
-from hir_transforms.runners.beam_internals import dofns_inspected_once
+from hir_transforms.runners.beam_internals import methods_inspected_once
 from hir_transforms.runners.interruption import GOES_ON, Interrupted, in_a_word, interruptible
 from hir_transforms.runners.local import InProcessRunner, MultiProcessRunner, WorkerDiedError
 from hir_transforms.runners.named import named_runner
@@ -52,7 +52,7 @@ def run_main(command: str, main: Callable[[], None]) -> int:
     """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
     gc.freeze()  # what the imports made is no garbage, and long to look through
     try:
-        with interruptible(), dofns_inspected_once():
+        with interruptible(), methods_inspected_once():
             main()
     except KeyboardInterrupt as interruption:
         warn(f"{command}: {in_a_word(interruption)}; {GOES_ON}")

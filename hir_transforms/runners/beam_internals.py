@@ -6,6 +6,7 @@ like that fails there. Everything here is called by others and changes nothing b
 
 import contextlib
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 from apache_beam.runners.worker.statesampler import StateSampler
-from apache_beam.transforms import userstate
+from apache_beam.transforms import core
 
 # Names of the threads that read what a worker process sends.
 READER_THREADS = ("beam_control_read", "read_grpc_client_inputs")
@@ -28,33 +29,35 @@ __all__ = [
     "AnsweringConnection",
     "GrpcServer",
     "GrpcWorkerHandler",
-    "dofns_inspected_once",
+    "methods_inspected_once",
     "register_handler",
     "state_sampling",
 ]
 
 
 @contextlib.contextmanager
-def dofns_inspected_once() -> Iterator[None]:
-    """Within the block, Beam looks for user state and timers in the methods of each DoFn once.
+def methods_inspected_once() -> Iterator[None]:
+    """Within the block, Beam looks for the parameters of each method of a DoFn's class once.
 
-    Else it does eight times for each step of a graph and four for each step of a bundle: of a selection from a few
-    documents, a quarter of the processor time that is left after the imports.
+    Else it does eight times for each step of a graph, and again for each step of a bundle, with all methods: of a
+    selection from a few documents, a quarter of the processor time that is left after the imports.
     """
-    inspect = userstate.get_dofn_specs
-    inspected: dict[int, tuple[Any, Any]] = {}
+    inspect = core.get_function_args_defaults
+    inspected: weakref.WeakKeyDictionary[types.FunctionType, Any] = weakref.WeakKeyDictionary()
 
-    def get_dofn_specs(dofn: Any) -> Any:
-        key = id(dofn)
-        if key not in inspected:
-            inspected[key] = weakref.ref(dofn, lambda _: inspected.pop(key)), inspect(dofn)
-        return inspected[key][1]
+    def get_function_args_defaults(function: Any) -> Any:
+        if not (isinstance(function, types.MethodType) and isinstance(function.__func__, types.FunctionType)):
+            return inspect(function)
+        if function.__func__ not in inspected:
+            inspected[function.__func__] = inspect(function)
+        names, defaults = inspected[function.__func__]
+        return [*names], [*defaults]
 
-    userstate.get_dofn_specs = get_dofn_specs
+    core.get_function_args_defaults = get_function_args_defaults
     try:
         yield
     finally:
-        userstate.get_dofn_specs = inspect
+        core.get_function_args_defaults = inspect
 
 
 @contextlib.contextmanager

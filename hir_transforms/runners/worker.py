@@ -57,7 +57,7 @@ def main() -> None:
     gc.disable()
     from apache_beam.runners.worker import sdk_worker_main
 
-    from hir_transforms.runners.beam_internals import dofns_inspected_once, state_sampling
+    from hir_transforms.runners.beam_internals import methods_inspected_once, state_sampling
 
     _, harness, _ = sdk_worker_main.create_harness(
         {
@@ -68,7 +68,7 @@ def main() -> None:
     )
     gc.freeze()
     gc.enable()
-    with state_sampling(SAMPLING_MS), dofns_inspected_once():
+    with state_sampling(SAMPLING_MS), methods_inspected_once():
         harness.run()
 
 

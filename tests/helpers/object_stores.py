@@ -61,7 +61,7 @@ class S3:
 
 def write_inputs(folder: Path) -> None:
     """raw.jsonl.gz, target.jsonl, raw.npy and target.npy: 100 and 20 documents with rows of eight numbers."""
-    raw, target = write_corpus(folder / "corpus", {"scipy": 30, "numpy": 30, "scikit-learn": 40}, 20)
+    raw, target = write_corpus(folder / "corpus", {"numpy": 60, "scikit-learn": 40}, 20)
     (folder / "raw.jsonl.gz").write_bytes(gzip.compress(raw.read_bytes()))
     (folder / "target.jsonl").write_bytes(target.read_bytes())
     rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from hir_transforms.graph.saved_scores import find_scores
 from pipelines import resample, score, select
 from tests.helpers.folders import contents
 
-SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}
+SIZES = {"numpy": 120, "scikit-learn": 80}
 
 
 @pytest.fixture(scope="module")

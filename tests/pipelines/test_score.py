@@ -20,7 +20,7 @@ COUNTS = ["--num_to_sample=20", "--min_example_length=20"]
 def corpus(tmp_path_factory):
     """(raw, target, flags of embeddings): 120 and 20 real documents, with embeddings of eight dimensions."""
     folder = tmp_path_factory.mktemp("corpus")
-    raw, target = write_corpus(folder / "docstrings", {"scipy": 40, "numpy": 40, "scikit-learn": 40}, 20)
+    raw, target = write_corpus(folder / "docstrings", {"numpy": 80, "scikit-learn": 40}, 20)
     generator = np.random.default_rng(0)
     np.save(folder / "raw.npy", generator.normal(size=(120, 8)))
     np.save(folder / "target.npy", generator.normal(0.5, size=(20, 8)))

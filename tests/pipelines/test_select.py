@@ -28,7 +28,7 @@ from tests.helpers.folders import contents
 
 # No run of this corpus takes that many seconds, however busy the machine is.
 PATIENCE = 240
-SIZES = {"scipy": 60, "numpy": 60, "scikit-learn": 80}
+SIZES = {"numpy": 120, "scikit-learn": 80}
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +169,28 @@ def test_files_of_every_compression_give_the_documents_of_the_plain_one(corpus, 
 
 
 @pytest.fixture(scope="module")
-def hybrid(corpus, tmp_path_factory):
+def beginnings(corpus, tmp_path_factory):
+    """(raw, target): the first words of 80 and 20 of these documents, soon embedded, in long lines: several blocks."""
+    folder, paths = tmp_path_factory.mktemp("beginnings"), []
+    for path, size in zip(corpus, (80, 20), strict=True):
+        texts = [" ".join(json.loads(line)["text"].split()[:25]) for line in path.read_bytes().splitlines()[:size]]
+        paths.append(folder / path.name)
+        paths[-1].write_text("".join(json.dumps({"text": text, "more": "x" * 4_000}) + "\n" for text in texts))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def hybrid(beginnings, tmp_path_factory):
     """Output of a run with real embeddings, by two workers."""
     output = tmp_path_factory.mktemp("hybrid") / "out"
-    assert run(*corpus, output, *HYBRID, workers=2) == 0
+    assert run(*beginnings, output, *HYBRID, workers=2) == 0
+    assert len(list((output.parent / "out.work" / "embeddings" / "raw").glob("*.avro"))) > 4
     return output
 
 
-HYBRID = ["--num_to_sample=30", "--alpha=0.5", "--raw_components=8", "--target_components=3", "--gmm_max_iter=20"]
+SHORT = 30
+MIXED = ["--num_to_sample=30", "--alpha=0.5", f"--min_example_length={SHORT}"]
+HYBRID = [*MIXED, "--raw_components=8", "--target_components=3", "--gmm_max_iter=20"]
 
 
 def test_hybrid_weights_are_those_of_the_two_parts(hybrid):
@@ -185,7 +199,7 @@ def test_hybrid_weights_are_those_of_the_two_parts(hybrid):
     work = hybrid.parent / "out.work"
     shards = sorted((work / "embeddings" / "raw").glob("*.avro"))
     rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))]).astype(np.float64)
-    assert rows.shape == (200, 384)
+    assert rows.shape == (80, 384)
     expected = sklearn_log_density(work / "gmm" / "target-0.npz", rows) - sklearn_log_density(
         work / "gmm" / "raw.npz", rows
     )
@@ -200,69 +214,69 @@ def sklearn_log_density(path, rows):
     return model.score_samples(rows)
 
 
-def test_embeddings_are_those_of_the_model(corpus, hybrid):
+def test_embeddings_are_those_of_the_model(beginnings, hybrid):
     from sentence_transformers import SentenceTransformer
 
     from hir_transforms.embeddings.model import find_model
 
-    texts = [json.loads(line)["text"] for line in corpus[1].read_bytes().splitlines()]
+    texts = [json.loads(line)["text"] for line in beginnings[1].read_bytes().splitlines()]
     shards = sorted((hybrid.parent / "out.work" / "embeddings" / "target").glob("*.avro"))
     rows = np.concatenate([batch.rows for shard in shards for batch in read_shard(str(shard))])
     model = SentenceTransformer(find_model("all-MiniLM-L6-v2").locate())
     np.testing.assert_allclose(rows, model.encode(texts), atol=1e-5)
 
 
-def test_hybrid_result_does_not_depend_on_the_workers(corpus, hybrid, tmp_path):
-    assert run(*corpus, tmp_path / "out", *HYBRID) == 0
+def test_hybrid_result_does_not_depend_on_the_workers(beginnings, hybrid, tmp_path):
+    assert run(*beginnings, tmp_path / "out", *HYBRID) == 0
     assert contents(tmp_path / "out") == contents(hybrid)
     assert contents(tmp_path / "out.work") == contents(hybrid.parent / "out.work")
 
 
-def test_alpha_zero_reuses_embeddings_and_leaves_ngrams_out(corpus, hybrid, tmp_path, capsys):
+def test_alpha_zero_reuses_embeddings_and_leaves_ngrams_out(beginnings, hybrid, tmp_path, capsys):
     work = tmp_path / "out.work"
     shutil.copytree(hybrid.parent / "out.work", work)
     settings = [flag for flag in HYBRID if "alpha" not in flag]
-    assert run(*corpus, tmp_path / "out", *settings, "--alpha=0", "--top_k") == 0
+    assert run(*beginnings, tmp_path / "out", *settings, "--alpha=0", "--top_k") == 0
     assert "embeddings/raw, gmm/raw, embeddings/target, gmm/target-0" in capsys.readouterr().err
     columns = scores(tmp_path / "out")
     assert np.isnan(columns["ngram"]).all()
-    eligible = columns["num_tokens"] >= 100
+    eligible = columns["num_tokens"] >= SHORT
     best = np.sort(columns["gmm"][eligible])[-30:]
     chosen = pq.read_table(tmp_path / "out" / "selection.parquet")
     np.testing.assert_array_equal(np.sort(chosen["weight"].to_numpy()), best)
 
 
-def test_more_components_than_documents_are_reduced_with_a_warning(corpus, hybrid, tmp_path, capsys):
+def test_more_components_than_documents_are_reduced_with_a_warning(beginnings, hybrid, tmp_path, capsys):
     shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
     too_many = ["--raw_components=1000", "--target_components=50"]
-    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", *too_many, "--alpha=0.5", "--gmm_max_iter=2") == 0
+    assert run(*beginnings, tmp_path / "out", *MIXED, *too_many, "--gmm_max_iter=2") == 0
     warnings = capsys.readouterr().err
     assert "1000 components" in warnings
-    assert "200 rows" in warnings
+    assert "80 rows" in warnings
     assert "50 components" in warnings
-    assert "40 rows" in warnings
+    assert "20 rows" in warnings
 
 
-def test_components_follow_from_the_documents(corpus, hybrid, tmp_path, capsys):
+def test_components_follow_from_the_documents(beginnings, hybrid, tmp_path, capsys):
     shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
-    assert run(*corpus, tmp_path / "out", "--num_to_sample=30", "--alpha=0.5", "--gmm_max_iter=2") == 0
+    assert run(*beginnings, tmp_path / "out", *MIXED, "--gmm_max_iter=2") == 0
     assert "warning" not in capsys.readouterr().err
     counts = {
         name: json.loads((tmp_path / "out.work" / "gmm" / name / "_manifest.json").read_bytes())["counts"]
         for name in ("raw", "target-0")
     }
     assert {name: (count["rows"], count["components"]) for name, count in counts.items()} == {
-        "raw": (200, 1),
-        "target-0": (40, 1),
+        "raw": (80, 1),
+        "target-0": (20, 1),
     }
 
 
-def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
+def test_mixtures_of_principal_components(beginnings, hybrid, tmp_path, capsys):
     for name, more, workers in (("a", [], 1), ("b", [], 2), ("more", ["--target_components=2"], 1)):
         shutil.copytree(
             hybrid.parent / "out.work" if name != "more" else tmp_path / "a.work", tmp_path / f"{name}.work"
         )
-        assert run(*corpus, tmp_path / name, *HYBRID, "--embedding_dim=8", *more, workers=workers) == 0
+        assert run(*beginnings, tmp_path / name, *HYBRID, "--embedding_dim=8", *more, workers=workers) == 0
     first, _, third = (line for line in capsys.readouterr().err.splitlines() if "not computed again" in line)
     assert first.endswith("ngram_weights, embeddings/raw, embeddings/target")
     assert third.endswith("embeddings/raw, projection, gmm/raw, embeddings/target")
@@ -281,18 +295,18 @@ def test_mixtures_of_principal_components(corpus, hybrid, tmp_path, capsys):
     np.testing.assert_allclose(scores(tmp_path / "a")["gmm"], densities["target-0"] - densities["raw"], atol=0.05)
 
 
-def test_standardized_weights(corpus, hybrid, tmp_path, capsys):
+def test_standardized_weights(beginnings, hybrid, tmp_path, capsys):
     settings = [*HYBRID, "--weight_scaling=standardize"]
     for name, alpha, workers in (("a", 0.25, 2), ("b", 0.25, 1), ("c", 0.75, 1)):
         start = tmp_path / "a.work" if name == "c" else hybrid.parent / "out.work"
         shutil.copytree(start, tmp_path / f"{name}.work")
-        assert run(*corpus, tmp_path / name, *settings, f"--alpha={alpha}", workers=workers) == 0
+        assert run(*beginnings, tmp_path / name, *settings, f"--alpha={alpha}", workers=workers) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert contents(tmp_path / "a.work") == contents(tmp_path / "b.work")
     third = [line for line in capsys.readouterr().err.splitlines() if "not computed again" in line][2]
     assert third.endswith("target-0, gmm_weights")
     before = scores(hybrid)
-    eligible = before["num_tokens"] >= 100
+    eligible = before["num_tokens"] >= SHORT
     ngram, gmm = (
         (before[part] - before[part][eligible].mean()) / before[part][eligible].std() for part in ("ngram", "gmm")
     )
@@ -318,7 +332,7 @@ def test_a_single_standardized_weight_selects_the_same_documents(corpus, tmp_pat
     assert rejected[0] == rejected[1] != {}
 
 
-def test_given_mixtures_give_the_result_of_fitted_ones(corpus, hybrid, tmp_path, capsys):
+def test_given_mixtures_give_the_result_of_fitted_ones(beginnings, hybrid, tmp_path, capsys):
     """The raw embeddings alone are needed then; a file of another content makes the scores anew."""
     fitted, work = hybrid.parent / "out.work", tmp_path / "out.work"
     kept = ("documents", "counts", "ngram", "ngram_weights", "embeddings/raw")
@@ -329,32 +343,32 @@ def test_given_mixtures_give_the_result_of_fitted_ones(corpus, hybrid, tmp_path,
     raw_gmm = tmp_path / "raw.npz"
     given = [f"--raw_gmm={raw_gmm}", f"--target_gmm={tmp_path / 'target-0.npz'}"]
     output = tmp_path / "out"
-    assert run(*corpus, output, *HYBRID, *given) == 0
+    assert run(*beginnings, output, *HYBRID, *given) == 0
     assert "ngram_weights, embeddings/raw\n" in capsys.readouterr().err
     assert {path.name for path in work.iterdir()} == {*kept[:-1], "embeddings", "gmm_weights", "scores"}
     assert {path.name for path in (work / "embeddings").iterdir()} == {"raw"}
     np.testing.assert_array_equal(scores(output)["gmm"], scores(hybrid)["gmm"])
     assert selected_bytes(output) == selected_bytes(hybrid)
-    assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
+    assert run(*beginnings, output, *HYBRID, *given, "--overwrite") == 0
     assert "embeddings/raw, gmm_weights, scores" in capsys.readouterr().err
     mixture = GaussianMixture.load(str(raw_gmm))
     np.savez(raw_gmm, weights=mixture.weights, means=mixture.means, covariances=2 * mixture.covariances)
-    assert run(*corpus, output, *HYBRID, *given, "--overwrite") == 0
+    assert run(*beginnings, output, *HYBRID, *given, "--overwrite") == 0
     assert "gmm_weights" not in capsys.readouterr().err
     assert not (scores(output)["gmm"] == scores(hybrid)["gmm"]).any()
 
 
-def test_one_given_mixture_and_one_fitted_to_a_sample(corpus, hybrid, tmp_path):
+def test_one_given_mixture_and_one_fitted_to_a_sample(beginnings, hybrid, tmp_path):
     """With raw documents that were not embedded before; checkpoints are kept for the mixture that is fitted."""
     fitted, work = hybrid.parent / "out.work", tmp_path / "out.work"
     shutil.copytree(fitted / "embeddings" / "target", work / "embeddings" / "target")
     raw = tmp_path / "raw.jsonl"
-    raw.write_bytes(b"".join(corpus[0].read_bytes().splitlines(keepends=True)[:20]))
-    given = [f"--raw_gmm={fitted / 'gmm' / 'raw.npz'}", "--target_max_samples=30"]
+    raw.write_bytes(b"".join(beginnings[0].read_bytes().splitlines(keepends=True)[:20]))
+    given = [f"--raw_gmm={fitted / 'gmm' / 'raw.npz'}", "--target_max_samples=15"]
     checkpoints = f"--gmm_checkpoint_dir={tmp_path / 'kept'}"
-    assert run(raw, corpus[1], tmp_path / "out", *HYBRID, *given, checkpoints, "--num_to_sample=2") == 0
+    assert run(raw, beginnings[1], tmp_path / "out", *HYBRID, *given, checkpoints, "--num_to_sample=2") == 0
     stage = json.loads((work / "gmm" / "target-0" / "_manifest.json").read_text())
-    assert stage["counts"]["rows"] == 30
+    assert stage["counts"]["rows"] == 15
     assert len(list((tmp_path / "kept" / "target-0").rglob("*.npz"))) == stage["counts"]["iterations"]
     assert {path.name for path in tmp_path.joinpath("kept").iterdir()} == {"target-0"}
     rows = np.concatenate(
@@ -369,7 +383,7 @@ def test_one_given_mixture_and_one_fitted_to_a_sample(corpus, hybrid, tmp_path):
     np.testing.assert_allclose(scores(tmp_path / "out")["gmm"], expected, rtol=1e-6)
 
 
-def test_a_given_mixture_that_does_not_fit_is_an_error_of_one_line(corpus, hybrid, tmp_path, capsys):
+def test_a_given_mixture_that_does_not_fit_is_an_error_of_one_line(beginnings, hybrid, tmp_path, capsys):
     shutil.copytree(hybrid.parent / "out.work", tmp_path / "out.work")
     path = tmp_path / "small.npz"
     np.savez(path, weights=np.ones(1), means=np.zeros((1, 3)), covariances=np.ones((1, 3)))
@@ -384,7 +398,7 @@ def test_a_given_mixture_that_does_not_fit_is_an_error_of_one_line(corpus, hybri
         (["--raw_gmm=/nowhere.npz"], "--raw_gmm: no file /nowhere.npz"),
     ):
         capsys.readouterr()
-        assert run(*corpus, tmp_path / "out", *HYBRID, *flags) == 2
+        assert run(*beginnings, tmp_path / "out", *HYBRID, *flags) == 2
         error = [line for line in capsys.readouterr().err.splitlines() if "not computed again" not in line]
         assert len(error) == 1
         assert message in error[0]
@@ -481,8 +495,8 @@ def test_rejected_lines_of_the_target_are_kept_too(corpus, tmp_path):
     assert manifest(tmp_path / "out")["counts"]["rejected"] == 0
 
 
-def test_a_killed_run_goes_on_with_the_embeddings_it_had(corpus, hybrid, tmp_path):
-    command = [sys.executable, "-m", "pipelines.select", f"--raw={corpus[0]}", f"--target={corpus[1]}"]
+def test_a_killed_run_goes_on_with_the_embeddings_it_had(beginnings, hybrid, tmp_path):
+    command = [sys.executable, "-m", "pipelines.select", f"--raw={beginnings[0]}", f"--target={beginnings[1]}"]
     output, shards = tmp_path / "out", tmp_path / "out.work" / "embeddings" / "raw"
     process = subprocess.Popen([*command, f"--output={output}", *HYBRID], stdout=subprocess.PIPE)
     deadline = time.monotonic() + PATIENCE
@@ -495,7 +509,7 @@ def test_a_killed_run_goes_on_with_the_embeddings_it_had(corpus, hybrid, tmp_pat
     process.communicate(timeout=PATIENCE)
     assert not output.exists()
     finished = {path: path.stat().st_mtime_ns for path in shards.glob("*.avro")}
-    assert run(*corpus, output, *HYBRID) == 0
+    assert run(*beginnings, output, *HYBRID) == 0
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert contents(output) == contents(hybrid)
     assert contents(tmp_path / "out.work") == contents(hybrid.parent / "out.work")

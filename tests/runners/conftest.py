@@ -23,7 +23,7 @@ class Selection:
     """Runs `select` with alpha 0.5 on the same documents and embeddings again and again."""
 
     def __init__(self, folder):
-        self.raw, self.target = write_corpus(folder / "corpus", {"scipy": 60, "scikit-learn": 80, "numpy": 40}, 40)
+        self.raw, self.target = write_corpus(folder / "corpus", {"numpy": 100, "scikit-learn": 80}, 40)
         self.folder = folder
         generator = np.random.default_rng(0)
         for path, center in ((self.raw, 0), (self.target, 1)):

@@ -14,14 +14,14 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection, WorkerHandler
 from apache_beam.runners.worker.statesampler import StateSampler, get_current_tracker
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import userstate
+from apache_beam.transforms import core, userstate
 
 from hir_transforms.commands.running import choose_runner, run_main
 from hir_transforms.runners import beam_internals
 from hir_transforms.runners.beam_internals import (
     AnsweringConnection,
     GrpcWorkerHandler,
-    dofns_inspected_once,
+    methods_inspected_once,
     state_sampling,
 )
 from hir_transforms.runners.local import MultiProcessRunner
@@ -33,10 +33,10 @@ def test_nothing_changes_by_an_import():
     code = (
         "from apache_beam.runners.portability.fn_api_runner.worker_handlers import WorkerHandler as W\n"
         "from apache_beam.runners.worker.statesampler import StateSampler as S\n"
-        "from apache_beam.transforms import userstate as u\n"
-        "before = dict(W._registered_environments), S.__init__.__defaults__, u.get_dofn_specs\n"
+        "from apache_beam.transforms import core as c\n"
+        "before = dict(W._registered_environments), S.__init__.__defaults__, c.get_function_args_defaults\n"
         "import hir_transforms.commands.running, pipelines.select\n"
-        "assert (W._registered_environments, S.__init__.__defaults__, u.get_dofn_specs) == before\n"
+        "assert (W._registered_environments, S.__init__.__defaults__, c.get_function_args_defaults) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -76,36 +76,39 @@ class Counting(beam.DoFn):
 
 @pytest.fixture
 def inspected(monkeypatch):
-    """Beam's own inspection, and the DoFns that it was asked for."""
-    dofns = []
-    inspect_dofn = userstate.get_dofn_specs
-    monkeypatch.setattr(userstate, "get_dofn_specs", lambda dofn: dofns.append(dofn) or inspect_dofn(dofn))
-    return dofns
+    """What Beam's own inspection was asked for."""
+    functions = []
+    inspect_function = core.get_function_args_defaults
+    monkeypatch.setattr(
+        core, "get_function_args_defaults", lambda function: functions.append(function) or inspect_function(function)
+    )
+    return functions
 
 
-def test_each_dofn_is_inspected_once(inspected):
-    before = userstate.get_dofn_specs
-    stateful, stateless = Counting(), beam.transforms.core.CallableWrapperDoFn(lambda element: [element])
-    with dofns_inspected_once():
+def test_each_method_is_inspected_once(inspected):
+    before = core.get_function_args_defaults
+    with methods_inspected_once():
         for _ in range(2):
+            stateful = Counting()
             assert {spec.name for spec in userstate.get_dofn_specs(stateful)[0]} == {"count"}
-            assert not userstate.is_stateful_dofn(stateless)
-            userstate.validate_stateful_dofn(stateful)
-        assert inspected == [stateful, stateless]
+            assert core.get_function_arguments(stateful, "process") == (["element", "count"], [COUNT])
+            for mutable in core.get_function_arguments(stateful, "process"):
+                mutable.clear()
+        methods = {method.__func__ for method in inspected}
+        assert Counting.process in methods
+        assert len(inspected) == len(methods)
         with beam.Pipeline() as pipeline:
             pipeline | beam.Create([("a", 1)]) | beam.ParDo(stateful) | beam.Map(lambda element: element)
-        assert inspected.count(stateful) == 1
-    assert userstate.get_dofn_specs is before
+        assert [getattr(method, "__func__", None) for method in inspected].count(Counting.process) == 1
+    assert core.get_function_args_defaults is before
 
 
-def test_a_dofn_that_is_gone_is_forgotten(inspected):
-    with dofns_inspected_once():
-        for _ in range(5):  # the next one may get its place in memory
-            assert userstate.is_stateful_dofn(Counting())
-            inspected.clear()
-            assert not userstate.is_stateful_dofn(beam.transforms.core.CallableWrapperDoFn(lambda element: [element]))
-            assert len(inspected) == 1
-            inspected.clear()
+def test_functions_of_the_same_dofn_class_are_told_apart():
+    of_functions = [lambda element: [element], lambda element, more=3: [element]]
+    with methods_inspected_once():
+        dofns = [core.CallableWrapperDoFn(function) for function in of_functions]
+        found = [core.get_function_arguments(dofn, "process") for dofn in dofns]
+    assert [defaults for _, defaults in found] == [[], [3]]
 
 
 @pytest.mark.usefixtures("inspected")
@@ -114,10 +117,10 @@ def test_a_command_and_its_workers_inspect_once(workers, capfd):
     def run():
         options = PipelineOptions([f"--direct_num_workers={workers}"])
         with beam.Pipeline(runner=choose_runner(options, 2), options=options) as pipeline:
-            names = pipeline | beam.Create([None]) | beam.Map(lambda _: userstate.get_dofn_specs.__module__)
+            names = pipeline | beam.Create([None]) | beam.Map(lambda _: core.get_function_args_defaults.__module__)
             assert_that(names, equal_to([beam_internals.__name__]))
 
-    assert not userstate.get_dofn_specs.__module__.startswith("hir_transforms")
+    assert not core.get_function_args_defaults.__module__.startswith("hir_transforms")
     assert run_main("hir select", run) == 0, capfd.readouterr().err
 
 
