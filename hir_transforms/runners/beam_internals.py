@@ -53,7 +53,7 @@ def methods_inspected_once() -> Iterator[None]:
         names, defaults = inspected[function.__func__]
         return [*names], [*defaults]
 
-    core.get_function_args_defaults = get_function_args_defaults
+    core.get_function_args_defaults = get_function_args_defaults  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -66,7 +66,7 @@ def test_bundles_are_sampled_every_5_ms(workers):
         assert_that(periods, equal_to([5]))
 
 
-COUNT = beam.DoFn.StateParam(userstate.CombiningValueStateSpec("count", sum))
+COUNT = beam.DoFn.StateParam(userstate.CombiningValueStateSpec("count", combine_fn=sum))
 
 
 class Counting(beam.DoFn):
@@ -79,9 +79,12 @@ def inspected(monkeypatch):
     """What Beam's own inspection was asked for."""
     functions = []
     inspect_function = core.get_function_args_defaults
-    monkeypatch.setattr(
-        core, "get_function_args_defaults", lambda function: functions.append(function) or inspect_function(function)
-    )
+
+    def noted(function):
+        functions.append(function)
+        return inspect_function(function)
+
+    monkeypatch.setattr(core, "get_function_args_defaults", noted)
     return functions
 
 
@@ -104,7 +107,13 @@ def test_each_method_is_inspected_once(inspected):
 
 
 def test_functions_of_the_same_dofn_class_are_told_apart():
-    of_functions = [lambda element: [element], lambda element, more=3: [element]]
+    def plain(element):
+        return [element]
+
+    def with_default(element, more=3):
+        return [element]
+
+    of_functions = [plain, with_default]
     with methods_inspected_once():
         dofns = [core.CallableWrapperDoFn(function) for function in of_functions]
         found = [core.get_function_arguments(dofn, "process") for dofn in dofns]
