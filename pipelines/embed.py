@@ -41,7 +41,7 @@ def _plan(config: PipelineConfig) -> list[Stage[EmbeddingSource]]:
         raise UserError("--raw or --target is required")
     for dataset in datasets:
         check_has_text(dataset)
-    sources = find_sources(config.embeddings, datasets)
+    sources = find_sources(config.work_dir, config.embeddings, datasets)
     return [plan_embeddings(config.work_dir, *one) for one in zip(datasets, sources, strict=True)]
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from hir_transforms.embeddings.distill import write_distilled
+from hir_transforms.embeddings.model import find_model
 from hir_transforms.runners.beam_internals import methods_inspected_once
 from tests.helpers.memory_filesystem import MemoryFileSystem
+from tests.helpers.models import write_small_transformer
 
 # A loaded machine is no failure. Elsewhere the examples are new ones in each run, in CI the same ones for each commit.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
@@ -34,6 +37,20 @@ def like_a_command():
     """Beam inspects each method of a DoFn once, as in a command and its workers."""
     with methods_inspected_once():
         yield
+
+
+@pytest.fixture(scope="session")
+def small_transformer(tmp_path_factory):
+    """Folder of a small sentence-transformers model."""
+    return write_small_transformer(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="session")
+def static_folder(small_transformer, tmp_path_factory):
+    """Folder of the static model distilled from it."""
+    folder = tmp_path_factory.mktemp("static") / "distilled"
+    write_distilled(find_model(small_transformer), str(folder))
+    return str(folder)
 
 
 @pytest.fixture

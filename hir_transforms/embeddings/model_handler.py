@@ -1,6 +1,5 @@
 """How Beam's RunInference runs a sentence-transformers model: loaded once a process, one group of texts a call."""
 
-import pickle
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
-from hir_transforms.embeddings.model import EmbeddingModel, code_error
-from hir_transforms.files.object_stores import one_line
+from hir_transforms.embeddings.model import EmbeddingModel, loading_error
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -63,7 +60,7 @@ class SentenceTransformerHandler(ModelHandler[HasTexts, PredictionResult, "Sente
         try:
             return SentenceTransformer(folder, trust_remote_code=self._model.trust_remote_code)
         except Exception as error:
-            raise _loading_error(self._model.name, error) from error
+            raise loading_error(self._model.name, error) from error
 
     def run_inference(
         self,
@@ -76,7 +73,7 @@ class SentenceTransformerHandler(ModelHandler[HasTexts, PredictionResult, "Sente
             rows = model.encode(
                 cut_long_texts(model, group.texts),
                 prompt=self._model.prompt,
-                batch_size=_CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH,
+                batch_size=self._model.batch_size or (_CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH),
                 show_progress_bar=False,
             )
             yield PredictionResult(group, np.asarray(rows, np.float32).reshape(len(group.texts), -1))
@@ -84,17 +81,6 @@ class SentenceTransformerHandler(ModelHandler[HasTexts, PredictionResult, "Sente
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """A group is a batch already."""
         return {"min_batch_size": 1, "max_batch_size": 1}
-
-
-def _loading_error(name: str, error: Exception) -> UserError:
-    if "trust_remote_code" in str(error):
-        return code_error(name)
-    if isinstance(error, pickle.UnpicklingError):
-        return UserError(
-            f"--embedding_model: the weights of {name} are pickled Python objects, which could run any code when they "
-            "are read; convert them to safetensors"
-        )
-    return UserError(f"--embedding_model: {name} cannot be loaded: {one_line(error)}")
 
 
 def cut_long_texts(model: "SentenceTransformer", texts: Sequence[str]) -> list[str]:

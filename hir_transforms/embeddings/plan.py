@@ -1,12 +1,14 @@
 """The stages of embeddings, and what each depends on: the documents, and the model or the files of embeddings."""
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.embeddings.model import EmbeddingModel, find_model
+from hir_transforms.embeddings.distill import distilled_model, require_distill
+from hir_transforms.embeddings.model import STATIC, EmbeddingModel, find_model
 from hir_transforms.embeddings.settings import EmbeddingOptions
 from hir_transforms.embeddings.source import EmbeddingSource, check_sources, find_embeddings
 from hir_transforms.files import storage
@@ -20,27 +22,31 @@ class EmbeddingStages:
     target: Stage[EmbeddingSource] | None
 
 
-def find_sources(options: EmbeddingOptions, datasets: Sequence[Dataset]) -> list[EmbeddingSource]:
+def find_sources(work_dir: str, options: EmbeddingOptions, datasets: Sequence[Dataset]) -> list[EmbeddingSource]:
     """Where the embeddings of each dataset come from: files that are given, else the model.
+
+    A model that is to be distilled is made here, if it is not in the work folder yet.
 
     Raises:
         UserError: if one cannot be found, or not all can be of one model.
     """
-    sources = [_find_source(options, dataset.role) for dataset in datasets]
+    model = functools.cache(lambda: _find_model(work_dir, options))
+    given = [options.files(dataset.role) for dataset in datasets]
+    sources = [find_embeddings(files) if files else model() for files in given]
     if len(sources) == 2:
         check_sources(*sources)
     return sources
 
 
-def _find_source(options: EmbeddingOptions, role: str) -> EmbeddingSource:
-    if files := options.files(role):
-        return find_embeddings(files)
-    return find_model(
-        options.embedding_model,
-        revision=options.embedding_revision,
-        prompt=options.embedding_prompt,
-        trust_remote_code=options.trust_remote_code,
+def _find_model(work_dir: str, options: EmbeddingOptions) -> EmbeddingModel:
+    name = options.embedding_model
+    find = functools.partial(
+        find_model, revision=options.embedding_revision, trust_remote_code=options.trust_remote_code
     )
+    if name.startswith(STATIC):
+        require_distill(name)
+        return distilled_model(work_dir, find(name.removeprefix(STATIC)), options.embedding_prompt)
+    return replace(find(name, prompt=options.embedding_prompt), batch_size=options.embedding_batch_size)
 
 
 def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage[EmbeddingSource]:

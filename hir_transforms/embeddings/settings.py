@@ -3,7 +3,8 @@
 import functools
 from dataclasses import dataclass
 
-from hir_transforms.common.settings import READING, TEXT, Settings, setting
+from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.common.settings import INT32_MAX, READING, TEXT, Settings, in_range, setting
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.settings import PATTERNS
 
@@ -15,12 +16,21 @@ class EmbeddingOptions(Settings):
     """The model that embeds, and the files of what is embedded already."""
 
     embedding_model: str = _embedding_setting(
-        "all-MiniLM-L6-v2", "model of sentence-transformers: its name or its folder", metavar="NAME"
+        "all-MiniLM-L6-v2",
+        "model of sentence-transformers or a static one: its name or folder; static:NAME distils one of the former",
+        metavar="[static:]NAME",
     )
     embedding_revision: str | None = _embedding_setting(
         None, "commit, branch or tag of a model of the hub", kind=TEXT, metavar="REV"
     )
     embedding_prompt: str = _embedding_setting("", "put before each text")
+    embedding_batch_size: int = _embedding_setting(
+        0,
+        "texts that a transformer embeds at once",
+        check=in_range(0, INT32_MAX),
+        shown_default="4 on a CPU, 32 on a GPU",
+        metadata=NO_EFFECT,
+    )
     trust_remote_code: bool = _embedding_setting(False, "run code that comes with the model")
     raw_embeddings: tuple[str, ...] = _embedding_setting(
         (), "embeddings of raw instead of computing them: .avro of 'hir embed', .npy or .parquet", kind=PATTERNS

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import apache_beam as beam
 import numpy as np
 
+from hir_transforms.embeddings.inference import infer_embeddings
 from hir_transforms.embeddings.model import EmbeddingModel, find_model
 
 K = TypeVar("K")
@@ -22,7 +23,7 @@ class _KeyedTexts:
 
 @dataclass(eq=False)
 class ComputeEmbeddings(beam.PTransform):
-    """(key, text) -> (key, vector): float32 [D], by a sentence-transformers model.
+    """(key, text) -> (key, vector): float32 [D], by a model of sentence-transformers or a static one.
 
     Attributes:
         model: as `find_model` gives it; or its name: a folder, or a model of the Hugging Face hub, which is looked for
@@ -48,15 +49,12 @@ class ComputeEmbeddings(beam.PTransform):
 
     def expand(self, texts: beam.PCollection[tuple[K, str]]) -> beam.PCollection[tuple[K, np.ndarray]]:
         """See the class."""
-        # Imports torch, which takes two seconds and 500 MB.
-        from hir_transforms.embeddings.model_handler import InferEmbeddings
-
         model = find_model(self.model) if isinstance(self.model, str) else self.model
         return (
             texts
             | "Batch" >> beam.BatchElements(min_batch_size=1, max_batch_size=self.batch_size)
             | "Group" >> beam.Map(_group)
-            | "Embed" >> InferEmbeddings(model)
+            | "Embed" >> infer_embeddings(model)
             | "Split" >> beam.FlatMap(_split)
         )
 

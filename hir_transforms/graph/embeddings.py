@@ -5,6 +5,7 @@ import apache_beam as beam
 from hir_transforms.artifacts.stages import ListResults, Stage
 from hir_transforms.documents.read_tasks import MAX_TASK_BLOCKS
 from hir_transforms.embeddings.embed import WriteEmbeddings, load_shards
+from hir_transforms.embeddings.inference import infer_embeddings
 from hir_transforms.embeddings.lookup import LookUpEmbeddings
 from hir_transforms.embeddings.source import EmbeddingFiles, EmbeddingSource
 
@@ -29,9 +30,7 @@ def embed_documents(
         rows: beam.PTransform = LookUpEmbeddings(stage)
         max_task_blocks = MAX_TASK_BLOCKS
     else:
-        # Imports torch through RunInference: two seconds and 500 MB that a run without a model does not pay.
-        from hir_transforms.embeddings.model_handler import InferEmbeddings
-
-        # Embedding is slow: with one group of documents per task even small corpora keep all workers busy.
-        rows, max_task_blocks = InferEmbeddings(stage.settings), 1
+        rows = infer_embeddings(stage.settings)
+        # A transformer is slow: with one group of documents per task even small corpora keep all workers busy.
+        max_task_blocks = MAX_TASK_BLOCKS if stage.settings.is_static else 1
     return pipeline | _label(stage) >> WriteEmbeddings(stage, rows, max_task_blocks=max_task_blocks, after=after)

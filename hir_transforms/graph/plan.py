@@ -136,7 +136,7 @@ def _plan_embedding_models(config: PipelineConfig) -> EmbeddingModelStages:
     options, num_targets, seed = config.mixtures, config.num_targets, config.work.fit_seed
     given = find_given(options)
     datasets = [config.raw, *([config.target] if config.target and config.embeds_target else [])]
-    sources = find_sources(config.embeddings, datasets)
+    sources = find_sources(config.work_dir, config.embeddings, datasets)
     given.check_embeddings(*sources)
     stages = [plan_embeddings(config.work_dir, *one) for one in zip(datasets, sources, strict=True)]
     embeddings = EmbeddingStages(stages[0], stages[1] if len(stages) > 1 else None)

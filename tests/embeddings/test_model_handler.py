@@ -1,5 +1,7 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,18 @@ def test_a_prompt_comes_before_each_text(model):
     handler = SentenceTransformerHandler(find_model("all-MiniLM-L6-v2", prompt="query: "))
     (prediction,) = handler.run_inference([group], model)
     np.testing.assert_array_equal(prediction.inference, model.encode(["query: a text"]))
+
+
+def test_the_batch_size_is_what_is_asked_for(model):
+    """A text's last bits may follow from those beside it, so the handler must give the library's own result."""
+    texts = [f"text {number} " * (number + 1) for number in range(40)]
+    group = SimpleNamespace(texts=texts)
+    found = find_model("all-MiniLM-L6-v2")
+    for size, expected in ((0, 4), (1, 1), (32, 32)):
+        handler = SentenceTransformerHandler(replace(found, batch_size=size))
+        (prediction,) = handler.run_inference([group], model)
+        np.testing.assert_array_equal(prediction.inference, model.encode(texts, batch_size=expected))
+    assert not np.array_equal(model.encode(texts, batch_size=32), model.encode(texts, batch_size=1))
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ FIELDS = {
     "weight_scaling": ("none", {"scores"}),
     "embedding_model": ("{folder}/other-model", EMBEDDINGS),
     "embedding_prompt": ("query: ", EMBEDDINGS),
+    "embedding_batch_size": (7, NOTHING),
     "trust_remote_code": (True, NOTHING),
     "embedding_dim": (2, {"projection"} | MIXTURES),
     "raw_components": (7, RAW_MIXTURE),

@@ -74,6 +74,7 @@ VALUES = {
     "embedding_model": "other",
     "embedding_revision": "main",
     "embedding_prompt": "query: ",
+    "embedding_batch_size": 7,
     "embedding_dim": 5,
     "raw_components": "6",
     "target_components": "7",
@@ -145,6 +146,7 @@ def test_what_commands_do_not_read():
     assert {*SETTINGS} - unread["embed"] == {
         *("raw", "target", "text_field", "max_document_bytes", "on_bad_record", "max_rejected_share"),
         *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
+        "embedding_batch_size",
         *("raw_embeddings", "target_embeddings", "output", "work_dir"),
     }
 
