@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.corpora import jsonl
+
 NAMES = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("[!_]*.py")}
 ARGUMENTS = {
     "embeddings": ["--raw={raw}", "--documents=5"],
@@ -20,6 +22,15 @@ MORE = {"quality": ["--scalings=none", "--num_to_sample=10", "--direct_num_worke
 
 def test_every_benchmark_is_run():
     assert ARGUMENTS.keys() == NAMES
+
+
+def test_static_embeddings_are_those_of_the_library(static_folder, tmp_path, capsys):
+    texts = [f"word{number % 7} of the war " * 60 for number in range(20)]
+    (tmp_path / "raw.jsonl").write_bytes(jsonl(texts))
+    arguments = [f"--raw={tmp_path / 'raw.jsonl'}", "--documents=10", f"--static={static_folder}"]
+    importlib.import_module("benchmarks.embeddings").main(arguments)
+    assert "StaticModel.encode" in (printed := capsys.readouterr().out)
+    assert "largest difference of a coordinate: 0.0e+00" in printed
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
