@@ -15,11 +15,10 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embedding_classifiers.ratio import ClassifierFile, EmbeddingClassifierSettings, save_classifiers
 from hir_transforms.embeddings.shards import EmbeddingShard
-from hir_transforms.files import storage
 from hir_transforms.mixtures.fit_projection import ProjectionFile
 from hir_transforms.mixtures.fitting import count_rows
 from hir_transforms.mixtures.projection import Projection
-from hir_transforms.mixtures.sampling import RowSource, SampleRows, last_hash, read_rows_and_folds
+from hir_transforms.mixtures.sampling import RowSource, SampleRows, last_hash, read_rows_and_folds, remove_copies
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ class WriteEmbeddingClassifier(beam.PTransform):
             | "Save" >> beam.Map(_save, num_rows, self.stage)
         )
         written = counts | "Manifest" >> WriteStageManifest(self.stage)
-        # After a shuffle, so that no other attempt to fit can come later.
-        written | "Fitted" >> beam.Reshuffle() | "RemoveCopies" >> beam.Map(_remove, copies)
+        remove_copies(written, copies)
         return written | "Classifier" >> beam.Map(lambda _, file: file, ClassifierFile.of(self.stage))
 
     def _sample(
@@ -82,10 +80,6 @@ class WriteEmbeddingClassifier(beam.PTransform):
             return shards
         folder = self.stage.path("sample", name)
         return shards | f"Sample {name}" >> SampleRows(folder, self.stage.settings.seed, max_samples)
-
-
-def _remove(_: Any, folder: str) -> None:
-    storage.remove_folder(folder)
 
 
 def _fit(

@@ -14,14 +14,21 @@ from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.shards import EmbeddingShard
-from hir_transforms.files import storage
 from hir_transforms.mixtures import em
 from hir_transforms.mixtures.checkpoints import Checkpoints, save_mixture
 from hir_transforms.mixtures.em import GaussianMixture, RowBounds
 from hir_transforms.mixtures.fit_projection import ProjectionFile
 from hir_transforms.mixtures.kmeans_start import effective_components, initial_mixture
 from hir_transforms.mixtures.projection import Projection
-from hir_transforms.mixtures.sampling import RowSource, RowSources, SampleRows, group_sources, last_hash, read_rows
+from hir_transforms.mixtures.sampling import (
+    RowSource,
+    RowSources,
+    SampleRows,
+    group_sources,
+    last_hash,
+    read_rows,
+    remove_copies,
+)
 
 # Rows of one call of the E-step, whichever way a mixture is fitted: their sums have the same bits.
 TASK_ROWS = 8192
@@ -120,18 +127,13 @@ class WriteMixture(beam.PTransform):
         )
         written = counts | "Manifest" >> WriteStageManifest(self.stage)
         if settings.max_samples is not None:
-            # After a shuffle, so that no other attempt to fit can come later.
-            written | "Fitted" >> beam.Reshuffle() | "RemoveCopies" >> beam.Map(_remove, copies)
+            remove_copies(written, copies)
         return written | "Mixture" >> beam.Map(lambda _, stage: FittedMixture(stage), self.stage)
 
 
 def count_rows(shards: beam.PCollection[EmbeddingShard]) -> beam.PCollection[int]:
     """The number of rows of all shards."""
     return shards | "Rows" >> beam.Map(lambda shard: shard.num_rows) | "SumRows" >> beam.CombineGlobally(sum)
-
-
-def _remove(_: Any, folder: str) -> None:
-    storage.remove_folder(folder)
 
 
 def project(rows: np.ndarray, projection: Projection | None) -> np.ndarray:

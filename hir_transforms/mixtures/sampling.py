@@ -119,6 +119,16 @@ class SampleRows(beam.PTransform):
         return (divided[_WHOLE], copied) | "Sampled" >> beam.Flatten()
 
 
+def remove_copies(fitted: beam.PCollection[Any], folder: str) -> None:
+    """Removes what `SampleRows` has copied into a folder, once the fit to it is there, an element."""
+    # After a shuffle, so that no other attempt to fit can come later.
+    fitted | "Fitted" >> beam.Reshuffle() | "RemoveCopies" >> beam.Map(_remove, folder)
+
+
+def _remove(_: Any, folder: str) -> None:
+    storage.remove_folder(folder)
+
+
 def last_hash(sources: Sequence[RowSource], seed: int, max_samples: int | None) -> int:
     """The hash of the last row of a sample, among what `SampleRows` gave; more than any if all rows belong to it."""
     if max_samples is None or sum(source.num_rows for source in sources) <= max_samples:
