@@ -63,6 +63,12 @@ def distill(teacher: EmbeddingModel) -> tuple[dict[str, bytes], str]:
         return {path.name: path.read_bytes() for path in sorted(Path(written).iterdir())}, folder_revision(written)
 
 
+def _announce(teacher: EmbeddingModel, folder: str) -> None:
+    """Tells what is about to take long; nothing of a model that `distill` will refuse."""
+    if not teacher.is_static:
+        warn(f"{teacher.name} is distilled into {folder}, once: one to two minutes")
+
+
 def write_distilled(teacher: EmbeddingModel, folder: str) -> None:
     """Distills a model into a local folder, which appears when it is complete.
 
@@ -73,6 +79,7 @@ def write_distilled(teacher: EmbeddingModel, folder: str) -> None:
         raise UserError(f"--output: {folder} must be a local folder")
     if os.path.exists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise UserError(f"--output: {folder} exists already; choose another folder")
+    _announce(teacher, folder)
     files, _ = distill(teacher)
     parent = os.path.dirname(os.path.abspath(folder))
     os.makedirs(parent, exist_ok=True)
@@ -92,7 +99,7 @@ def distilled_model(work_dir: str, teacher: EmbeddingModel, prompt: str = "") ->
     folder = stage.path("model")
     if stage.manifest() is None:
         stage.prepare()
-        warn(f"{teacher.name} is distilled into {folder}, once: one to two minutes")
+        _announce(teacher, folder)
         files, revision = distill(teacher)
         for name, content in files.items():
             storage.write_bytes(storage.join(folder, name), content, durable=True)

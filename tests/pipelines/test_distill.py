@@ -60,11 +60,21 @@ def test_static_models_select_by_topic_whether_distilled_or_given(
 def test_distill_makes_a_model_to_keep(small_transformer, static_folder, tmp_path, capsys):
     output = tmp_path / "kept"
     assert distill.run([f"--embedding_model=static:{small_transformer}", f"--output={output}"]) == 0
-    assert capsys.readouterr().out == f"a static model of {small_transformer}: --embedding_model {output}\n"
+    told = capsys.readouterr()
+    assert told.out == f"a static model of {small_transformer}: --embedding_model {output}\n"
+    assert told.err == f"{small_transformer} is distilled into {output}, once: one to two minutes\n"
     assert find_model(str(output)).revision == find_model(static_folder).revision
     assert distill.run([f"--embedding_model={small_transformer}", f"--output={output}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hir distill: error: --output: {output} exists already")
+
+
+def test_what_is_static_already_is_an_error_in_one_line(corpus, static_folder, tmp_path, capsys):
+    assert distill.run([f"--embedding_model={static_folder}", f"--output={tmp_path / 'kept'}"]) == 2
+    model = f"--embedding_model=static:{static_folder}"
+    assert embed.run([corpus[0], f"--work_dir={tmp_path / 'work'}", model]) == 2
+    said = f"error: --embedding_model: {static_folder} is static already"
+    assert capsys.readouterr().err.splitlines() == [f"hir distill: {said}", f"hir embed: {said}"]
 
 
 def test_static_of_no_model_is_an_error_in_one_line(corpus, tmp_path, capsys):
