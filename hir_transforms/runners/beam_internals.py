@@ -18,6 +18,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     GrpcWorkerHandler,
     WorkerHandler,
 )
+from apache_beam.runners.worker import log_handler, sdk_worker
 from apache_beam.runners.worker.statesampler import StateSampler
 from apache_beam.transforms import core
 
@@ -31,6 +32,7 @@ __all__ = [
     "GrpcWorkerHandler",
     "methods_inspected_once",
     "register_handler",
+    "silence_workers",
     "state_sampling",
 ]
 
@@ -58,6 +60,15 @@ def methods_inspected_once() -> Iterator[None]:
         yield
     finally:
         core.get_function_args_defaults = inspect
+
+
+def silence_workers() -> None:
+    """From now on, a worker in this process prints no error of a bundle, or of its connection: the runner raises them.
+
+    There is no end to it, as a bundle may still fail when the failure of another has ended the job.
+    """
+    for module in (sdk_worker, log_handler):
+        module.print = lambda *values, file: None  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -2,11 +2,9 @@
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -26,6 +24,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, create_ru
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
 from hir_transforms.files import storage
+from hir_transforms.runners.beam_internals import silence_workers
 from hir_transforms.runners.interruption import Interrupted
 from hir_transforms.runners.job_servers import ask_server_for_flags
 
@@ -83,7 +82,8 @@ def _answers(host: str, port: str) -> bool:
 
 
 def _keep_quiet(show_prism: bool) -> None:
-    """Silences what Beam logs of a job: its error is raised as well, and shown once."""
+    """Silences what Beam logs and prints of a job: its error is raised as well, and shown once."""
+    silence_workers()
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("PrismJobServer").disabled = not show_prism
     # The messages of the job server come by the root logger.
@@ -102,15 +102,14 @@ def run_to_end(pipeline: beam.Pipeline) -> bool:
     Raises:
         UserError: if the runner cannot be reached or started.
     """
-    with _quiet_loopback() if isinstance(pipeline.runner, PortableRunner) else contextlib.nullcontext():
-        try:
-            return _run_to_end(pipeline)
-        except Interrupted:
-            storage.stop_writing()  # a runner's threads in this process cannot be ended before it
-            raise
-        finally:
-            if isinstance(sys.exception(), KeyboardInterrupt) and isinstance(pipeline.runner, PrismRunner):
-                pipeline.runner.default_job_server(pipeline.options).stop()
+    try:
+        return _run_to_end(pipeline)
+    except Interrupted:
+        storage.stop_writing()  # a runner's threads in this process cannot be ended before it
+        raise
+    finally:
+        if isinstance(sys.exception(), KeyboardInterrupt) and isinstance(pipeline.runner, PrismRunner):
+            pipeline.runner.default_job_server(pipeline.options).stop()
 
 
 def _run_to_end(pipeline: beam.Pipeline) -> bool:
@@ -124,13 +123,6 @@ def _run_to_end(pipeline: beam.Pipeline) -> bool:
             result.cancel()
         raise
     return True
-
-
-@contextlib.contextmanager
-def _quiet_loopback() -> Iterator[None]:
-    """A worker in this process prints each error beside sending it to the runner, which raises it."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
 
 
 def _submit(pipeline: beam.Pipeline) -> PipelineResult:

@@ -197,12 +197,12 @@ def test_a_run_killed_at_any_step_loses_neither_the_old_output_nor_the_new(tmp_p
         step = len(outcomes)
         output = OutputFolder(str(tmp_path / str(step) / "out"))
         fill(output.path, old)
-        killed = kill_at(step, lambda: run(output, new), str(tmp_path))  # noqa: B023
+        killed = kill_at(step, str(tmp_path), run, output, new)
         was_complete = is_complete(output.new)
         assert is_complete(output.path) or is_complete(output.replaced) or was_complete or not old
         # The recovery itself is killed at every step, too.
         again = 0
-        while kill_at(again, output.recover, str(tmp_path)):
+        while kill_at(again, str(tmp_path), output.recover):
             again += 1
             assert is_complete(output.path) or is_complete(output.replaced) or is_complete(output.new) or not old
         assert contents(output.path) in ([new] if was_complete else [old, new])

@@ -241,7 +241,7 @@ def test_clearing_that_is_killed_at_any_step_is_done_again(tmp_path, step):
     stage.write_manifest({})
     whole = contents(stage.folder)
     other = create(tmp_path, {"other": "settings"})
-    was_killed = kill_at(step, other.prepare, str(tmp_path))
+    was_killed = kill_at(step, str(tmp_path), other.prepare)
     assert (
         stage.manifest() is None
         or contents(stage.folder).items()

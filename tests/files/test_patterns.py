@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import re
 import tempfile
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.files.patterns import compile_pattern, fixed_part, look_up, match_files
+from tests.helpers.forking import CONTEXT
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,8 @@ def _outcome(pattern, results):
 
 def matched_without_rights(pattern):
     """What an ordinary user finds: paths, or the message."""
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    process = context.Process(target=_outcome, args=(pattern, results))
+    results = CONTEXT.SimpleQueue()
+    process = CONTEXT.Process(target=_outcome, args=(pattern, results))
     process.start()
     found = results.get()
     process.join()

@@ -1,19 +1,14 @@
-"""`hir` in a process of its own, forked from one that has imported everything: most of a small run's time."""
+"""`hir` in a process of its own, which need not import anything: most of a small run's time."""
 
-import multiprocessing
 import os
 
 from pipelines.__main__ import main
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [*(f"pipelines.{name}" for name in ("embed", "fit", "resample", "score", "select")), "sentence_transformers"]
-)
+from tests.helpers.forking import CONTEXT
 
 
 def run_hir(arguments, folder, printed):
     """Runs a command in a folder, with what it prints added to a file; returns its exit status."""
-    process = _CONTEXT.Process(target=_run, args=(arguments, folder, printed))
+    process = CONTEXT.Process(target=_run, args=(arguments, folder, printed))
     process.start()
     process.join()
     return process.exitcode

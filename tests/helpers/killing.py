@@ -1,32 +1,30 @@
 """A process that is killed at a chosen step of what it does to files."""
 
-import gc
 import os
 import signal
 import sys
 
+from tests.helpers.forking import CONTEXT
+
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
-def kill_at(step, act, folder):
+def kill_at(step, folder, act, *arguments):
     """Calls `act` in a process of its own, killed before its change of number `step` to files below a folder.
 
     Returns:
         Whether it came that far; else it has ended by itself, without an error.
     """
-    process = os.fork()
-    if process == 0:
-        status = 1
-        gc.disable()  # what earlier tests have left may remove files of its own
-        try:
-            sys.addaudithook(_killer(step, folder))
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(process, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+    process = CONTEXT.Process(target=_act, args=(step, folder, act, arguments))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def _act(step, folder, act, arguments):
+    sys.addaudithook(_killer(step, folder))
+    act(*arguments)
 
 
 def _killer(step, folder):

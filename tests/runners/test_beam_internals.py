@@ -1,6 +1,7 @@
 """What must hold of Beam's insides: where one of these fails, a new version of Beam has changed what is used of it."""
 
 import inspect
+import queue
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection, WorkerHandler
+from apache_beam.runners.worker import log_handler, sdk_worker
+from apache_beam.runners.worker.sdk_worker import SdkHarness
 from apache_beam.runners.worker.statesampler import StateSampler, get_current_tracker
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import core, userstate
@@ -22,6 +25,7 @@ from hir_transforms.runners.beam_internals import (
     AnsweringConnection,
     GrpcWorkerHandler,
     methods_inspected_once,
+    silence_workers,
     state_sampling,
 )
 from hir_transforms.runners.local import MultiProcessRunner
@@ -47,6 +51,28 @@ def test_beams_own_handlers_stay_as_they_are():
     after = WorkerHandler._registered_environments
     assert {urn: after[urn] for urn in before} == before
     assert len(after) <= len(before) + 1
+
+
+def test_a_worker_prints_an_error_unless_silenced(monkeypatch, capsys):
+    for module in (sdk_worker, log_handler):
+        monkeypatch.setattr(module, "print", print, raising=False)
+    fail(beam_fn_api_pb2.InstructionRequest(instruction_id="first"))
+    assert "no number" in capsys.readouterr().err
+    silence_workers()
+    assert "no number" in fail(beam_fn_api_pb2.InstructionRequest(instruction_id="second")).error
+    assert capsys.readouterr().err == ""
+
+
+def fail(request):
+    """What a worker answers if a bundle cannot be processed."""
+
+    def process():
+        raise ValueError("no number")
+
+    harness = object.__new__(SdkHarness)  # without a connection
+    harness._responses = queue.Queue()
+    harness._execute(process, request)
+    return harness._responses.get()
 
 
 def test_the_period_is_the_only_default_of_a_sampler():
