@@ -98,11 +98,11 @@ def make_size(parts: list[Path], folder: Path, size: float) -> int:
     return total
 
 
-def select(raw: str, target: Path, work: Path, *flags: str) -> Run:
-    """`select` with n-grams alone, default workers, from an empty work folder."""
+def select(raw: str, target: Path, work: Path, k: int, *flags: str) -> Run:
+    """`select` of `k` documents with n-grams alone, default workers, from an empty work folder."""
     shutil.rmtree(work, ignore_errors=True)
     inputs = [f"--raw={raw}", f"--target={target}", f"--output={work / 'out'}"]
-    settings = ["--alpha=1", "--num_to_sample=1000", "--num_tokens_to_fit=all", *flags]
+    settings = ["--alpha=1", f"--num_to_sample={k}", "--num_tokens_to_fit=all", *flags]
     return run_process([sys.executable, "-m", "pipelines.select", *inputs, *settings])
 
 
@@ -139,7 +139,7 @@ def profile_pass(dataset: Dataset, settings: NgramSettings) -> dict[str, float]:
     return {"read, cut and decode lines": reading, "tokens, hashes, weights": scoring}
 
 
-def growth_table(part: Path, target: Path, folder: Path, sizes: Sequence[float], runs: int) -> Table:
+def growth_table(part: Path, target: Path, folder: Path, k: int, sizes: Sequence[float], runs: int) -> Table:
     """Time per MB between sizes, each the same file under other names: nothing but the size differs."""
     table = Table("hash", "files", "MB", "median s", "all s", "ms a MB more", "peak MB", title="growth")
     corpora = []
@@ -150,7 +150,7 @@ def growth_table(part: Path, target: Path, folder: Path, sizes: Sequence[float],
         found: list[list[Run]] = [[] for _ in corpora]
         for _ in range(runs):
             for (corpus, _), measured in zip(corpora, found, strict=True):
-                measured.append(select(f"{corpus}/*.jsonl", target, folder / "work", f"--hash={hash_name}"))
+                measured.append(select(f"{corpus}/*.jsonl", target, folder / "work", k, f"--hash={hash_name}"))
         before: tuple[float, float] | None = None
         for (corpus, size), measured in zip(corpora, found, strict=True):
             seconds = float(np.median([run.seconds for run in measured]))
@@ -168,7 +168,7 @@ def growth_table(part: Path, target: Path, folder: Path, sizes: Sequence[float],
     return table
 
 
-def files_table(raw: Path, parts: list[Path], target: Path, folder: Path, runs: int) -> Table:
+def files_table(raw: Path, parts: list[Path], target: Path, folder: Path, k: int, runs: int) -> Table:
     """The same corpus as one file, as ten, and as thousands, in turns."""
     tiny = folder / "tiny"
     tiny.mkdir()
@@ -184,7 +184,7 @@ def files_table(raw: Path, parts: list[Path], target: Path, folder: Path, runs: 
         found: dict[int, list[float]] = {number: [] for number in corpora}
         for _ in range(runs):
             for number, pattern in corpora.items():
-                found[number].append(select(pattern, target, folder / "work", f"--hash={hash_name}").seconds)
+                found[number].append(select(pattern, target, folder / "work", k, f"--hash={hash_name}").seconds)
         for number, seconds in found.items():
             times = " ".join(f"{one:.2f}" for one in seconds)
             table.add_row(hash_name, str(number), f"{float(np.median(seconds)):.2f}", times)
@@ -198,11 +198,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--sizes", default="30,300,3000", help="MB to measure at [30,300,3000]")
     parser.add_argument("--peer_mb", type=int, default=30, help="MB that data-selection gets [30]")
+    parser.add_argument("--num_to_sample", type=int, default=1000, help="documents to select [1000]")
     parser.add_argument("--runs", type=int, default=1, help="runs of each, of which the median counts [1]")
     parser.add_argument(
         "--growth_runs", type=int, default=0, help="runs of the comparisons of sizes and of numbers of files [0]"
     )
     arguments = parser.parse_args(argv)
+    k = arguments.num_to_sample
     sizes = [float(size) for size in arguments.sizes.split(",")]
     console = Console(width=120)
     processes = joblib.cpu_count()
@@ -219,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with arguments.raw.open("rb") as raw:
             slice_path.write_bytes(b"".join(raw.readlines(arguments.peer_mb * MB)))
         peer_command = [sys.executable, "-c", PEER, str(slice_path), str(arguments.target), str(folder / "peer")]
-        peer = run_process([*peer_command, "1000", str(processes)])
+        peer = run_process([*peer_command, str(k), str(processes)])
         peer_rate = slice_path.stat().st_size / MB / peer.seconds
 
         table = Table(
@@ -230,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for hash_name in HASHES:
             for name, (corpus, size) in corpora.items():
                 runs = [
-                    select(f"{corpus}/*.jsonl", arguments.target, folder / "work", f"--hash={hash_name}")
+                    select(f"{corpus}/*.jsonl", arguments.target, folder / "work", k, f"--hash={hash_name}")
                     for _ in range(arguments.runs)
                 ]
                 seconds = float(np.median([run.seconds for run in runs]))
@@ -251,8 +253,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 table.add_row(part, hash_name, f"{seconds:.2f}", f"{seconds / total:.0%}", f"{size / seconds:.0f}")
         console.print(table)
         if arguments.growth_runs:
-            console.print(growth_table(parts[0], arguments.target, folder, sizes, arguments.growth_runs))
-            console.print(files_table(arguments.raw, parts, arguments.target, folder, arguments.growth_runs))
+            console.print(growth_table(parts[0], arguments.target, folder, k, sizes, arguments.growth_runs))
+            console.print(files_table(arguments.raw, parts, arguments.target, folder, k, arguments.growth_runs))
 
 
 if __name__ == "__main__":

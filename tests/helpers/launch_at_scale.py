@@ -28,26 +28,23 @@ ROW_FILES = 10_000
 RUNNER = "--runner=tests.runners.capture.CapturingFlinkRunner"
 
 
-def _select(folder: Path, suffix: str, *flags: str) -> None:
+def _select(folder: Path) -> None:
+    """By n-grams and given embeddings, half of the files compressed."""
     target = folder / "target.jsonl"
     target.write_bytes(jsonl(["text of the target"]))
+    np.save(folder / "target.npy", np.zeros((1, 8), np.float32))
     select.run(
         [
-            *(f"--raw=listed://corpus/*{suffix}", f"--target={target}", f"--output={folder / 'out'}"),
-            *("--num_to_sample=1000000", RUNNER, *flags),
+            *("--raw=listed://corpus/*", f"--target={target}", f"--output={folder / 'out'}"),
+            *("--raw_embeddings=listed://rows/*.npy", f"--target_embeddings={folder / 'target.npy'}"),
+            *("--num_to_sample=1000000", RUNNER),
         ]
     )
 
 
-def _given_embeddings(folder: Path) -> None:
-    np.save(folder / "target.npy", np.zeros((1, 8), np.float32))
-    rows = ["--raw_embeddings=listed://rows/*.npy", f"--target_embeddings={folder / 'target.npy'}"]
-    _select(folder, ".jsonl", "--alpha=0.5", *rows)
-
-
 def _resample(folder: Path) -> None:
     """From a work folder with the scores of all tasks, in the memory of this process."""
-    raw = Dataset("raw", ("listed://corpus/*.jsonl",))
+    raw = Dataset("raw", ("listed://corpus/*",))
     with listed_once():
         scores = Stage.create("scores", "mem://work", {}, [raw])
         shards = [[task.index, 1_000, 0] for task in plan_tasks(raw.list_files())]
@@ -63,16 +60,14 @@ def _plan(_: Path) -> None:
     """Not a launch, but what one worker does: cut the corpus into tasks. Prints what they are like."""
     start = time.process_time()
     sizes = []
-    for number, task in enumerate(plan_tasks(Dataset("raw", ("listed://corpus/*.jsonl",)).list_files())):
+    for number, task in enumerate(plan_tasks(Dataset("raw", ("listed://corpus/*",)).list_files())):
         if number % 1_000 == 0:
             sizes.append(len(pickle.dumps(task)))
     _report(start, tasks=number + 1, task_bytes=max(sizes))
 
 
 SCENARIOS = {
-    "select": lambda folder: _select(folder, ".jsonl", "--alpha=1"),
-    "select compressed": lambda folder: _select(folder, ".jsonl.gz", "--alpha=1"),
-    "given embeddings": _given_embeddings,
+    "select": _select,
     "resample": _resample,
     "plan": _plan,
 }
@@ -91,8 +86,9 @@ def _peak_kilobytes() -> int:
 
 
 def main(scenario: str, folder: Path) -> None:
-    suffix = ".jsonl.gz" if "compressed" in scenario else ".jsonl"
-    ListedFileSystem.count = {("listed://corpus/", suffix): FILES, ("listed://rows/", ".npy"): ROW_FILES}
+    suffixes = (".jsonl", ".jsonl.gz") if scenario == "select" else (".jsonl",)
+    corpus = {("listed://corpus/", suffix): FILES // len(suffixes) for suffix in suffixes}
+    ListedFileSystem.count = {**corpus, ("listed://rows/", ".npy"): ROW_FILES}
     ListedFileSystem.file_bytes = FILE_BYTES
     start = time.process_time()
     try:

@@ -35,11 +35,14 @@ def weights(pipeline):
     return parts | MixLogWeights(0.5, scaling="standardize")
 
 
-def sample(pipeline):
-    return weights(pipeline) | SampleDocuments(k=50, seed=1)
+def weights_and_sample(pipeline):
+    weighed = weights(pipeline)
+    taken = weighed | SampleDocuments(k=50, seed=1) | beam.Map(lambda key: (key, None))
+    return (weighed, taken) | beam.Flatten()
 
 
 def test_prism_changes_no_weight_and_no_sample(prism):
     on_prism = ("--runner=PrismRunner", f"--prism_location={prism}", "--environment_type=LOOPBACK")
-    assert sorted(elements(weights, on_prism)) == sorted(elements(weights, ONE_WORKER))
-    assert sorted(elements(sample, on_prism)) == sorted(elements(sample, ONE_WORKER))
+    found, expected = (elements(weights_and_sample, options) for options in (on_prism, ONE_WORKER))
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    assert len(expected) == 350

@@ -25,19 +25,29 @@ def ranked(keys, weights, *, seed=0, top_k=False):
 
 
 @pytest.mark.parametrize("options", [ONE_WORKER, TWO_WORKERS], ids=["one worker", "two workers"])
-@pytest.mark.parametrize("top_k", [False, True])
-def test_the_sample_is_that_of_sorting(options, top_k):
-    found = sampled(
-        list(zip(KEYS, WEIGHTS.tolist(), strict=True)), SampleDocuments(k=700, top_k=top_k, seed=3), options
-    )
-    assert found == sorted(KEYS[place] for place in ranked(KEYS, WEIGHTS, seed=3, top_k=top_k)[:700])
+def test_the_sample_is_that_of_sorting(options):
+    def build(pipeline):
+        weights = pipeline | beam.Create(list(zip(KEYS, WEIGHTS.tolist(), strict=True)), reshuffle=False)
+        samples = [
+            weights
+            | f"Sample {top_k}" >> SampleDocuments(k=700, top_k=top_k, seed=3)
+            | f"Keys {top_k}" >> beam.Map(lambda key, top_k=top_k: (top_k, key))
+            for top_k in (False, True)
+        ]
+        return samples | beam.Flatten()
+
+    expected = [
+        (top_k, KEYS[place]) for top_k in (False, True) for place in ranked(KEYS, WEIGHTS, seed=3, top_k=top_k)[:700]
+    ]
+    assert sorted(elements(build, options)) == sorted(expected)
 
 
-def test_ties_are_broken_by_the_hashes_of_keys():
+def test_ties_are_broken_by_the_hashes_of_keys(monkeypatch):
     # Two weights only, so that the threshold is within many equal ones, whose ties are refined in passes of their own.
-    keys, weights = [str(number) for number in range(200_000)], np.arange(200_000) % 2.0
-    found = sampled(list(zip(keys, weights.tolist(), strict=True)), SampleDocuments(k=120_000, top_k=True))
-    assert found == sorted(keys[place] for place in ranked(keys, weights, top_k=True)[:120_000])
+    monkeypatch.setattr("hir_transforms.selection.threshold._MAX_GATHERED", 100)
+    keys, weights = [str(number) for number in range(6_000)], np.arange(6_000) % 2.0
+    found = sampled(list(zip(keys, weights.tolist(), strict=True)), SampleDocuments(k=3_600, top_k=True))
+    assert found == sorted(keys[place] for place in ranked(keys, weights, top_k=True)[:3_600])
 
 
 @pytest.mark.parametrize("budget", [1, 777, int(TOKENS.sum())])

@@ -73,9 +73,19 @@ def test_mixture_weights_are_differences_of_log_densities():
 def test_batches_do_not_show_in_mixture_weights():
     generator = np.random.default_rng(3)
     projected = [mixture(seed, Projection(generator.normal(size=3), generator.normal(size=(3, 3)))) for seed in (1, 2)]
-    for raw, target in ((mixture(1), mixture(2)), projected):
-        first = mixture_weights(raw, target, range(600))
-        np.testing.assert_array_equal(mixture_weights(raw, target, generator.permutation(600), TWO_WORKERS), first)
+    pairs = {"plain": (mixture(1), mixture(2)), "projected": projected}
+
+    order = generator.permutation(600).tolist()
+
+    def build(pipeline):
+        rows = pipeline | beam.Create([(number, ROWS[number]) for number in order])
+        return {name: rows | name >> MixtureLogWeights(*pair) for name, pair in pairs.items()} | beam.CoGroupByKey()
+
+    found = dict(elements(build, TWO_WORKERS))
+    for name, pair in pairs.items():
+        in_order = np.array([found[number][name] for number in range(600)])
+        np.testing.assert_array_equal(in_order[:, 0], mixture_weights(*pair, range(600)))
+        assert in_order.shape == (600, 1)
 
 
 def mixed(ngram, embedding, mix, options=ONE_WORKER):
