@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
-from hir_transforms.common.settings import INT32_MAX, READING, Settings, between, choice, setting
+from hir_transforms.common.settings import INT32_MAX, READING, Kind, Settings, between, choice, setting
 from hir_transforms.documents.listings import Listing
 from hir_transforms.documents.records import SourceFile
+from hir_transforms.documents.text_fields import checked_names
 from hir_transforms.files import storage
 from hir_transforms.files.patterns import FoundFile, fixed_part, look_up, match_files
 
@@ -26,7 +27,7 @@ _PATTERN = re.compile(r"(?:\[,\]|[^,])+")
 _Listings = dict[tuple[tuple[str, ...], str], Listing]
 _listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
-
+TEXT_FIELD = Kind(checked_names, "NAME[,NAME]", ".+")
 _line_setting = functools.partial(setting, task="input", commands=READING)
 
 
@@ -38,7 +39,11 @@ class LineSettings(Settings):
         UserError: naming the flag and the bad value.
     """
 
-    text_field: str = _line_setting("text", "JSON field that holds the text", metavar="NAME")
+    text_field: str = _line_setting(
+        "text",
+        "field that holds the text; doc.content: field of an object; several: joined by line breaks",
+        kind=TEXT_FIELD,
+    )
     max_document_bytes: int = _line_setting(
         64 << 20, "reject longer lines", check=between(1, INT32_MAX), shown_default="64 MiB"
     )

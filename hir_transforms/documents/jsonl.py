@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from hir_transforms.common.errors import UserError
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.records import DocumentBatch, Reject, SourceFile
+from hir_transforms.documents.text_fields import SEPARATOR, field_names, look_up, record_type
 
 EXCERPT_CHARACTERS = 200
 # Parsers call themselves for each level; the interpreter lets a thread have 1,000 calls open, of which few are taken.
@@ -20,6 +20,8 @@ _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _QUOTE = ord('"')
 _BRACES = bytes.maketrans(b"[]", b"{}")
 _NOT_OF_THE_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+# What a line that may be good for all that, or lacks a nested field, makes of the compiled parser.
+_NOT_USUAL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError)
 
 
 class BadLineError(ValueError):
@@ -27,9 +29,9 @@ class BadLineError(ValueError):
 
 
 class TextParser:
-    """Takes the text field out of JSON lines; accepts exactly the lines that Python's `json` accepts.
+    """Takes the text fields out of JSON lines; accepts exactly the lines that Python's `json` accepts.
 
-    `msgspec` decodes only the field asked for, several times faster than a full parse. It is stricter than `json` in
+    `msgspec` decodes only the fields asked for, several times faster than a full parse. It is stricter than `json` in
     a few places (NaN, lone surrogates in other fields), so a line that it refuses is judged by `json`.
 
     Two things do not depend on the interpreter: lines may be nested `MAX_NESTING` deep, and integers have any number
@@ -37,13 +39,8 @@ class TextParser:
     """
 
     def __init__(self, text_field: str) -> None:
-        self._field = text_field
-        try:
-            line_type = msgspec.defstruct("Line", [("text", str)], rename={"text": text_field}, gc=False)
-        except ValueError:
-            raise UserError(
-                f"--text_field: {text_field!r} holds a quote, a backslash or a control character"
-            ) from None
+        self._names = field_names(text_field)
+        line_type, self._text_of = record_type(self._names)
         decoder = msgspec.json.Decoder(line_type)
         self._decode: Callable[[bytes], Any] = decoder.decode
         self._decode_lines: Callable[[bytes], list[Any]] = decoder.decode_lines
@@ -55,8 +52,8 @@ class TextParser:
         are one per line. Lines that are nested too deep may be among them.
         """
         try:
-            texts = [line.text for line in self._decode_lines(lines)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            texts = [*map(self._text_of, self._decode_lines(lines))]
+        except _NOT_USUAL:
             return None
         return texts if len(texts) == num_lines else None
 
@@ -65,9 +62,8 @@ class TextParser:
         if is_nested_too_deep(line):
             raise BadLineError(f"nested deeper than {MAX_NESTING} levels")
         try:
-            text: str = self._decode(line).text
-            return text
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._text_of(self._decode(line))
+        except _NOT_USUAL:
             pass
         try:
             return self._parse_slowly(line)
@@ -86,16 +82,21 @@ class TextParser:
             raise BadLineError("not JSON") from None
         if not isinstance(record, dict):
             raise BadLineError("not a JSON object")
-        if self._field not in record:
-            raise BadLineError(f"no field {self._field!r}")
-        text = record[self._field]
-        if not isinstance(text, str):
-            raise BadLineError(f"field {self._field!r} is not a string")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise BadLineError(f"field {self._field!r} has a lone surrogate") from None
-        return text
+        return SEPARATOR.join([_field_of(record, name) for name in self._names])
+
+
+def _field_of(record: dict[str, Any], name: str) -> str:
+    try:
+        text = look_up(record, name)
+    except KeyError:
+        raise BadLineError(f"no field {name!r}") from None
+    if not isinstance(text, str):
+        raise BadLineError(f"field {name!r} is not a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadLineError(f"field {name!r} has a lone surrogate") from None
+    return text
 
 
 def is_utf8(data: bytes) -> bool:

@@ -10,6 +10,7 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.common.settings import FITTING, READING, SCORING, Kind, Settings, setting
 from hir_transforms.documents.datasets import is_unicode, split_patterns
 from hir_transforms.documents.ids import IdParser
+from hir_transforms.documents.text_fields import checked_names
 
 _WILDCARD = re.compile(r"[*?\[]")
 _FILE = r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^,]+"
@@ -48,6 +49,10 @@ def _id_field(name: str) -> str | None:
     return name or None
 
 
+def _target_text_field(names: str) -> str | None:
+    return checked_names(names) or None
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputOptions(Settings):
     """The raw and the target documents."""
@@ -63,6 +68,11 @@ class InputOptions(Settings):
         "JSON field of an id of the raw documents, to keep with the scores",
         commands=SCORING,
         kind=Kind(_id_field, "NAME", ".+"),
+    )
+    target_text_field: str | None = _input(
+        None,
+        "field that holds the text in --target, where it is another than --text_field",
+        kind=Kind(_target_text_field, "NAME[,NAME]", ".+"),
     )
     separate_targets: bool = _input(
         False,

@@ -90,7 +90,10 @@ class PipelineConfig:
     @property
     def target(self) -> Dataset | None:
         """The documents of all targets; None where none are given."""
-        return Dataset("target", self.inputs.target, **vars(self.lines)) if self.inputs.target else None
+        if not self.inputs.target:
+            return None
+        text_field = self.inputs.target_text_field or self.lines.text_field
+        return Dataset("target", self.inputs.target, **{**vars(self.lines), "text_field": text_field})
 
     @property
     def work_dir(self) -> str:

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hir_transforms.common.errors import UserError
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.jsonl import MAX_NESTING, BadLineError, BlockLines, TextParser, is_utf8, parse_blocks
 from hir_transforms.documents.records import SourceFile
@@ -67,6 +66,74 @@ def text_by_parser(line, field):
         return TextParser(field).parse(line)
     except BadLineError:
         return None
+
+
+FIELD_LISTS = st.sampled_from(["a.b", "a", "b", "a.b.c", "a..b", ".", "a,b", "a.b, b", "a,a.b", "b,a,a.b.c"])
+NESTED = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["a", "b", "c", "", "a.b", "a.b.c", "b.c"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def naive_text(record, text_field):
+    """The text that a record has by the rules of `--text_field`, or None."""
+    texts = []
+    for name in text_field.split(","):
+        name = name.strip()
+        value = record
+        for key in [name] if isinstance(record, dict) and name in record else name.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        texts.append(value)
+    return "\n".join(texts) if all(isinstance(text, str) for text in texts) else None
+
+
+@settings(max_examples=500)
+@given(NESTED, FIELD_LISTS)
+@example({"a": {"b": "x"}, "a.b": "y"}, "a.b")
+@example({"a": {"b": "x"}, "a.b": ""}, "a.b")
+@example({"a": {"b": "x"}, "a.b": None}, "a.b")
+@example({"a": "x", "a.b": "y"}, "a,a.b")
+@example({"a": ["x"], "a.b": "y"}, "a.b")
+def test_nested_and_joined_fields_are_those_of_a_naive_reader(record, text_field):
+    line = json.dumps(record).encode()
+    expected = naive_text(record, text_field)
+    assert text_by_parser(line, text_field) == expected
+    parser = TextParser(text_field)
+    at_once = parser.parse_all(line, 1)
+    assert at_once in ([expected], None)
+
+
+def test_fields_as_corpora_have_them_are_parsed_at_once():
+    lines = b'{"title":"t","doc":{"content":"a","x":1}}\n{"doc":{"content":"b"},"title":""}'
+    for text_field, texts in {
+        "doc.content": ["a", "b"],
+        "title,doc.content": ["t\na", "\nb"],
+        "doc.content, title": ["a\nt", "b\n"],
+    }.items():
+        assert TextParser(text_field).parse_all(lines, 2) == texts
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'{"doc":{"content":"a"},"doc":{},"title":"a"}', "no field 'doc.content'"),
+        (b'{"doc":"content","title":"a"}', "no field 'doc.content'"),
+        (b'{"doc":null,"title":"a"}', "no field 'doc.content'"),
+        (b'{"doc":{"content":"a"}}', "no field 'title'"),
+        (b'{"doc":{"content":"a"},"title":null}', "field 'title' is not a string"),
+        (b'{"doc":{"content":["a"]},"title":"a"}', "field 'doc.content' is not a string"),
+        (b'{"doc":{"content":"a"},"doc.content":1,"title":"a"}', "field 'doc.content' is not a string"),
+        (b'{"doc":{"content":"\\ud800"},"title":"a"}', "field 'doc.content' has a lone surrogate"),
+    ],
+)
+def test_reason_of_a_reject_by_nested_and_joined_fields(line, expected):
+    parser = TextParser("title,doc.content")
+    _, (reject,) = parse_blocks(parser, [BlockLines(FILE, 0, 0, line)], max_document_bytes=1000)
+    assert reject.reason == expected
 
 
 def parse(data, base=0, max_document_bytes=10_000):
@@ -191,12 +258,6 @@ def test_brackets_in_strings_are_no_nesting():
 )
 def test_reason_of_a_reject(line, expected):
     assert reason(line) == expected
-
-
-@pytest.mark.parametrize("field", ['a"b', "a\\b", "a\nb"])
-def test_a_field_name_that_cannot_be_asked_for(field):
-    with pytest.raises(UserError, match="--text_field"):
-        TextParser(field)
 
 
 @given(st.binary())

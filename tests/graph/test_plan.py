@@ -66,6 +66,7 @@ FIELDS = {
     # The same files in the same order, but the second is the other target's.
     "target": ("{folder}/a-*.jsonl,{folder}/b-1.jsonl", TARGET),
     "text_field": ("body", RAW | TARGET),
+    "target_text_field": ("body", TARGET),
     "max_document_bytes": (10, RAW | TARGET),
     "on_bad_record": ("fail", NOTHING),
     "max_rejected_share": (0.5, NOTHING),

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from tests.helpers.config import CONFIG, changed
         ("alpha", [-0.1, 1.1, float("nan"), float("inf"), "half", None, False]),
         ("num_shards", [-1, 1.5, "1.5", None, True]),
         ("top_k", ["yes", 1, None]),
-        ("text_field", [5, None]),
+        ("text_field", [5, None, 'a"b', "a\\b", "a,b\x01", "a,,b", "a,a", "a, a"]),
+        ("target_text_field", [5, 'a"b', "a,a"]),
         ("raw_gmm", [5]),
         ("compression", ["zip", "", "GZIP"]),
         ("num_tokens_to_fit", ["0", "-1", "1e6", "many", "", "²"]),
@@ -35,7 +37,7 @@ from tests.helpers.config import CONFIG, changed
 )
 def test_a_bad_value_is_named_with_its_flag(name, values):
     for value in values:
-        with pytest.raises(UserError, match=rf"^--{name}: must be .*, not {value}$") as caught:
+        with pytest.raises(UserError, match=rf"^--{name}: must be .*, not {re.escape(f'{value}')}$") as caught:
             changed(**{name: value})
         assert caught.value.setting == name
         assert caught.value.problem.startswith("must be ")
@@ -44,6 +46,7 @@ def test_a_bad_value_is_named_with_its_flag(name, values):
 def test_a_config_has_a_default_for_every_setting():
     assert {one.name for one in SETTINGS.values() if one.default is None} == {
         *("num_to_sample", "num_tokens_to_sample", "target_proportions", "id_field", "embedding_revision"),
+        "target_text_field",
         *("raw_gmm", "gmm_checkpoint_dir", "output", "work_dir"),
     }
     assert PipelineConfig.of() == PipelineConfig()

@@ -90,7 +90,8 @@ VALUES = {
     "ngram_weights": "/data/n.npy",
     "gmm_weights": "/data/g.parquet",
     "id_field": "url",
-    "text_field": "body",
+    "text_field": "title,doc.body",
+    "target_text_field": "body",
     "max_document_bytes": 7,
     "on_bad_record": "fail",
     "max_rejected_share": 0.5,
@@ -144,7 +145,15 @@ def test_what_commands_do_not_read():
     assert unread["score"] == sampling | writing
     assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "min_example_length"}
     assert {*SETTINGS} - unread["embed"] == {
-        *("raw", "target", "text_field", "max_document_bytes", "on_bad_record", "max_rejected_share"),
+        *(
+            "raw",
+            "target",
+            "text_field",
+            "target_text_field",
+            "max_document_bytes",
+            "on_bad_record",
+            "max_rejected_share",
+        ),
         *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
         "embedding_batch_size",
         *("raw_embeddings", "target_embeddings", "output", "work_dir"),
