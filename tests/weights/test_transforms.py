@@ -72,9 +72,9 @@ def test_mixture_weights_are_differences_of_log_densities():
 
 def test_batches_do_not_show_in_mixture_weights():
     generator = np.random.default_rng(3)
-    projected = [mixture(seed, Projection(generator.normal(size=3), generator.normal(size=(3, 3)))) for seed in (1, 2)]
+    projections = [Projection(generator.normal(size=3), generator.normal(size=(3, 3))) for _ in range(2)]
+    projected = mixture(1, projections[0]), mixture(2, projections[1])
     pairs = {"plain": (mixture(1), mixture(2)), "projected": projected}
-
     order = generator.permutation(600).tolist()
 
     def build(pipeline):
