@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from hir_transforms import __version__
-from hir_transforms.commands import command_line
+from hir_transforms.commands import command_line, display
 from hir_transforms.common.messages import tell, warn
 from hir_transforms.runners.interruption import in_a_word, interruptible
 
@@ -20,6 +20,9 @@ COMMANDS = {
     "distill": "make a static embedding model, tens of times as fast, of a transformer",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }
+
+# Those that take long enough to show how far they are.
+SHOWN = {"select", "fit", "embed", "score", "resample"}
 
 
 def usage() -> str:
@@ -67,7 +70,8 @@ def _run(arguments: list[str]) -> int:
         return 2
     # Beam logs this when it is imported without its Google Cloud extra; it concerns nobody who runs elsewhere.
     logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
-    status: int = importlib.import_module(f".{command}", __package__).run(options)
+    with display.shown(f"hir {command}", options if command in SHOWN else None):
+        status: int = importlib.import_module(f".{command}", __package__).run(options)
     return status
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hir_transforms.commands import display
 from hir_transforms.commands.docstring_corpus import TARGET_SIZE, TARGET_SOURCE, write_corpus
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.extras import require_extra
@@ -68,7 +69,8 @@ def demo(work: Path) -> None:
     raw, target = write_corpus(work / "corpus")
     arguments = select_arguments(raw, target, work)
     console.print(f"hir select {shlex.join(arguments)}", soft_wrap=True)
-    select(parse_options(arguments, "select"))
+    with display.shown("hir select", arguments):
+        select(parse_options(arguments, "select"))
 
     output = work / "output"
     manifest = json.loads((output / "manifest.json").read_text("utf-8"))

@@ -70,7 +70,7 @@ def _print_summary(stages: list[Stage[EmbeddingSource]], launch: Launch) -> None
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `embed`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir embed", lambda: embed(parse_options(arguments, "embed")))
+    return run_main("hir embed", lambda: embed(parse_options(arguments, "embed")), arguments)
 
 
 if __name__ == "__main__":

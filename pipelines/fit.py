@@ -41,7 +41,7 @@ def fit(options: SettingOptions) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `fit`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir fit", lambda: fit(parse_options(arguments, "fit")))
+    return run_main("hir fit", lambda: fit(parse_options(arguments, "fit")), arguments)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def _from_saved_scores(options: SettingOptions, config: PipelineConfig) -> Launc
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `resample`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir resample", lambda: resample(parse_options(arguments, "resample")))
+    return run_main("hir resample", lambda: resample(parse_options(arguments, "resample")), arguments)
 
 
 if __name__ == "__main__":

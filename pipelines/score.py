@@ -44,7 +44,7 @@ def score(options: SettingOptions) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `score`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir score", lambda: score(parse_options(arguments, "score")))
+    return run_main("hir score", lambda: score(parse_options(arguments, "score")), arguments)
 
 
 if __name__ == "__main__":

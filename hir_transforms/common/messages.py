@@ -22,9 +22,9 @@ def flush() -> None:
     _print("", sys.stdout, end="")
 
 
-def warn(text: str) -> None:
-    """Prints to the standard error; does nothing where that cannot be written to."""
-    _print(text, sys.stderr)
+def warn(text: str, stream: TextIO | None = None) -> None:
+    """Prints to the standard error, or to what it was before; does nothing where that cannot be written to."""
+    _print(text, stream or sys.stderr)
 
 
 def _print(text: str, stream: TextIO, end: str = "\n") -> OSError | None:

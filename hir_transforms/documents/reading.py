@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import apache_beam as beam
 
+from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.file_kinds import require_text
@@ -50,6 +52,16 @@ class ReadTasks(beam.PTransform):
 
 def _list_tasks(dataset: Dataset, _: Any, *, max_task_blocks: int) -> Iterator[ReadTask]:
     return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
+
+
+def count_read(stage: str, group: DocumentGroup) -> None:
+    """Counts what was read of a group among the metrics of a stage: documents, their bytes, rejected lines."""
+    num_bytes = sum(int(batch.lengths.sum()) for batch in group.batches)
+    documents = sum(len(batch.texts) for batch in group.batches)
+    metrics.count(stage, documents=documents, bytes=num_bytes)
+    if group.rejects:
+        reasons = Counter(reject.reason for reject in group.rejects)
+        metrics.count(stage, **{f"rejected.{reason}": number for reason, number in reasons.items()})
 
 
 class OneOpenFile(contextlib.ExitStack):

@@ -8,10 +8,10 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import MergeCombineFn
 from hir_transforms.common.errors import UserError
-from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.reading import DocumentReader, ReadTasks
+from hir_transforms.documents.reading import DocumentReader, ReadTasks, count_read
 from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.documents.rejects import (
     LineCounts,
@@ -54,7 +54,7 @@ class WriteEmbeddings(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
         dataset = self.stage.dataset
-        read_do_fn = _ReadGroupsDoFn(dataset, self.stage.folder)
+        read_do_fn = _ReadGroupsDoFn(self.stage)
         read = (
             pipeline
             | "Tasks" >> ReadTasks(dataset, max_task_blocks=self.max_task_blocks, after=self.after)
@@ -77,23 +77,25 @@ class WriteEmbeddings(beam.PTransform):
 class _ReadGroupsDoFn(beam.DoFn):
     """Emits the groups to embed, and as `_FINISHED` the shards that an interrupted run has written already."""
 
-    dataset: Dataset
-    folder: str
+    stage: Stage[EmbeddingSource]
 
     def setup(self) -> None:
-        self._reader = DocumentReader(self.dataset)
+        self._reader = DocumentReader(self.stage.dataset)
 
     def process(self, task: ReadTask) -> Iterator[Any]:
         rejects: list[Reject] = []
         documents = 0
+        name, folder = self.stage.name, self.stage.folder
         for group in self._reader.read(task):
+            count_read(name, group)
             rejects += group.rejects
             documents += len(group.texts)
-            if shard := find_shard(self.folder, group.key):
+            if shard := find_shard(folder, group.key):
+                metrics.count(name, embedded=shard.num_rows, shards=1)
                 yield beam.pvalue.TaggedOutput(_FINISHED, shard)
             elif any(batch.texts for batch in group.batches):
                 yield group
-        write_rejects(self.folder, self.dataset.role, task.index, rejects)
+        write_rejects(folder, self.stage.dataset.role, task.index, rejects)
         yield beam.pvalue.TaggedOutput(_LINES, LineCounts.of(task.index, documents, rejects))
 
 
@@ -103,7 +105,9 @@ def _write(embedded: tuple[DocumentGroup, np.ndarray], stage: Stage) -> Embeddin
     # The rejects first: where there is a shard, they are complete.
     _, rejects = split_documents(group, is_finite(rows))
     write_embedding_rejects(stage.folder, stage.dataset.role, group.key, rejects)
-    return write_shard(stage.folder, group, rows, source.model, source.revision)
+    shard = write_shard(stage.folder, group, rows, source.model, source.revision)
+    metrics.count(stage.name, embedded=shard.num_rows, shards=1)
+    return shard
 
 
 def _counts(shards: list[EmbeddingShard], lines: LineCounts | None, role: str) -> dict[str, Any]:

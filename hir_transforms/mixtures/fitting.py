@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
@@ -223,7 +224,8 @@ def _fit(
     groups = require_rows(group_sources(sources, TASK_ROWS), stage)
     last = last_hash(sources, settings.seed, settings.max_samples)
     read = functools.partial(_read, groups, settings.seed, last)
-    mixture, rows = fit_mixture(read, settings, projection, checkpoints)
+    count_iteration = functools.partial(metrics.count, stage.name, iterations=1)
+    mixture, rows = fit_mixture(read, settings, projection, checkpoints, count_iteration)
     return finish_mixture(mixture, stage, projection, (rows, num_rows))
 
 
@@ -236,6 +238,7 @@ def fit_mixture(
     settings: MixtureSettings,
     projection: Projection | None = None,
     checkpoints: Checkpoints | None = None,
+    after_iteration: Callable[[], None] = lambda: None,
 ) -> tuple[GaussianMixture, int]:
     """All iterations in one place, on rows that are held in memory while they are few, and else read again.
 
@@ -245,6 +248,7 @@ def fit_mixture(
         settings: how the mixture is fitted.
         projection: of the rows; None for none.
         checkpoints: where the mixture after each iteration is kept; None for nowhere.
+        after_iteration: called after each.
 
     Returns:
         The mixture, of projected rows, and the number of rows.
@@ -274,4 +278,5 @@ def fit_mixture(
         mixture = em.fit(batches, mixture, bounds, max_iter=1, tol=settings.tol)
         if checkpoints:
             checkpoints.save(mixture)
+        after_iteration()
     return mixture, bounds.num_rows

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Chunk, Gather, MergeCombineFn, SumChunks, chunks_of_bundle, from_chunks
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.shards import EmbeddingShard
@@ -188,6 +189,7 @@ def _maximization(chunks: list[Chunk], iteration: int, fit: MixtureFit) -> str |
         sums[name] = sums[name].reshape(before.means.shape)
     mixture = em.maximization(SufficientStatistics(**sums), before, checkpoints.load_bounds(), tol=fit.settings.tol)
     checkpoints.save(mixture)
+    metrics.count(fit.stage.name, iterations=1)
     return None if mixture.converged else checkpoints.path(iteration)
 
 

@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.common.combining import Chunk, Gather, SumChunks, chunks_of_bundle, from_chunks
 from hir_transforms.common.errors import UserError
-from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import ReadTask, Reject
 from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
 from hir_transforms.files import storage
@@ -152,6 +152,7 @@ class _CountDoFn(beam.DoFn):
         for group in self._reader.read(task):
             target = group.target if self.stage.settings.num_targets > 1 else 0
             self._featurizer.count(group.encoded, self._counts.buckets[target])
+            count_read(self.stage.name, group)
             rejects += group.rejects
             documents += len(group.encoded)
             num_bytes += sum(int(batch.lengths.sum()) for batch in group.batches)

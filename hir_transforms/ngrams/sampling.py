@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 import numpy as np
 
+from hir_transforms.common import metrics
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.read_tasks import estimated_bytes, plan_tasks
 from hir_transforms.documents.reading import DocumentReader
@@ -69,6 +70,7 @@ def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample
     pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
     fraction = sample.num_ngrams / max(1.0, pilot.ngrams_per_byte * estimated_bytes(files))
     fraction = max(fraction, math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
+    metrics.count(f"counts/{dataset.role}", bytes_to_read=round(min(1.0, fraction) * estimated_bytes(files)))
     if fraction >= 1:
         yield from plan_tasks(files)
         return

@@ -23,10 +23,12 @@ from hir_transforms.runners.beam_internals import (
     AnsweringConnection,
     GrpcServer,
     GrpcWorkerHandler,
+    embedded_requests,
     register_handler,
     state_sampling,
 )
 from hir_transforms.runners.interruption import GOES_ON
+from hir_transforms.runners.live_metrics import BundleMetrics
 
 # Idle workers end at once when the run is over.
 _GRACE_SECONDS = 5
@@ -42,6 +44,7 @@ class _Workers:
     """The processes of one run, what they are told, and what became of the first that died."""
 
     options: PipelineOptions
+    metrics: BundleMetrics
     handlers: list["WatchedWorkerHandler"] = field(default_factory=list)
     death: str = ""
 
@@ -58,16 +61,24 @@ class WorkerEnvironment(SubprocessSDKEnvironment):
         return self.URN, self.command_string.encode()
 
 
-class InProcessRunner(FnApiRunner):
-    """Beam's local runner within this process."""
+class LocalRunner(FnApiRunner):
+    """Beam's local runner; `metrics` are of what it runs, also while it does."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.metrics = BundleMetrics()
+        super().__init__(**settings)
+
+
+class InProcessRunner(LocalRunner):
+    """The local runner within this process."""
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
-        with state_sampling(worker.SAMPLING_MS):
+        with state_sampling(worker.SAMPLING_MS), embedded_requests(self.metrics.watch):
             return super().run_pipeline(pipeline, options)
 
 
-class MultiProcessRunner(FnApiRunner):
-    """Beam's local runner with processes of `runners.worker`, as many as `--direct_num_workers` says."""
+class MultiProcessRunner(LocalRunner):
+    """The local runner with processes of `runners.worker`, as many as `--direct_num_workers` says."""
 
     def __init__(self) -> None:
         register_handler(WorkerEnvironment.URN, WatchedWorkerHandler)
@@ -79,7 +90,7 @@ class MultiProcessRunner(FnApiRunner):
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
         """Runs the pipeline; raises `WorkerDiedError` if a process dies or cannot be started."""
-        workers = _running[self._name] = _Workers(options)
+        workers = _running[self._name] = _Workers(options, self.metrics)
         hook = threading.excepthook
         threading.excepthook = lambda error: None if _is_broken_connection(error) else hook(error)
         try:
@@ -107,9 +118,9 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: GrpcServer) -> None:
         super().__init__(state, provision_info, grpc_server)
-        self._answering = AnsweringConnection(self.control_conn)
-        self.control_conn = self._answering  # type: ignore[assignment]  # it has what Beam calls
         self._workers = _running[payload.decode()]
+        self._answering = AnsweringConnection(self.control_conn, self._workers.metrics.watch)
+        self.control_conn = self._answering  # type: ignore[assignment]  # it has what Beam calls
         self._workers.handlers.append(self)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = threading.Event()

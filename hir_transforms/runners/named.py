@@ -1,10 +1,13 @@
 """Runners that the user names: found, started without chatter, and waited for."""
 
 import contextlib
+import functools
 import logging
 import socket
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import apache_beam as beam
@@ -27,6 +30,8 @@ from hir_transforms.files import storage
 from hir_transforms.runners.beam_internals import silence_workers
 from hir_transforms.runners.interruption import Interrupted
 from hir_transforms.runners.job_servers import ask_server_for_flags
+from hir_transforms.runners.live_metrics import Counters, counters_of_job
+from hir_transforms.runners.local import LocalRunner
 
 # Where `make tools` puts it.
 _PRISM = Path(__file__).parents[2] / ".tools" / "bin" / "prism"
@@ -90,7 +95,11 @@ def _keep_quiet(show_prism: bool) -> None:
     logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 
 
-def run_to_end(pipeline: beam.Pipeline) -> bool:
+# Given what tells the counters of a job, a context in which somebody looks at them while it runs.
+Watch = Callable[[Counters], AbstractContextManager[None]]
+
+
+def run_to_end(pipeline: beam.Pipeline, watch: Watch = lambda _: contextlib.nullcontext()) -> bool:
     """Runs a pipeline until it is done; an interruption cancels a job that would go on elsewhere, and ends Prism.
 
     The launcher of a Dataflow flex template gives a place for the job's description (`--template_location`). Beam
@@ -103,7 +112,7 @@ def run_to_end(pipeline: beam.Pipeline) -> bool:
         UserError: if the runner cannot be reached or started.
     """
     try:
-        return _run_to_end(pipeline)
+        return _run_to_end(pipeline, watch)
     except Interrupted:
         storage.stop_writing()  # a runner's threads in this process cannot be ended before it
         raise
@@ -112,16 +121,21 @@ def run_to_end(pipeline: beam.Pipeline) -> bool:
             pipeline.runner.default_job_server(pipeline.options).stop()
 
 
-def _run_to_end(pipeline: beam.Pipeline) -> bool:
+def _run_to_end(pipeline: beam.Pipeline, watch: Watch) -> bool:
+    if isinstance(pipeline.runner, LocalRunner):
+        with watch(pipeline.runner.metrics.counters):
+            _submit(pipeline)
+        return True
     result = _submit(pipeline)
     if pipeline.options.view_as(GoogleCloudOptions).template_location:
         return False
-    try:
-        result.wait_until_finish()
-    except KeyboardInterrupt:
-        with contextlib.suppress(Exception):  # its server may be interrupted as well
-            result.cancel()
-        raise
+    with watch(functools.partial(counters_of_job, result)):
+        try:
+            result.wait_until_finish()
+        except KeyboardInterrupt:
+            with contextlib.suppress(Exception):  # its server may be interrupted as well
+                result.cancel()
+            raise
     return True
 
 

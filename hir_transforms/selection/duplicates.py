@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.common import metrics
 from hir_transforms.files import storage
 from hir_transforms.selection.later_copies import later_copies
 from hir_transforms.weights.score_shards import ScoreShard, load_score_shards, read_hashes
@@ -65,7 +66,7 @@ class FindDuplicates(beam.PTransform):
             (candidates.own, across)
             | "Duplicates" >> beam.Flatten()
             | "ByShard" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write, self.stage.folder)
+            | "Write" >> beam.Map(_write, self.stage.alone())
             | "Count" >> beam.CombineGlobally(sum)
             | "Counts" >> beam.Map(lambda total: {"duplicates": total})
             | "Manifest" >> WriteStageManifest(self.stage)
@@ -166,10 +167,11 @@ def _compare(partition: tuple[int, Iterable[_Rows]]) -> Iterator[tuple[int, np.n
             yield rows.shard, piece
 
 
-def _write(rows_of_shard: tuple[int, Iterable[np.ndarray]], folder: str) -> int:
+def _write(rows_of_shard: tuple[int, Iterable[np.ndarray]], stage: Stage) -> int:
     """Writes a shard's duplicates; returns how many there are."""
     shard, rows = rows_of_shard
     duplicates = np.sort(np.concatenate(list(rows)))
-    with storage.atomic_write(_path(folder, shard)) as file:
+    with storage.atomic_write(_path(stage.folder, shard)) as file:
         np.save(file, duplicates, allow_pickle=False)
+    metrics.count(stage.name, duplicates=len(duplicates))
     return len(duplicates)

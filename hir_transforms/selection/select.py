@@ -9,6 +9,7 @@ import numpy as np
 from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms.artifacts.stages import Stage
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather, MergeCombineFn
 from hir_transforms.common.errors import UserError
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings, too_few
@@ -17,6 +18,8 @@ from hir_transforms.selection.picked import PickedFile, write_picked
 from hir_transforms.selection.threshold import MAX_PASSES, RankedRows, Threshold, ThresholdSearch, order_bits
 from hir_transforms.weights.score_shards import ScoreShard, default_proportions, load_score_shards, read_ids
 
+# What its metrics are counted under, as those of a stage.
+SELECTION = "selection"
 # Up to this many documents `Top.Of` takes fewer steps; beyond, it would funnel too many rows through one key.
 MAX_TOP = 1000
 # Tasks of a pass, which has a copy of the state in each: of more shards than these, neighbours are one task.
@@ -157,6 +160,7 @@ def _measure(task: _Task, settings: SelectionSettings) -> Iterator[Piece]:
     if not shards:
         yield _STATE, state
     for shard in shards:
+        metrics.count(SELECTION, measured=shard.rows)
         for measured in measure_shard(shard, state, settings):
             yield from to_pieces(measured, shard.index)
 
@@ -228,6 +232,7 @@ def advance_selection(
 def _offer(task: _Task, settings: SelectionSettings) -> Iterator[Any]:
     shards, state = task
     for shard in shards:
+        metrics.count(SELECTION, measured=shard.rows)
         yield from offer_first(shard, state, settings)
 
 
@@ -291,4 +296,5 @@ def _pick_rows(
     rows = np.flatnonzero(chosen >= 0)
     if rows.size:
         ids = read_ids(shard.path)
+        metrics.count(SELECTION, picked=rows.size)
         yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares), ids)

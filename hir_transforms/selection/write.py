@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms.artifacts.output_folder import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import to_json
@@ -27,6 +28,8 @@ from hir_transforms.selection.picked import PickedFile, group_overlapping, read_
 from hir_transforms.selection.select import SelectionState
 from hir_transforms.weights.parts import ID_FIELD
 
+# What its metrics are counted under, as those of a stage.
+OUTPUT = "output"
 _BYTES_PER_SHARD = 256 << 20
 _SELECTION = "selection.parquet"
 _SELECTION_SCHEMA = pa.schema(
@@ -204,6 +207,7 @@ def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -
         with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
             for lines in copy_lines(known_files.check(_read_run(task))):
                 writer.write(lines)
+    metrics.count(OUTPUT, documents=task.documents, bytes=stored.bytes, shards=1)
     yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())
 
 
@@ -264,6 +268,7 @@ def _publish(
     elif not (storage.exists(published) and storage.read_bytes(published) == content):
         raise RuntimeError(f"{folder.incomplete} is not complete and {folder.path} holds another result")
     folder.discard()
+    metrics.count(OUTPUT, **manifest["counts"], **{metrics.COMPLETE: 1})
     return manifest
 
 

@@ -13,6 +13,7 @@ from hir_transforms.embeddings.settings import EmbeddingOptions
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.settings import NgramFitOptions
+from hir_transforms.runners.settings import RunOptions
 from hir_transforms.selection.settings import OutputOptions, SelectionOptions
 from hir_transforms.weights.settings import WeightOptions
 
@@ -35,6 +36,7 @@ class PipelineConfig:
     mixtures: MixtureOptions = field(default_factory=MixtureOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     work: WorkOptions = field(default_factory=WorkOptions)
+    run: RunOptions = field(default_factory=RunOptions)
 
     @classmethod
     def of(cls, **settings: Any) -> "PipelineConfig":

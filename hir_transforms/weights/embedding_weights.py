@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.common import metrics
 from hir_transforms.embeddings.shards import EmbeddingBatch, read_documents, shard_path
 from hir_transforms.weights.parts import (
     DocumentPart,
@@ -60,7 +61,7 @@ class WriteEmbeddingWeights(beam.PTransform):
     def expand(self, parts: beam.PCollection[DocumentPart]) -> beam.PCollection[DocumentPart]:
         """See the class."""
         scored = parts | "Score" >> beam.ParDo(
-            _ScoreDoFn(self.documents, self.embeddings, self.stage.folder), beam.pvalue.AsSingleton(self.ratio)
+            _ScoreDoFn(self.documents, self.embeddings, self.stage.alone()), beam.pvalue.AsSingleton(self.ratio)
         )
         scored | "Manifest" >> WriteManifestOfAll(count_parts, [self.stage])
         return scored
@@ -70,7 +71,7 @@ class WriteEmbeddingWeights(beam.PTransform):
 class _ScoreDoFn(beam.DoFn):
     documents: str
     embeddings: str
-    folder: str
+    stage: Stage
 
     def setup(self) -> None:
         self._ratio: EmbeddingRatio | None = None
@@ -85,11 +86,13 @@ class _ScoreDoFn(beam.DoFn):
     def _score(self, part: DocumentPart, ratio: EmbeddingRatio) -> None:
         with (
             PartReader(part_path(self.documents, part.index)) as reader,
-            write_weights(part_path(self.folder, part.index), ratio.num_targets) as writer,
+            write_weights(part_path(self.stage.folder, part.index), ratio.num_targets) as writer,
         ):
             for key, group in reader.document_groups():
                 weights = _group_weights(shard_path(self.embeddings, key), group, ratio)
                 writer.add({"weight": weight_column(weights)})
+                metrics.count(self.stage.name, documents=len(weights))
+                metrics.distribute_weights(self.stage.name, weights)
 
 
 def _group_weights(path: str, group: pa.Table, ratio: EmbeddingRatio) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
@@ -82,7 +83,7 @@ class ImportWeights(beam.PTransform):
             beam.pvalue.AsSingleton(starts),
             beam.pvalue.AsSingleton(known_files),
             documents.folder,
-            self.stage.folder,
+            self.stage.alone(),
             files.role,
         )
         given | "Manifest" >> WriteManifestOfAll(count_parts, [self.stage])
@@ -101,7 +102,7 @@ def _known_files(documents: Stage) -> KnownFiles:
 
 
 def _give(
-    part: DocumentPart, starts: RowStarts, known_files: KnownFiles, documents: str, folder: str, flag: str
+    part: DocumentPart, starts: RowStarts, known_files: KnownFiles, documents: str, stage: Stage, flag: str
 ) -> DocumentPart:
     if not part.rows:
         return part
@@ -110,17 +111,20 @@ def _give(
         PartReader(part_path(documents, part.index)) as reader,
         closing(GroupRows(starts)) as rows,
         OneOpenFile() as opened,
-        write_weights(part_path(folder, part.index), starts.table.dim) as writer,
+        write_weights(part_path(stage.folder, part.index), starts.table.dim) as writer,
     ):
         files = {file.path: file for file in reader.files}
         for key, group in reader.document_groups():
             weights = rows.read(key, len(group))
             writer.add({"weight": weight_column(weights)})
+            metrics.count(stage.name, documents=len(weights))
+            metrics.distribute_weights(stage.name, weights)
             without = group.filter(pa.array(np.isnan(weights).any(axis=1)))
             for path in without["file"].unique().to_pylist():
                 known_files.require(path, files.get(path))
             rejects += _reject(without, opened, f"--{flag} is not a number")
-    write_rejects(folder, f"raw-{flag}", part.index, rejects)
+    metrics.count(stage.name, rejected=len(rejects))
+    write_rejects(stage.folder, f"raw-{flag}", part.index, rejects)
     return part
 
 

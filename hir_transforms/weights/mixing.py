@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather, MergeCombineFn
 from hir_transforms.weights.hybrid import hybrid_weight
 from hir_transforms.weights.parts import DocumentPart, PartReader, part_path, weight_column
@@ -115,7 +116,7 @@ class WriteScores(beam.PTransform):
             )
         return (
             parts
-            | "Mix" >> beam.Map(_mix, moments, folders, settings, self.stage.folder)
+            | "Mix" >> beam.Map(_mix, moments, folders, settings, self.stage.alone())
             | "Gather" >> Gather()
             | "Counts" >> beam.Map(_counts, moments, beam.pvalue.AsSingleton(self.proportions), settings.num_targets)
             | "Manifest" >> WriteStageManifest(self.stage)
@@ -143,11 +144,11 @@ def _are_numbers(weights: list[np.ndarray]) -> np.ndarray:
 
 
 def _mix(
-    part: DocumentPart, moments: PartMoments | None, folders: PartFolders, settings: MixingSettings, folder: str
+    part: DocumentPart, moments: PartMoments | None, folders: PartFolders, settings: MixingSettings, stage: Stage
 ) -> ScoreShard:
     if not part.rows:
         return ScoreShard(part.index, None, 0, part.rejected)
-    path = part_path(folder, part.index)
+    path = part_path(stage.folder, part.index)
     rows = 0
     with (
         folders.read(part) as reader,
@@ -166,7 +167,10 @@ def _mix(
                     "weight": weight_column(weight),
                 }
             )
-            rows += int(kept.sum())
+            rows += len(weight)
+            metrics.count(stage.name, documents=len(weight))
+            metrics.distribute_weights(stage.name, weight)
+    metrics.count(stage.name, shards=bool(rows))
     return ScoreShard(part.index, path if rows else None, rows, part.rejected + part.rows - rows)
 
 

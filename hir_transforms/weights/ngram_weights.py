@@ -11,8 +11,9 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 
 from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
-from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, num_tokens, token_versions
@@ -112,10 +113,14 @@ class _ScoreDoFn(beam.DoFn):
             with self._open(task, len(log_ratio)) as (documents, ngram_weights):
                 for group in itertools.chain([first], groups):
                     weights, num_ngrams = self._featurizer.score(group.encoded, log_ratio)
-                    if documents:
-                        documents.add(group, num_tokens(num_ngrams, self._settings.ngrams))
-                    if ngram_weights:
+                    if self.documents and documents:
+                        tokens = num_tokens(num_ngrams, self._settings.ngrams)
+                        documents.add(group, tokens)
+                        metrics.distribute(self.documents.name, "tokens", tokens)
+                    if self.ngram_weights and ngram_weights:
                         ngram_weights.add({"weight": weight_column(weights)})
+                        metrics.count(self.ngram_weights.name, documents=len(weights))
+                        metrics.distribute_weights(self.ngram_weights.name, weights)
                     rows += len(num_ngrams)
         if self.documents:
             write_rejects(self.documents.folder, self._raw.role, task.index, rejects)
@@ -124,6 +129,8 @@ class _ScoreDoFn(beam.DoFn):
     def _read(self, task: ReadTask, rejects: list[Reject]) -> Iterator[DocumentGroup]:
         """The groups that have documents; the rejected lines of all go into `rejects`."""
         for group in self._reader.read(task):
+            if self.documents:
+                count_read(self.documents.name, group)
             rejects += group.rejects
             if any(batch.texts for batch in group.batches):
                 yield group

@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import children, files_below, is_alive, wait_until
+from tests.helpers.terminal import OnTerminal
 
 ROOT = Path(__file__).parents[2]
 PRISM = ROOT / ".tools" / "bin" / "prism"
@@ -32,10 +33,15 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def start(corpus, folder, *flags):
+def command(corpus, folder, *flags):
     paths = [f"--raw={corpus / 'raw.jsonl'}", f"--target={corpus / 'target.jsonl'}", f"--output={folder / 'out'}"]
+    given = [*paths, "--num_to_sample=100", "--min_example_length=1", *flags]
+    return [sys.executable, "-m", "pipelines", "select", *given]
+
+
+def start(corpus, folder, *flags):
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "select", *paths, "--num_to_sample=100", "--min_example_length=1", *flags],
+        [*command(corpus, folder, *flags), "--no_progress"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -62,6 +68,18 @@ def check_interrupted(process, number, folder):
     assert process.returncode == 1
     assert [name for name in os.listdir(folder) if name != "out.work"] == []
     assert [path for path in files_below(folder) if "tmp-" in path] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_terminal_shows_is_taken_away(corpus, tmp_path, workers):
+    run = OnTerminal([*command(corpus, tmp_path, WORDS, f"--direct_num_workers={workers}")], cwd=ROOT)
+    assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
+    at = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == (1, "")
+    assert time.monotonic() - at < SECONDS
+    assert run.text.splitlines()[-1] == "hir select: interrupted; the same command goes on with what is finished"
+    assert run.raw.count("\x1b[?25l") == run.raw.count("\x1b[?25h") == 1  # the cursor
 
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])

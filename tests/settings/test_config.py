@@ -203,7 +203,7 @@ def test_the_settings_for_the_manifest_are_json_and_leave_out_where_things_are()
     assert settings["target"] == ["/data/a.jsonl", "/data/b.jsonl"]
     assert (settings["raw_embeddings"], settings["target_gmm"], settings["raw_gmm"]) == (None, [], None)
     without = {"output", "work_dir", "gmm_checkpoint_dir", "overwrite", "on_bad_record", "max_rejected_share"}
-    without.add("embedding_batch_size")
+    without |= {"embedding_batch_size", "no_progress"}
     assert {*settings} == {*SETTINGS} - without
     given = {"raw", "target", "num_to_sample", "raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights"}
     assert {name: value for name, value in settings.items() if name not in given | {"target_gmm"}} == {

@@ -156,7 +156,7 @@ def test_what_commands_do_not_read():
         ),
         *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
         "embedding_batch_size",
-        *("raw_embeddings", "target_embeddings", "output", "work_dir"),
+        *("raw_embeddings", "target_embeddings", "output", "work_dir", "no_progress"),
     }
 
 
@@ -165,7 +165,7 @@ def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
     given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]
     kept = {"num_tokens_to_sample", "top_k", "seed", "min_example_length", "skip_duplicates", "target_proportions"}
-    kept |= {"num_shards", "compression", "overwrite"}
+    kept |= {"num_shards", "compression", "overwrite", "no_progress"}
     if name == "gmm_checkpoint_dir":
         return
     options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")
