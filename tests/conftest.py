@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from hir_transforms.commands import display
 from hir_transforms.embeddings.distill import write_distilled
 from hir_transforms.embeddings.model import find_model
 from hir_transforms.runners.beam_internals import methods_inspected_once
@@ -33,8 +35,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def like_a_command():
-    """Beam inspects each method of a DoFn once, as in a command and its workers."""
+def like_a_short_command(monkeypatch):
+    """Beam inspects each method of a DoFn once, as in a command and its workers; no run takes 30 seconds."""
+    monkeypatch.setattr(display, "_LINE_SECONDS", threading.TIMEOUT_MAX)
     with methods_inspected_once():
         yield
 

@@ -105,7 +105,9 @@ def elsewhere(tmp_path):
     return tmp_path
 
 
-SELECT = ["select", "--raw=raw.jsonl", "--target=target.jsonl", "--output=out", "--num_to_sample=5"]
+SELECT = [
+    *("select", "--raw=raw.jsonl", "--target=target.jsonl", "--output=out", "--num_to_sample=5", "--no_progress")
+]
 
 
 def test_the_sdist_holds_every_module(sdist):

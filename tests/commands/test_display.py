@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hir_transforms.commands import display
-from hir_transforms.commands.display import Display, Line, duration
+from hir_transforms.commands.display import _LINE_SECONDS, Display, Line, duration
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import wait_until
 from tests.helpers.terminal import OnTerminal
@@ -64,7 +64,7 @@ def test_help_is_shown_as_without_a_terminal():
 
 
 def test_without_a_terminal_a_line_is_written_every_30_seconds(monkeypatch):
-    assert display._LINE_SECONDS == 30
+    assert _LINE_SECONDS == 30
     monkeypatch.setattr(display, "_LINE_SECONDS", 0.05)
     stream = io.StringIO()
     shown = Display("hir select", stream)

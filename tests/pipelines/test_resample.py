@@ -219,6 +219,7 @@ def test_workers_change_no_byte(work_dir, tmp_path):
     assert run(work_dir, tmp_path / "one", "--num_tokens_to_sample=9000") == 0
     command = [sys.executable, "-m", "pipelines", "resample", f"--work_dir={work_dir}", f"--output={tmp_path / 'two'}"]
     flags = ["--num_tokens_to_sample=9000", "--direct_num_workers=2", "--direct_runner_bundle_repeat=2"]
+    flags.append("--no_progress")  # a busy machine may take long enough for a line of it
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
