@@ -17,6 +17,7 @@ COMMANDS = {
     "embed": "embed raw or target documents once, for any number of selections",
     "score": "score all raw documents",
     "resample": "select again from the scores of an earlier selection",
+    "evaluate": "measure how good selections are, and what they have in common",
     "distill": "make a static embedding model, tens of times as fast, of a transformer",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }

@@ -29,6 +29,10 @@ NUMERICS = [
         "common/settings",
         "common/threads",
         "documents/identity",
+        "evaluation/agreement",
+        "evaluation/divergence",
+        "evaluation/lengths",
+        "evaluation/two_samples",
         "mixtures/em",
         "mixtures/estep",
         "mixtures/estep_dense",
@@ -74,7 +78,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
-    *("mixtures", "embedding_classifiers", "weights", "selection"),
+    *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation"),
     *("runners", "settings", "graph", "commands"),
 ]
 

@@ -30,7 +30,7 @@ from hir_transforms.graph.plan import Stages
 from hir_transforms.graph.selection import SelectionPlan, is_selected
 from hir_transforms.mixtures.fit_projection import ProjectionSettings
 from hir_transforms.mixtures.pca import effective_dim
-from hir_transforms.ngrams.features import warm_up
+from hir_transforms.ngrams.features import NgramSettings, warm_up
 from hir_transforms.runners.named import run_to_end
 from hir_transforms.settings.config import PipelineConfig
 
@@ -208,10 +208,14 @@ def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
 
 
 def _warm_up(config: PipelineConfig, missing: list[Stage]) -> None:
-    """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
     if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
-        display.show("compiling what counts n-grams")
-        try:
-            warm_up(config.ngrams)
-        except ValueError as error:
-            raise UserError(f"--tokenizer: {error}") from None
+        warm_up_ngrams(config.ngrams)
+
+
+def warm_up_ngrams(settings: NgramSettings) -> None:
+    """Compiles the n-gram kernel before several workers would; raises `UserError` for a tokenizer without data."""
+    display.show("compiling what counts n-grams")
+    try:
+        warm_up(settings)
+    except ValueError as error:
+        raise UserError(f"--tokenizer: {error}") from None

@@ -19,6 +19,9 @@ SELECTING = ("select", "resample")
 SCORING = ("select", "score", FROM_RAW)
 FITTING = ("select", "fit", "score", FROM_RAW)
 READING = ("select", "fit", "embed", "score", FROM_RAW)
+READING_TEXT = (*READING, "evaluate")
+COUNTING = ("select", "fit", "score", "evaluate", FROM_RAW)
+# All that have a work folder.
 ALL_COMMANDS = ("select", "fit", "embed", "score", "resample")
 _DECLARATION = "setting"
 
@@ -34,6 +37,7 @@ class Kind:
         pattern: regular expression of the texts that a template takes.
         choices: all texts, where they are few.
         is_patterns: whether the value is patterns that name files.
+        is_repeatable: whether a flag that is given several times has the values of all, with commas between them.
     """
 
     convert: Callable[[Any], Any]
@@ -41,6 +45,7 @@ class Kind:
     pattern: str
     choices: tuple[str, ...] = ()
     is_patterns: bool = False
+    is_repeatable: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
-from hir_transforms.common.settings import INT32_MAX, READING, Kind, Settings, between, choice, setting
+from hir_transforms.common.settings import INT32_MAX, READING_TEXT, Kind, Settings, between, choice, setting
 from hir_transforms.documents.listings import Listing
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.documents.text_fields import checked_names
@@ -28,7 +28,7 @@ _Listings = dict[tuple[tuple[str, ...], str], Listing]
 _listings: contextvars.ContextVar[_Listings | None] = contextvars.ContextVar("listings", default=None)
 
 TEXT_FIELD = Kind(checked_names, "NAME[,NAME]", ".+")
-_line_setting = functools.partial(setting, task="input", commands=READING)
+_line_setting = functools.partial(setting, task="input", commands=READING_TEXT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hir_transforms.common.errors import UserError
-from hir_transforms.common.settings import FITTING, READING, SCORING, Kind, Settings, setting
+from hir_transforms.common.settings import COUNTING, READING_TEXT, SCORING, Kind, Settings, setting
 from hir_transforms.documents.datasets import is_unicode, split_patterns
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.text_fields import checked_names
@@ -40,7 +40,7 @@ FILES = Kind(split, "FILE[,FILE]", f"{_FILE}(,{_FILE})*")
 FILE = Kind(absolute_path, "FILE", _FILE)
 FOLDER = Kind(absolute_path, "DIR", r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+")
 
-_input = functools.partial(setting, task="input", commands=READING)
+_input = functools.partial(setting, task="input", commands=READING_TEXT)
 
 
 def _id_field(name: str) -> str | None:
@@ -78,7 +78,7 @@ class InputOptions(Settings):
         False,
         "each pattern (or @FILE) of --target is a target with its own weights and share",
         task="several targets",
-        commands=FITTING,
+        commands=COUNTING,
     )
 
     @property

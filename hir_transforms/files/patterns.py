@@ -43,6 +43,11 @@ def fixed_part(pattern: str) -> tuple[str, bool]:
     return fixed + pattern[end:], True
 
 
+def escape(path: str) -> str:
+    """The pattern that matches a path alone."""
+    return _BEAM_WILDCARD.sub(r"[\g<0>]", path)
+
+
 @functools.lru_cache
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """The regular expression of the paths that a pattern matches.

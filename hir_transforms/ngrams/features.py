@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hir_transforms.common.settings import FITTING, Settings, between, choice, setting
+from hir_transforms.common.settings import COUNTING, Settings, between, choice, setting
 
 TOKENIZERS = ("wordpunct", "word_tokenize")
 # The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
@@ -18,7 +18,7 @@ HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v2"}
 MAX_NGRAMS = 10
 MAX_NUM_BUCKETS = 2**24
 
-_ngram_setting = functools.partial(setting, task="n-grams", commands=FITTING)
+_ngram_setting = functools.partial(setting, task="n-grams", commands=COUNTING)
 
 
 @dataclass(frozen=True)

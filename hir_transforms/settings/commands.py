@@ -15,11 +15,13 @@ class Command:
         name: after `hir`.
         description: what it does.
         required: names of the settings that must be given.
+        kept_in: name of the setting of the place that others than the launcher find the result in.
     """
 
     name: str
     description: str
     required: tuple[str, ...]
+    kept_in: str = "work_dir"
 
     @property
     def settings(self) -> Mapping[str, Setting]:
@@ -31,11 +33,14 @@ class Command:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("select", "Selects raw documents distributed like the target, end to end.", ("raw", "output")),
+        Command(
+            "select", "Selects raw documents distributed like the target, end to end.", ("raw", "output"), "output"
+        ),
         Command("fit", "Fits the n-gram estimator and the mixtures.", ("raw", "target")),
         Command("embed", "Embeds raw or target documents once, for any number of selections.", ()),
         Command("score", "Scores raw documents.", ("raw",)),
         Command("resample", "Selects again from the scores of an earlier selection.", ("output",)),
+        Command("evaluate", "Measures how good selections are.", ("selected", "target"), "json"),
     )
 }
 

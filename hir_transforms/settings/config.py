@@ -10,6 +10,7 @@ from hir_transforms.common.settings import Setting, declared
 from hir_transforms.documents.datasets import Dataset, LineSettings
 from hir_transforms.documents.settings import InputOptions
 from hir_transforms.embeddings.settings import EmbeddingOptions
+from hir_transforms.evaluation.settings import EvaluationOptions
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.settings import NgramFitOptions
@@ -37,6 +38,7 @@ class PipelineConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     work: WorkOptions = field(default_factory=WorkOptions)
     run: RunOptions = field(default_factory=RunOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     @classmethod
     def of(cls, **settings: Any) -> "PipelineConfig":

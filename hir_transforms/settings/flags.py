@@ -51,7 +51,16 @@ def _add_flag(parser: Any, one: Setting, help_text: str) -> None:
     if one.is_switch:
         parser.add_argument(f"--{one.name}", action="store_const", const=True, help=text)
     else:
-        parser.add_argument(f"--{one.name}", metavar=one.declaration.metavar, help=text)
+        action = _JoinValues if one.declaration.kind.is_repeatable else "store"
+        parser.add_argument(f"--{one.name}", action=action, metavar=one.declaration.metavar, help=text)
+
+
+class _JoinValues(argparse.Action):
+    """The values of a flag that is given several times, with commas between them."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
 
 
 def parse_options(argv: Sequence[str], command: str) -> SettingOptions:

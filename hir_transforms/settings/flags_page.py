@@ -37,7 +37,7 @@ def _row(one: Setting) -> str:
 
 
 def _commands(one: Setting) -> Sequence[str]:
-    return ["all"] if {*one.declaration.commands} == {*ALL_COMMANDS} else one.declaration.commands
+    return ["all but evaluate"] if {*one.declaration.commands} == {*ALL_COMMANDS} else one.declaration.commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:

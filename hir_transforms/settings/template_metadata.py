@@ -26,8 +26,8 @@ _IMAGE = {
 def metadata(name: str) -> dict[str, Any]:
     """The content of a template's metadata file, as Dataflow's `TemplateMetadata` describes it."""
     command = COMMANDS[name]
-    # Beside nothing that is on the launcher's own disk can a work folder have its default.
-    required = {*command.required, *(() if name == "select" else ("work_dir",))}
+    # Nothing that is on the launcher's own disk is found by workers, nor a default that is.
+    required = {*command.required, command.kept_in}
     return {
         "name": f"hir {name}",
         "description": command.description,

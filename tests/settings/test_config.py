@@ -47,7 +47,7 @@ def test_a_config_has_a_default_for_every_setting():
     assert {one.name for one in SETTINGS.values() if one.default is None} == {
         *("num_to_sample", "num_tokens_to_sample", "target_proportions", "id_field", "embedding_revision"),
         "target_text_field",
-        *("raw_gmm", "gmm_checkpoint_dir", "output", "work_dir"),
+        *("raw_gmm", "gmm_checkpoint_dir", "output", "work_dir", "label_field", "wanted", "json"),
     }
     assert PipelineConfig.of() == PipelineConfig()
 
@@ -204,6 +204,7 @@ def test_the_settings_for_the_manifest_are_json_and_leave_out_where_things_are()
     assert (settings["raw_embeddings"], settings["target_gmm"], settings["raw_gmm"]) == (None, [], None)
     without = {"output", "work_dir", "gmm_checkpoint_dir", "overwrite", "on_bad_record", "max_rejected_share"}
     without |= {"embedding_batch_size", "no_progress"}
+    without |= {name for name, one in SETTINGS.items() if one.declaration.task == "evaluation"}
     assert {*settings} == {*SETTINGS} - without
     given = {"raw", "target", "num_to_sample", "raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights"}
     assert {name: value for name, value in settings.items() if name not in given | {"target_gmm"}} == {

@@ -1,5 +1,6 @@
 import copy
 import re
+from dataclasses import replace
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
@@ -9,10 +10,10 @@ from hir_transforms.common.settings import ALL_OR_SOME, NUMBER, SIGNED_NUMBER, W
 from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
-from pipelines import embed, fit, resample, score, select
+from pipelines import embed, evaluate, fit, resample, score, select
 
 NEEDED = {"raw": "/data/raw/*.jsonl", "target": "/data/target.jsonl", "output": "/out", "num_to_sample": "10"}
-MAINS = {"select": select, "fit": fit, "embed": embed, "score": score, "resample": resample}
+MAINS = {"select": select, "fit": fit, "embed": embed, "score": score, "resample": resample, "evaluate": evaluate}
 SWITCHES = [one.name for one in SETTINGS.values() if one.is_switch]
 
 
@@ -43,7 +44,7 @@ def test_every_main_has_its_settings():
         if command.name != "embed"
     )
     assert {name for command in COMMANDS.values() for name in command.settings} == {*SETTINGS}
-    assert {*COMMANDS["select"].settings} == {*SETTINGS}
+    assert {*COMMANDS["select"].settings} == {*SETTINGS} - EVALUATION
 
 
 def test_without_flags_settings_have_their_defaults():
@@ -96,13 +97,25 @@ VALUES = {
     "on_bad_record": "fail",
     "max_rejected_share": 0.5,
     "work_dir": "/work",
+    "selected": "/data/a.jsonl,/data/b.jsonl",
+    "heldout": "/data/h.jsonl",
+    "label_field": "source",
+    "wanted": "law",
+    "json": "/measures.json",
 }
+# What `evaluate` alone reads.
+EVALUATION = {"selected", "heldout", "label_field", "wanted", "json"}
 
 
 def test_every_flag_reaches_its_setting():
     given = VALUES | dict.fromkeys(SWITCHES, True)
     assert {*given} == {*SETTINGS} - {"num_tokens_to_sample"}
-    config = config_from(*(f"--{name}" for name in SWITCHES), **VALUES)
+    of_select = {name: value for name, value in VALUES.items() if name not in EVALUATION}
+    config = config_from(*(f"--{name}" for name in SWITCHES), **of_select)
+    argv = [f"--{name}={VALUES[name]}" for name in EVALUATION]
+    config = replace(
+        config, evaluation=config_of(parse_options([*argv, "--target=/t"], "evaluate"), "evaluate").evaluation
+    )
     assert config == PipelineConfig.of(**given)
     found = {name: value for group in vars(config).values() for name, value in vars(group).items() if name in SETTINGS}
     for name, value in given.items():
@@ -113,6 +126,13 @@ def test_every_flag_reaches_its_setting():
         assert shown != SETTINGS[name].default
     config = config_from(num_to_sample=None, num_tokens_to_sample=7)
     assert config.selection.num_tokens_to_sample == 7
+
+
+def test_a_repeatable_flag_keeps_all_of_its_values():
+    options = parse_options(["--selected=/a", "--target=/t", "--selected", "/b,/c", "--target=/u"], "evaluate")
+    config = config_of(options, "evaluate")
+    assert config.evaluation.selected == ("/a", "/b", "/c")
+    assert config.inputs.target == ("/u",)
 
 
 def test_beam_shows_the_settings_with_a_job():
@@ -137,30 +157,29 @@ def test_a_flag_that_a_command_does_not_read_is_named(command, capsys):
 
 
 def test_what_commands_do_not_read():
-    unread = {name: {*SETTINGS} - {*command.settings} for name, command in COMMANDS.items()}
+    others = {name: command for name, command in COMMANDS.items() if name != "evaluate"}
+    unread = {name: {*SETTINGS} - EVALUATION - {*command.settings} for name, command in others.items()}
     sampling = {"num_to_sample", "num_tokens_to_sample", "top_k", "seed", "skip_duplicates", "target_proportions"}
     writing = {"num_shards", "compression", "overwrite"}
     assert unread["select"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
     assert unread["score"] == sampling | writing
     assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "min_example_length"}
-    assert {*SETTINGS} - unread["embed"] == {
-        *(
-            "raw",
-            "target",
-            "text_field",
-            "target_text_field",
-            "max_document_bytes",
-            "on_bad_record",
-            "max_rejected_share",
-        ),
+    text = {"raw", "target", "text_field", "target_text_field", "max_document_bytes", "on_bad_record"}
+    text.add("max_rejected_share")
+    assert {*COMMANDS["evaluate"].settings} - EVALUATION == {
+        *text,
+        *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets"),
+    }
+    assert {*COMMANDS["embed"].settings} == {
+        *text,
         *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
         "embedding_batch_size",
         *("raw_embeddings", "target_embeddings", "output", "work_dir", "no_progress"),
     }
 
 
-@pytest.mark.parametrize("name", sorted({*SETTINGS} - {*NEEDED, "work_dir"}))
+@pytest.mark.parametrize("name", sorted({*SETTINGS} - EVALUATION - {*NEEDED, "work_dir"}))
 def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
     given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]

@@ -1,0 +1,1 @@
+"""How good a selection is: measures of bounded statistics, for any selection of jsonl files."""
