@@ -94,6 +94,8 @@ def write_data(folder):
         (folder / "raw" / f"{part}.jsonl.zst").write_bytes(zstandard.compress(lines(12)))
         (folder / "corpus" / f"{part}.jsonl.gz").write_bytes(gzip.compress(lines(12)))
         (folder / "wanted" / f"{part}.jsonl").write_bytes(lines(6))
+        texts = [json.loads(line)["text"] for line in lines(180).splitlines()]
+        pq.write_table(pa.table({"text": texts}), folder / "raw" / f"{part}.parquet", row_group_size=100)
         np.save(folder / f"raw-{part}.npy", generator.normal(size=(12, 8)).astype(np.float32))
     rows = list(generator.normal(size=(12, 8)))
     pq.write_table(pa.table({"embedding": rows}), folder / "target.parquet")

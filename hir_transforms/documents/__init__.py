@@ -1,1 +1,1 @@
-"""Documents: datasets, the pieces they are read in, JSON lines, rejected lines."""
+"""Documents: datasets, the pieces they are read in, JSON lines and rows of tables, rejected ones."""

@@ -45,7 +45,10 @@ class LineSettings(Settings):
         kind=TEXT_FIELD,
     )
     max_document_bytes: int = _line_setting(
-        64 << 20, "reject longer lines", check=between(1, INT32_MAX), shown_default="64 MiB"
+        64 << 20,
+        "reject longer lines, and rows with longer texts",
+        check=between(1, INT32_MAX),
+        shown_default="64 MiB",
     )
     # What only a run that goes on depends on: complete stages are held against them (`check_complete_stage`).
     on_bad_record: str = _line_setting(

@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from hir_transforms.documents.records import Block, ReadTask, SourceFile, Stream
 from hir_transforms.files.compression import is_compressed
+from hir_transforms.files.tables import is_table
 
 MIN_BLOCK_SIZE = 1 << 16
 MAX_BLOCK_SIZE = 1 << 20
@@ -15,8 +17,10 @@ _MOST_BLOCKS = 1 << 22
 MAX_TASK_BLOCKS = 32
 # Enough pieces of work to keep a large cluster or two local cores equally busy until the end.
 _PIECES = 64
-# Text usually shrinks about four-fold; only the grain of the work depends on it.
+# Text usually shrinks about four-fold, in Parquet files as most are two-fold; only the grain of the work depends on
+# it, and the size of a sample.
 _COMPRESSION_RATIO = 4
+_TABLE_RATIO = 2
 # Parts of the corpus that each stream a whole compressed file and keep their own blocks of it: decompression is
 # several times faster than anything done with the text, so a few files are worth reading more than once.
 _STREAM_PARTS = 4
@@ -24,7 +28,16 @@ _STREAM_PARTS = 4
 
 def estimated_bytes(files: Iterable[SourceFile]) -> int:
     """Rough uncompressed size of the files, in bytes."""
-    return sum(file.size * (_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
+    return sum(file.size * _ratio(file.path) for file in files)
+
+
+def _ratio(path: str) -> int:
+    return _TABLE_RATIO if is_table(path) else _COMPRESSION_RATIO if is_compressed(path) else 1
+
+
+def is_streamed(path: str) -> bool:
+    """Whether nothing but the file itself tells where its blocks are, so that parts of it each look there."""
+    return is_table(path) or is_compressed(path)
 
 
 def max_useful_workers(files: Iterable[SourceFile]) -> int:
@@ -60,6 +73,14 @@ def _groups(files: Iterable[SourceFile], block_size: int) -> Iterator[tuple[Bloc
         yield tuple(pending)
 
 
+def with_block(task: ReadTask, number: int) -> ReadTask:
+    """A task that reads a block of the stream of another, and of a compressed file then the blocks after it."""
+    assert task.stream is not None
+    if is_table(task.stream.file.path):
+        return replace(task, groups=((Block(task.stream.file, number),),), stream=None)
+    return replace(task, stream=Stream(task.stream.file, number, 1))
+
+
 def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> Iterator[ReadTask]:
     """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
 
@@ -75,10 +96,12 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
     num_streams = sum(is_compressed(file.path) for file in files)
     parts = max(1, _STREAM_PARTS // max(1, num_streams))
     number = itertools.count()
-    for compressed, run in itertools.groupby(files, lambda file: is_compressed(file.path)):
-        if compressed:
+    for streamed, run in itertools.groupby(files, lambda file: is_streamed(file.path)):
+        if streamed:
             for file in run:
-                step = parts if file.size * _COMPRESSION_RATIO > block_size else 1
+                blocks = -(-estimated_bytes([file]) // block_size)
+                most = min(_PIECES, -(-blocks // task_groups)) if is_table(file.path) else parts
+                step = most if blocks > 1 else 1
                 for part in range(step):
                     yield ReadTask(next(number), block_size, stream=Stream(file, part, step))
         else:

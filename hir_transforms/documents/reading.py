@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ from hir_transforms.documents.file_kinds import require_text
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.jsonl import BlockLines, TextParser, parse_blocks
 from hir_transforms.documents.read_tasks import MAX_TASK_BLOCKS, plan_tasks
-from hir_transforms.documents.records import Block, DocumentGroup, ReadTask
+from hir_transforms.documents.records import Block, DocumentBatch, DocumentGroup, ReadTask, Reject, Stream
 from hir_transforms.documents.rejects import describe_reject
+from hir_transforms.documents.table_documents import TableDocuments
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess, read_lines
+from hir_transforms.files.tables import is_table
 
 
 @dataclass(eq=False)
@@ -86,14 +88,22 @@ class DocumentReader:
         self._dataset = dataset
         self._id_parser = IdParser(id_field) if id_field else None
         self._parser = TextParser(dataset.text_field)
+        self._tables = TableDocuments(dataset, id_field)
 
     def read(self, task: ReadTask) -> Iterator[DocumentGroup]:
         """The groups of a task in corpus order, one at a time in memory."""
-        if task.stream is not None:
+        stream = task.stream
+        if stream is not None and is_table(stream.file.path):
+            yield from self._read_rows(stream, task.block_size, task.keeps)
+            return
+        if stream is not None:
             yield from self._read_stream(task)
             return
         with OneOpenFile() as opened:
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
+                if is_table(blocks[0].file.path):
+                    yield from self._read_rows(Stream(blocks[0].file, 0, 1), task.block_size, blocks[0].__eq__)
+                    continue
                 # Not a list: its bytes would be held while the group is worked on.
                 lines = (self._read_block(opened.source(block.file.path), block, task.block_size) for block in blocks)
                 group = self._parse(blocks[0], filter(None, lines))
@@ -117,6 +127,10 @@ class DocumentReader:
                     if not source.read_at(start, 1):
                         return
 
+    def _read_rows(self, part: Stream, block_size: int, keeps: Callable[[Block], bool]) -> Iterator[DocumentGroup]:
+        for batch, rejects in self._tables.read(part.file, part.first, part.step, block_size, keeps):
+            yield self._group((part.file.index, batch.block), [batch], rejects)
+
     def _read_block(self, source: RandomAccess, block: Block, block_size: int) -> BlockLines | None:
         """A block's lines; None past the end of the file."""
         lines = read_lines(source, block.number, block_size, self._dataset.max_document_bytes)
@@ -131,6 +145,9 @@ class DocumentReader:
             max_document_bytes=self._dataset.max_document_bytes,
             id_parser=self._id_parser,
         )
+        return self._group((first.file.index, first.number), batches, rejects)
+
+    def _group(self, key: tuple[int, int], batches: list[DocumentBatch], rejects: list[Reject]) -> DocumentGroup:
         if rejects and self._dataset.on_bad_record == "fail":
             raise UserError(f"--{self._dataset.role}: {describe_reject(rejects[0])} (--on_bad_record fail)")
-        return DocumentGroup((first.file.index, first.number), batches, rejects)
+        return DocumentGroup(key, batches, rejects)

@@ -16,7 +16,8 @@ class SourceFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         index: position in the corpus (0-based): patterns in the order given, paths sorted within a pattern.
         path: as Beam's file systems name it.
-        name: the path relative to the folder that holds the whole dataset; with an offset, a document's identity.
+        name: the path relative to the folder that holds the whole dataset; with an offset, or the number of a row, a
+            document's identity.
         size: stored bytes.
         modified: modification time, seconds since the epoch (0 where the store has none).
         target: which of the target's patterns names it (0-based); 0 for every file of raw.
@@ -31,7 +32,10 @@ class SourceFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
-    """The lines of one file that start in bytes [number * block_size, (number + 1) * block_size), uncompressed."""
+    """The lines of one file that start in bytes [number * block_size, (number + 1) * block_size), uncompressed.
+
+    Of a table: rows of one row group, see `TableDocuments`.
+    """
 
     file: SourceFile
     number: int
@@ -39,7 +43,10 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Stream:
-    """Every `step`-th block of a compressed file, from block `first` to the end of the file."""
+    """Every `step`-th block of a compressed file, from block `first` to the end of the file.
+
+    Of a table: part `first` of `step` parts, each a run of blocks.
+    """
 
     file: SourceFile
     first: int
@@ -96,8 +103,8 @@ class DocumentBatch:
     Attributes:
         file: the source file.
         block: number of the block within it.
-        offsets: int64 [N], byte offset of each line in the uncompressed file.
-        lengths: int64 [N], bytes of each line without its newline.
+        offsets: int64 [N], byte offset of each line in the uncompressed file; of a table, numbers of rows.
+        lengths: int64 [N], bytes of each line without its newline; of a table, of each text in UTF-8.
         texts: the N texts.
         ids: of the N documents, None for one that has none; None where nobody asked for them.
     """
@@ -112,7 +119,7 @@ class DocumentBatch:
 
 @dataclass(frozen=True)
 class Reject:
-    """A line that could not be used: where it is, why, and its first 200 characters."""
+    """A line or row that could not be used: where it is, why, and its first 200 characters."""
 
     file: str
     offset: int

@@ -12,6 +12,7 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.records import Reject
 from hir_transforms.files import storage
+from hir_transforms.files.tables import place_kind
 
 FOLDER = "rejected"
 _SHOWN_REASONS = 5
@@ -90,7 +91,7 @@ def check_rejected(counts: Mapping[str, Any], dataset: Dataset) -> None:
 
 def describe_reject(reject: Reject) -> str:
     """Where a rejected line is, and why."""
-    return f"{reject.file}, byte {reject.offset}: {reject.reason}"
+    return f"{reject.file}, {place_kind(reject.file)} {reject.offset}: {reject.reason}"
 
 
 def write_rejects(stage_folder: str, role: str, task_index: int, rejects: Sequence[Reject]) -> None:

@@ -59,13 +59,13 @@ class InputOptions(Settings):
 
     raw: tuple[str, ...] = _input(
         (),
-        "JSON lines to select from (.gz .bz2 .xz .zst); @FILE: those that a file lists, one per line",
+        "JSON lines (.gz .bz2 .xz .zst) or Parquet to select from; @FILE: those that a file lists, one per line",
         kind=PATTERNS,
     )
-    target: tuple[str, ...] = _input((), "JSON lines of the wanted kind, named as for --raw", kind=PATTERNS)
+    target: tuple[str, ...] = _input((), "documents of the wanted kind, named as for --raw", kind=PATTERNS)
     id_field: str | None = _input(
         None,
-        "JSON field of an id of the raw documents, to keep with the scores",
+        "field of an id of the raw documents, to keep with the scores",
         commands=SCORING,
         kind=Kind(_id_field, "NAME", ".+"),
     )

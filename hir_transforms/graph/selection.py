@@ -15,12 +15,15 @@ from hir_transforms.common.fingerprints import digest
 from hir_transforms.common.messages import tell
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.listings import load_files
+from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
+from hir_transforms.files.tables import is_table
 from hir_transforms.graph.plan import Stages
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.plan import plan_duplicates
 from hir_transforms.selection.select import PickDocuments
+from hir_transforms.selection.settings import JSONL, PARQUET
 from hir_transforms.selection.write import OutputSettings, RejectedLines, WriteSelection
 from hir_transforms.settings.config import PipelineConfig
 
@@ -75,6 +78,21 @@ class SelectionPlan:
         return self.config.output.output
 
     @property
+    def output_format(self) -> str:
+        """The format of the output files: what is asked for, else that of the input.
+
+        Raises:
+            UserError: for Parquet asked for where lines have been scored.
+        """
+        asked = self.config.output.output_format
+        if asked == JSONL:
+            return JSONL
+        lines = next((file.path for file in scored_files(self.scores) if not is_table(file.path)), None)
+        if asked == PARQUET and lines:
+            raise UserError(f"--output_format: {lines} is no Parquet file; only rows of such have types to write")
+        return JSONL if lines else PARQUET
+
+    @property
     def finds_duplicates(self) -> bool:
         """Whether the stage of duplicates is to be computed."""
         return self.config.selection.skip_duplicates and self.duplicates.manifest() is None
@@ -91,6 +109,7 @@ def is_selected(plan: SelectionPlan) -> bool:
     output = plan.output
     if storage.is_local(output) and os.path.islink(output):
         raise UserError(f"--output: {output} is a symbolic link; name the folder itself")
+    _ = plan.output_format  # now, not after hours
     if plan.finds_duplicates:
         plan.duplicates.own_files()
     interrupted = OutputFolder(output).recover()
@@ -142,6 +161,7 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
         folder,
         output.num_shards,
         output.compression,
+        plan.output_format,
         plan.settings,
         plan.fingerprint,
         rejected_lines(plan.config.work_dir, plan.sources),
@@ -150,10 +170,14 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
 
 
 def _known_files(scores: Stage) -> KnownFiles:
+    return KnownFiles(scored_files(scores))
+
+
+def scored_files(scores: Stage) -> list[SourceFile]:
     """The files that were scored: of a planned stage those of its dataset, else those that the manifest tells."""
     if scores.datasets:
-        return KnownFiles(scores.dataset.list_files())
-    return KnownFiles(load_files(scores.work_dir, scores.complete_manifest()["inputs"]["raw"]["files"]))
+        return scores.dataset.list_files()
+    return load_files(scores.work_dir, scores.complete_manifest()["inputs"]["raw"]["files"])
 
 
 def print_counts(output: str) -> None:

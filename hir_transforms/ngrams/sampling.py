@@ -10,10 +10,9 @@ import numpy as np
 
 from hir_transforms.common import metrics
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.read_tasks import estimated_bytes, plan_tasks
+from hir_transforms.documents.read_tasks import estimated_bytes, is_streamed, plan_tasks, with_block
 from hir_transforms.documents.reading import DocumentReader
-from hir_transforms.documents.records import BlockSample, ReadTask, SourceFile, Stream, block_hash, block_hashes
-from hir_transforms.files.compression import is_compressed
+from hir_transforms.documents.records import BlockSample, ReadTask, SourceFile, block_hash, block_hashes
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 
 _PILOT_GROUPS = 16
@@ -37,7 +36,7 @@ class NgramSample:
 
 def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceFile]) -> bool:
     """Whether the files can hold more n-grams than that: a byte ends at most one n-gram of each order."""
-    most_bytes = sum(file.size * (_MAX_COMPRESSION_RATIO if is_compressed(file.path) else 1) for file in files)
+    most_bytes = sum(file.size * (_MAX_COMPRESSION_RATIO if is_streamed(file.path) else 1) for file in files)
     return most_bytes * settings.ngrams > num_ngrams
 
 
@@ -98,9 +97,7 @@ def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSetti
     first_hash = 2.0**64
     candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
     for hashed, task, number in candidates:
-        if task.stream:
-            task = replace(task, stream=Stream(task.stream.file, number, 1))
-        group = next(reader.read(task), None)
+        group = next(reader.read(with_block(task, number) if task.stream else task), None)
         if group is None:
             continue
         if featurizer.count(group.encoded, counts).any():

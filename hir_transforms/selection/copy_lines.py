@@ -1,8 +1,9 @@
-"""Copying lines out of source files byte for byte, with few and nearly sequential reads."""
+"""Copying lines out of source files byte for byte, and rows out of tables, with few and nearly sequential reads."""
 
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +12,21 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess
+from hir_transforms.files.tables import RowReader, is_table, open_table
+from hir_transforms.selection.json_rows import to_json_lines
 
 # Neighbouring lines come in one read: skipping so little takes longer than reading it.
 _MAX_GAP = 1 << 15
 _MAX_READ = 1 << 22
 _NEWLINE = ord("\n")
+# Of rows of a table, which are decoded so many at a time.
+_BATCH_BYTES = 1 << 22
+
+Rows = Iterable[tuple[pa.Table, dict[str, SourceFile]]]
 
 
-def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, SourceFile]]]) -> Iterator[bytes]:
-    """The lines of selected rows, each with a newline, many at a time.
+def copy_lines(rows: Rows) -> Iterator[bytes]:
+    """The lines of selected rows, each with a newline, many at a time; those of tables are made of their columns.
 
     Args:
         rows: tables in corpus order with the columns `file`, `offset` and `length`, and the files by path.
@@ -27,21 +34,62 @@ def copy_lines(rows: Iterable[tuple[pa.Table, dict[str, SourceFile]]]) -> Iterat
     Raises:
         UserError: if a file cannot be read or changed since it was scored.
     """
-    with contextlib.ExitStack() as opened:
-        path: str | None = None
-        for table, files in rows:
-            file = table["file"].combine_chunks()
-            codes = file.indices.to_numpy()
-            edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-            offsets, lengths = table["offset"].to_numpy(), table["length"].to_numpy()
-            for begin, end in itertools.pairwise(edges):
-                this: str = file.dictionary[int(codes[begin])].as_py()
-                if this != path:
-                    opened.close()
-                    _check_unchanged(files[this])
-                    source = opened.enter_context(storage.open_blocks(this))
-                    path = this
-                yield from _copy(this, source, offsets[begin:end], lengths[begin:end])
+    with OneOpen() as opened:
+        for file, offsets, lengths in file_runs(rows):
+            if is_table(file.path):
+                for rows_of_file in opened.rows(file.path).take(offsets):
+                    yield to_json_lines(rows_of_file, file.path)
+            else:
+                yield from _copy(file.path, opened.lines(file.path), offsets, lengths)
+
+
+def copy_rows(rows: Rows) -> Iterator[pa.Table]:
+    """The rows of tables that are selected, as `copy_lines`."""
+    with OneOpen() as opened:
+        for file, offsets, _ in file_runs(rows):
+            yield from opened.rows(file.path).take(offsets)
+
+
+class OneOpen(contextlib.ExitStack):
+    """Keeps open the file that was asked for last."""
+
+    _path: str | None = None
+    _source: Any
+
+    def lines(self, path: str) -> RandomAccess:
+        """The content of a file of lines."""
+        if path != self._path:
+            self._source = self._open(path, storage.open_blocks(path))
+        source: RandomAccess = self._source
+        return source
+
+    def rows(self, path: str) -> RowReader:
+        """The rows of a table."""
+        if path != self._path:
+            self._source = RowReader(self._open(path, open_table(path)), None, _BATCH_BYTES)
+        reader: RowReader = self._source
+        return reader
+
+    def _open(self, path: str, file: contextlib.AbstractContextManager[Any]) -> Any:
+        self.close()
+        self._path = path
+        return self.enter_context(file)
+
+
+def file_runs(rows: Rows) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
+    """The rows of one file after the other, as offsets and lengths; raises `UserError` for a file that changed."""
+    path: str | None = None
+    for table, files in rows:
+        file = table["file"].combine_chunks()
+        codes = file.indices.to_numpy()
+        edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+        offsets, lengths = table["offset"].to_numpy(), table["length"].to_numpy()
+        for begin, end in itertools.pairwise(edges):
+            this: str = file.dictionary[int(codes[begin])].as_py()
+            if this != path:
+                _check_unchanged(files[this])
+                path = this
+            yield files[this], offsets[begin:end], lengths[begin:end]
 
 
 def _check_unchanged(file: SourceFile) -> None:

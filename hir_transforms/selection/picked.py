@@ -141,6 +141,12 @@ def read_picked(group: Sequence[PickedFile]) -> Iterator[tuple[pa.Table, dict[st
         yield table, files
 
 
+def files_of_picked(path: str) -> list[SourceFile]:
+    """The source files of the rows of a picked file."""
+    with storage.open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
+        return files_of(parquet.schema_arrow.metadata)
+
+
 def _batches(path: str) -> Iterator[tuple[pa.Table, dict[str, SourceFile]]]:
     with storage.open_raw(path) as raw, pq.ParquetFile(raw, read_dictionary=["file"]) as parquet:
         files = {file.path: file for file in files_of(parquet.schema_arrow.metadata)}

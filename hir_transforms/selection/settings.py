@@ -23,6 +23,8 @@ from hir_transforms.common.settings import (
 from hir_transforms.documents.settings import FOLDER
 from hir_transforms.files.compression import COMPRESSIONS
 
+JSONL, PARQUET = FORMATS = ("jsonl", "parquet")
+_FORMAT = choice(*FORMATS)
 _MAX_SHARDS = 99_999  # five digits of a file's name
 
 _selection_setting = functools.partial(setting, task="selection", commands=SELECTING)
@@ -125,3 +127,9 @@ class OutputOptions(Settings):
         0, "output files; 0 chooses by size, about 256 MB each", check=in_range(0, _MAX_SHARDS, "0 chooses by size")
     )
     compression: str = _output("none", "compression of the output files", kind=choice(*COMPRESSIONS))
+    output_format: str | None = _output(
+        None,
+        "format of the output files; parquet takes Parquet input",
+        kind=_FORMAT,
+        shown_default="parquet if all of --raw is, else jsonl",
+    )

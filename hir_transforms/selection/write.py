@@ -22,10 +22,12 @@ from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.compression import compressed, compressed_suffix
-from hir_transforms.selection.copy_lines import copy_lines
+from hir_transforms.selection.copy_lines import copy_lines, copy_rows
 from hir_transforms.selection.eligible import ScoreCounts
 from hir_transforms.selection.picked import PickedFile, group_overlapping, read_picked
 from hir_transforms.selection.select import SelectionState
+from hir_transforms.selection.settings import PARQUET
+from hir_transforms.selection.table_output import common_schema, read_schema, write_rows, write_schema
 from hir_transforms.weights.parts import ID_FIELD
 
 # What its metrics are counted under, as those of a stage.
@@ -61,6 +63,7 @@ class OutputSettings:
         folder: the final place.
         num_shards: 0 for shards of about 256 MB; never more than there are documents.
         compression: one of `COMPRESSIONS`.
+        format: one of `FORMATS`; PARQUET only where all that was scored are tables.
         settings: all settings of the run, for the manifest.
         fingerprint: of everything that the output depends on.
         rejected: where rejected lines are kept.
@@ -69,6 +72,7 @@ class OutputSettings:
     folder: OutputFolder
     num_shards: int
     compression: str
+    format: str
     settings: Mapping[str, Any]
     fingerprint: str
     rejected: Sequence[RejectedLines]
@@ -120,11 +124,12 @@ class WriteSelection(beam.PTransform):
         """See the class."""
         picked, state = selection
         listed = picked | "List" >> Gather()
+        known_files = beam.pvalue.AsSingleton(self.known_files)
         shards = (
             listed
-            | "Cut" >> beam.FlatMap(_save_tasks, self.settings)
+            | "Cut" >> beam.FlatMap(_save_tasks, known_files, self.settings)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.FlatMap(_write_saved, beam.pvalue.AsSingleton(self.known_files), self.settings)
+            | "Write" >> beam.FlatMap(_write_saved, known_files, self.settings)
         )
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
@@ -138,7 +143,8 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
     yield WriteTask(_SELECTION, groups, 0, num_documents)
     num_shards = settings.num_shards or -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD)
     num_shards = max(1, min(num_shards, num_documents))
-    suffix = compressed_suffix(settings.compression)
+    is_parquet = settings.format == PARQUET
+    suffix = f".{PARQUET}" if is_parquet else f".jsonl{compressed_suffix(settings.compression)}"
     ends = [0]
     for group in groups:
         ends.append(ends[-1] + sum(file.num_documents for file in group))
@@ -150,12 +156,14 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
         last = first
         while last < len(groups) and ends[last] < end:
             last += 1
-        name = f"part-{shard:05d}-of-{num_shards:05d}.jsonl{suffix}"
+        name = f"part-{shard:05d}-of-{num_shards:05d}{suffix}"
         yield WriteTask(name, groups[first:last], begin - ends[first], end - begin)
 
 
-def _save_tasks(picked: list[PickedFile], settings: OutputSettings) -> Iterator[str]:
+def _save_tasks(picked: list[PickedFile], known_files: KnownFiles, settings: OutputSettings) -> Iterator[str]:
     """Paths of the tasks, which wait in files: one may name every picked file."""
+    if settings.format == PARQUET:
+        write_schema(common_schema(picked, known_files), settings.folder.tasks)
     for task in plan_output(picked, settings):
         path = storage.join(settings.folder.tasks, f"{task.name}.json")
         storage.write_bytes(path, msgspec.json.encode(task))
@@ -193,6 +201,10 @@ class _HashingWriter:
     def flush(self) -> None:
         self._file.flush()
 
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
 
 def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
     yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), known_files, settings)
@@ -204,9 +216,13 @@ def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -
             _write_selection(task, file)
             return
         stored = _HashingWriter(file)
-        with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
-            for lines in copy_lines(known_files.check(_read_run(task))):
-                writer.write(lines)
+        rows = known_files.check(_read_run(task))
+        if settings.format == PARQUET:
+            write_rows(copy_rows(rows), read_schema(settings.folder.tasks), stored, settings.compression)
+        else:
+            with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
+                for lines in copy_lines(rows):
+                    writer.write(lines)
     metrics.count(OUTPUT, documents=task.documents, bytes=stored.bytes, shards=1)
     yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())
 

@@ -12,9 +12,8 @@ from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
 from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
+from hir_transforms.documents.excerpts import Excerpts
 from hir_transforms.documents.known_files import KnownFiles
-from hir_transforms.documents.reading import OneOpenFile
 from hir_transforms.documents.records import Reject
 from hir_transforms.documents.rejects import write_rejects
 from hir_transforms.embeddings.source import find_row_files
@@ -82,6 +81,7 @@ class ImportWeights(beam.PTransform):
             _give,
             beam.pvalue.AsSingleton(starts),
             beam.pvalue.AsSingleton(known_files),
+            documents.dataset,
             documents.folder,
             self.stage.alone(),
             files.role,
@@ -102,7 +102,13 @@ def _known_files(documents: Stage) -> KnownFiles:
 
 
 def _give(
-    part: DocumentPart, starts: RowStarts, known_files: KnownFiles, documents: str, stage: Stage, flag: str
+    part: DocumentPart,
+    starts: RowStarts,
+    known_files: KnownFiles,
+    raw: Dataset,
+    documents: str,
+    stage: Stage,
+    flag: str,
 ) -> DocumentPart:
     if not part.rows:
         return part
@@ -110,7 +116,7 @@ def _give(
     with (
         PartReader(part_path(documents, part.index)) as reader,
         closing(GroupRows(starts)) as rows,
-        OneOpenFile() as opened,
+        Excerpts(raw) as excerpts,
         write_weights(part_path(stage.folder, part.index), starts.table.dim) as writer,
     ):
         files = {file.path: file for file in reader.files}
@@ -122,17 +128,14 @@ def _give(
             without = group.filter(pa.array(np.isnan(weights).any(axis=1)))
             for path in without["file"].unique().to_pylist():
                 known_files.require(path, files.get(path))
-            rejects += _reject(without, opened, f"--{flag} is not a number")
+            rejects += _reject(without, excerpts, f"--{flag} is not a number")
     metrics.count(stage.name, rejected=len(rejects))
     write_rejects(stage.folder, f"raw-{flag}", part.index, rejects)
     return part
 
 
-def _reject(documents: pa.Table, opened: OneOpenFile, reason: str) -> Iterator[Reject]:
+def _reject(documents: pa.Table, excerpts: Excerpts, reason: str) -> Iterator[Reject]:
     """The documents as rejects; those of a part come in the order of its files, so each is read forward once."""
     places = (documents[name].to_pylist() for name in ("file", "offset", "length"))
     for path, offset, length in zip(*places, strict=True):
-        source = opened.source(path)
-        source.release(offset)
-        line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
-        yield Reject(path, offset, reason, line.decode(errors="replace")[:EXCERPT_CHARACTERS])
+        yield Reject(path, offset, reason, excerpts.read(path, offset, length))

@@ -54,7 +54,7 @@ OTHERS = {
     "zstandard": (zstandard.compress(LINES), "compressed with zstandard; name it .zst"),
     "zip": (written(zipped), "a zip archive; unpack it"),
     "empty zip": (written(lambda buffer: zipfile.ZipFile(buffer, "w").close()), "a zip archive; unpack it"),
-    "Parquet": (written(lambda buffer: pq.write_table(TABLE, buffer)), "a Parquet file; convert it to JSON lines"),
+    "Parquet": (written(lambda buffer: pq.write_table(TABLE, buffer)), "a Parquet file; name it .parquet"),
     "Arrow file": (written(arrow(pa.ipc.new_file)), "an Arrow file; convert it to JSON lines"),
     "Arrow stream": (written(arrow(pa.ipc.new_stream)), "an Arrow file; convert it to JSON lines"),
     "Avro": (written(avro), "an Avro file; convert it to JSON lines"),

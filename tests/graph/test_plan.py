@@ -37,6 +37,8 @@ FIELDS = {
     "min_example_length": (7, {"scores"}),  # the settings below standardize
     "num_shards": (3, NOTHING),
     "compression": ("gzip", NOTHING),
+    "output_format": ("jsonl", NOTHING),
+    "no_progress": (True, NOTHING),
     "overwrite": (True, NOTHING),
     "alpha": (0.25, {"scores"}),
     "fit_seed": (1, MIXTURES | NGRAM - {"counts/target"}),

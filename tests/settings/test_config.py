@@ -22,6 +22,7 @@ from tests.helpers.config import CONFIG, changed
         ("target_text_field", [5, 'a"b', "a,a"]),
         ("raw_gmm", [5]),
         ("compression", ["zip", "", "GZIP"]),
+        ("output_format", ["csv", "", "Parquet"]),
         ("num_tokens_to_fit", ["0", "-1", "1e6", "many", "", "²"]),
         ("min_example_length", [-1]),
         ("target_laplace_smoothing", [-1.0, float("inf"), float("nan")]),
@@ -46,7 +47,7 @@ def test_a_bad_value_is_named_with_its_flag(name, values):
 def test_a_config_has_a_default_for_every_setting():
     assert {one.name for one in SETTINGS.values() if one.default is None} == {
         *("num_to_sample", "num_tokens_to_sample", "target_proportions", "id_field", "embedding_revision"),
-        "target_text_field",
+        *("target_text_field", "output_format"),
         *("raw_gmm", "gmm_checkpoint_dir", "output", "work_dir", "label_field", "wanted", "json"),
     }
     assert PipelineConfig.of() == PipelineConfig()

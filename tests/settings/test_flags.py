@@ -62,6 +62,7 @@ VALUES = {
     "fit_seed": 9,
     "num_shards": 5,
     "compression": "zstd",
+    "output_format": "jsonl",
     "num_tokens_to_fit": "1000",
     "min_example_length": 4,
     "target_laplace_smoothing": 0.5,
@@ -160,7 +161,7 @@ def test_what_commands_do_not_read():
     others = {name: command for name, command in COMMANDS.items() if name != "evaluate"}
     unread = {name: {*SETTINGS} - EVALUATION - {*command.settings} for name, command in others.items()}
     sampling = {"num_to_sample", "num_tokens_to_sample", "top_k", "seed", "skip_duplicates", "target_proportions"}
-    writing = {"num_shards", "compression", "overwrite"}
+    writing = {"num_shards", "compression", "output_format", "overwrite"}
     assert unread["select"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
     assert unread["score"] == sampling | writing
@@ -184,7 +185,7 @@ def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
     given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]
     kept = {"num_tokens_to_sample", "top_k", "seed", "min_example_length", "skip_duplicates", "target_proportions"}
-    kept |= {"num_shards", "compression", "overwrite", "no_progress"}
+    kept |= {"num_shards", "compression", "output_format", "overwrite", "no_progress"}
     if name == "gmm_checkpoint_dir":
         return
     options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")
