@@ -14,6 +14,7 @@ VENV := .venv$(if $(filter-out 3.11,$(VERSION)),-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .tools/bin
+NOTEBOOK := .tools/notebook-$(VERSION)
 
 # Files of tests are given out as tests/conftest.py orders them.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
@@ -40,8 +41,14 @@ test-versions:
 	  else echo "Python $$version: skipped, since it is not installed"; fi; \
 	done
 
-suite: $(STAMP)
+suite: $(STAMP) $(NOTEBOOK)
 	@$(PYTEST)
+
+# Apart from $(VENV), for Beam imports pandas in every process of an environment that has it.
+$(NOTEBOOK): $(STAMP)
+	@rm -rf $@ $@.incomplete
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --target $@.incomplete pandas nbclient ipykernel
+	@mv $@.incomplete $@
 
 venv: $(STAMP)
 

@@ -1,13 +1,15 @@
 """Data selection by importance weights of n-grams and embeddings, on Apache Beam.
 
-The names below are transforms of in-memory collections, for anyone's pipeline, and what they take and give; see
-docs/transforms.md. Each is imported when it is first asked for: importing the package alone imports nothing else.
+`Selector` selects from Python as the commands do; see docs/python.md. The other names below are transforms of
+in-memory collections, for anyone's pipeline, and what they take and give; see docs/transforms.md. Each is imported
+when it is first asked for: importing the package alone imports nothing else.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hir_transforms.common.errors import UserError as UserError
     from hir_transforms.embeddings.model import EmbeddingModel as EmbeddingModel
     from hir_transforms.embeddings.model import find_model as find_model
     from hir_transforms.embeddings.transforms import ComputeEmbeddings as ComputeEmbeddings
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from hir_transforms.ngrams.transforms import CountNgrams as CountNgrams
     from hir_transforms.ngrams.transforms import FitNgramEstimator as FitNgramEstimator
     from hir_transforms.ngrams.transforms import NgramCounts as NgramCounts
+    from hir_transforms.pipelines.selector import Selector as Selector  # type: ignore[import-not-found]
+    from hir_transforms.results.scores import Scores as Scores
+    from hir_transforms.results.selection import Selection as Selection
     from hir_transforms.selection.sample import SampleDocuments as SampleDocuments
     from hir_transforms.selection.select_like import SelectLike as SelectLike
     from hir_transforms.weights.transforms import MixLogWeights as MixLogWeights
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _MODULES = {
+    "common.errors": ("UserError",),
     "embeddings.model": ("EmbeddingModel", "find_model"),
     "embeddings.transforms": ("ComputeEmbeddings",),
     "mixtures.em": ("GaussianMixture",),
@@ -35,6 +41,9 @@ _MODULES = {
     "ngrams.estimator": ("NgramEstimator",),
     "ngrams.features": ("NgramSettings",),
     "ngrams.transforms": ("CountNgrams", "FitNgramEstimator", "NgramCounts"),
+    "pipelines.selector": ("Selector",),
+    "results.scores": ("Scores",),
+    "results.selection": ("Selection",),
     "selection.sample": ("SampleDocuments",),
     "selection.select_like": ("SelectLike",),
     "weights.transforms": ("MixLogWeights", "MixtureLogWeights", "NgramLogWeights"),

@@ -79,7 +79,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
     *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation"),
-    *("runners", "settings", "graph", "commands"),
+    *("runners", "settings", "graph", "results", "commands"),
 ]
 
 
@@ -180,7 +180,11 @@ def providers(module: str) -> set[str]:
 def test_packages_of_extras_are_imported_within_functions(path):
     tree = ast.parse(path.read_text("utf-8"))
     at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once}
+    names = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in at_once
+        if not getattr(node, "level", 0)
+    }
     absolute = {top(name) for name in names if name} - sys.stdlib_module_names - set(PACKAGES)
     assert [name for name in absolute if not providers(name) & CORE] == []
 

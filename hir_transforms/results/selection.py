@@ -1,0 +1,49 @@
+"""The selected documents."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow as pa
+
+from hir_transforms.artifacts.output_folder import MANIFEST, is_complete
+from hir_transforms.common.errors import UserError
+from hir_transforms.files import storage
+from hir_transforms.files.compression import decompressed, is_compressed
+from hir_transforms.results.result import Result, read_tables
+from hir_transforms.selection.write import SELECTION
+
+
+@dataclass(frozen=True, repr=False)
+class Selection(Result):
+    """The output of a selection, made just now or earlier: `Selection("folder")`.
+
+    `table` has a row for each selected document, in the order of `documents`: where it is in the raw files, its log
+    weight, the key by which it was chosen, and the target that it was chosen for.
+    """
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """See `Result`."""
+        if not is_complete(self.folder):
+            raise UserError(f"no complete selection in {self.folder}")
+        return json.loads(storage.read_bytes(storage.join(self.folder, MANIFEST)))
+
+    @property
+    def table(self) -> pa.Table:
+        """See the class."""
+        return read_tables([storage.join(self.folder, SELECTION)])
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files of selected documents."""
+        return [storage.join(self.folder, shard["name"]) for shard in self.manifest["shards"]]
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """The selected documents with all their fields, one after the other."""
+        for path in self.files:
+            with storage.open_raw(path) as raw:
+                content = decompressed(path, raw) if is_compressed(path) else raw
+                yield from map(json.loads, io.BufferedReader(cast(io.RawIOBase, content)))  # not all have lines
