@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hir_transforms.ngrams.transforms import FitNgramEstimator as FitNgramEstimator
     from hir_transforms.ngrams.transforms import NgramCounts as NgramCounts
     from hir_transforms.pipelines.selector import Selector as Selector  # type: ignore[import-not-found]
+    from hir_transforms.results.evaluation import Evaluation as Evaluation
     from hir_transforms.results.scores import Scores as Scores
     from hir_transforms.results.selection import Selection as Selection
     from hir_transforms.selection.sample import SampleDocuments as SampleDocuments
@@ -42,6 +43,7 @@ _MODULES = {
     "ngrams.features": ("NgramSettings",),
     "ngrams.transforms": ("CountNgrams", "FitNgramEstimator", "NgramCounts"),
     "pipelines.selector": ("Selector",),
+    "results.evaluation": ("Evaluation",),
     "results.scores": ("Scores",),
     "results.selection": ("Selection",),
     "selection.sample": ("SampleDocuments",),

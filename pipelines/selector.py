@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.common.errors import UserError, find_user_error
 from hir_transforms.common.messages import quiet
+from hir_transforms.files import storage
 from hir_transforms.graph.saved_scores import find_scores
+from hir_transforms.results.evaluation import Evaluation
 from hir_transforms.results.scores import Scores
 from hir_transforms.results.selection import Selection
 from hir_transforms.runners.beam_internals import methods_inspected_once
@@ -20,12 +23,13 @@ from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from hir_transforms.settings.flags import config_of, parse_options
 
+from .evaluate import evaluate
 from .fit import fit
 from .resample import resample
 from .score import score
 from .select import select
 
-_STEPS = {"fit": fit, "score": score, "select": select, "resample": resample}
+_STEPS = {"fit": fit, "score": score, "select": select, "resample": resample, "evaluate": evaluate}
 
 
 class Selector:
@@ -84,6 +88,22 @@ class Selector:
         """
         return _selection(self._run("resample", settings))
 
+    def evaluate(self, *selections: Selection | str | os.PathLike[str], **settings: Any) -> Evaluation:
+        """Measures how near selections are to the target, each beside a random one of its size.
+
+        Args:
+            selections: output folders, or patterns of JSON lines by anybody.
+            settings: with `json` what is measured is kept in this file.
+
+        Raises:
+            UserError: for bad settings or inputs.
+        """
+        selected = [one.folder if isinstance(one, Selection) else os.fspath(one) for one in selections]
+        with tempfile.TemporaryDirectory() as folder:
+            config = self._run("evaluate", {"json": f"{folder}/measures.json", **settings, "selected": selected})
+            assert config.evaluation.json
+            return Evaluation(json.loads(storage.read_bytes(config.evaluation.json)))
+
     def _run(self, step: str, settings: dict[str, Any]) -> PipelineConfig:
         if unknown := settings.keys() - SETTINGS.keys():
             raise TypeError(f"no setting of the name {min(unknown)}")
@@ -94,7 +114,8 @@ class Selector:
             options = parse_options(flags, step)
             config = config_of(options, step)
             _STEPS[step](options)
-            self._settings.setdefault("work_dir", config.work_dir)
+            if "work_dir" in read:
+                self._settings.setdefault("work_dir", config.work_dir)
         return config
 
     def __repr__(self) -> str:
@@ -124,7 +145,9 @@ def _flags(name: str, value: Any) -> list[str]:
     if value is True:
         return [f"--{name}"]
     parts = value if isinstance(value, list | tuple) else [value]
-    return [f"--{name}={','.join(os.fspath(part) if isinstance(part, os.PathLike) else str(part) for part in parts)}"]
+    texts = [os.fspath(part) if isinstance(part, os.PathLike) else str(part) for part in parts]
+    values = texts if SETTINGS[name].declaration.kind.is_repeatable else [",".join(texts)]
+    return [f"--{name}={one}" for one in values]
 
 
 def _flags_of(options: PipelineOptions) -> list[str]:

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hir_transforms import Selection, UserError
 from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.settings.config import SETTINGS
-from pipelines import select
+from pipelines import evaluate, select
 from pipelines.selector import Selector
 from tests.helpers.folders import contents
 
@@ -96,6 +96,19 @@ def test_beams_options_may_be_an_object(settings, selected, tmp_path):
     options = PipelineOptions(direct_num_workers=2, experiments=["one", "two"])
     selection = Selector(**settings, options=options).select(output=tmp_path / "out", num_to_sample=15)
     assert contents(Path(selection.folder)) == contents(Path(selected[1].folder))
+
+
+def test_selections_are_measured(settings, selected, tmp_path):
+    selector, selection = selected
+    command = [f"--raw={settings['raw'][0]}", f"--target={settings['target']}", f"--json={tmp_path / 'measures.json'}"]
+    both = [f"--selected={selection.folder}", f"--selected={settings['target']}"]
+    assert evaluate.run([*command, *both, "--direct_num_workers=1"]) == 0
+    found = selector.evaluate(selection, settings["target"])
+    assert found.measures == json.loads((tmp_path / "measures.json").read_text())
+    assert "KL reduction" in str(found)
+    assert found._repr_html_().startswith("<pre>selected 1: ")
+    selector.evaluate(selection, json=tmp_path / "one.json")
+    assert len(json.loads((tmp_path / "one.json").read_text())["selections"]) == 1
 
 
 @pytest.mark.parametrize(
