@@ -4,9 +4,10 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hir_transforms.artifacts.output_folder import MANIFEST, is_complete
 from hir_transforms.common.errors import UserError
@@ -45,5 +46,15 @@ class Selection(Result):
         """The selected documents with all their fields, one after the other."""
         for path in self.files:
             with storage.open_raw(path) as raw:
-                content = decompressed(path, raw) if is_compressed(path) else raw
-                yield from map(json.loads, io.BufferedReader(cast(io.RawIOBase, content)))  # not all have lines
+                yield from _rows(raw) if path.endswith(".parquet") else _lines(path, raw)
+
+
+def _rows(raw: BinaryIO) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(raw) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+
+
+def _lines(path: str, raw: BinaryIO) -> Iterator[dict[str, Any]]:
+    content = decompressed(path, raw) if is_compressed(path) else raw
+    return map(json.loads, io.BufferedReader(cast(io.RawIOBase, content)))  # not every stream has lines

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -68,6 +69,17 @@ def test_compressed_documents_are_read(selected, tmp_path, compression):
     selector, selection = selected
     again = selector.resample(output=tmp_path / "out", num_to_sample=15, compression=compression)
     assert [*again.documents()] == [*selection.documents()]
+
+
+def test_rows_of_parquet_are_read(settings, selected, tmp_path):
+    records = [json.loads(line) for line in settings["raw"][0].read_text("utf-8").splitlines()]
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "raw.parquet")
+    rows = Selector(**{**settings, "raw": tmp_path / "raw.parquet"}, options=["--direct_num_workers=1"])
+    found = rows.select(output=tmp_path / "out", num_to_sample=15, top_k=True)
+    best = selected[0].resample(output=tmp_path / "best", num_to_sample=15, top_k=True)
+    assert [*found.documents()] == [*best.documents()]
+    assert len(found.files) == 1
+    assert found.files[0].endswith(".parquet")
 
 
 def test_steps_share_the_work_folder(settings, tmp_path, capsys):
