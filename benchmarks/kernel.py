@@ -247,7 +247,7 @@ def make_kernel(replaced: dict[tuple[str, str], Any]) -> Kernel:
     """The kernel's modules anew, so that what numba has compiled for another row is not taken for this one."""
     before = {name: sys.modules.pop(name) for name in [*sys.modules] if name.startswith(f"{KERNEL}.")}
     try:
-        names = ("intrinsics", "hashes", "tokens", "bucket_cache", "sha256", "loop")
+        names = ("intrinsics", "hashes", "tokens", "bucket_cache", "sha256", "distinct", "loop")
         modules = {}
         for name in names:  # in the order of their imports
             modules[name] = importlib.import_module(f"{KERNEL}.{name}")
@@ -273,8 +273,9 @@ def run(kernel: Kernel, texts: Sequence[bytes], hash_name: str) -> tuple[float, 
     hashing = loop.Hashing(2, counts.size, hashes.sha256_powers(counts.size), cache, long_message)
     log_ratio = np.empty((0, 0))
     log_ratio.flags.writeable = False
+    nothing = kernel.modules["distinct"].new_distinct(0)
     start = time.process_time()
-    kernel.featurize(texts_argument, hashing, counts, log_ratio, np.empty((len(texts), 0)), num_ngrams)
+    kernel.featurize(texts_argument, hashing, counts, log_ratio, np.empty((len(texts), 0)), num_ngrams, nothing)
     return time.process_time() - start, counts
 
 

@@ -24,8 +24,8 @@ _KIND = "hir stage"
 # What stages write into their folders.
 _WRITTEN = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(_STARTED)}"
-    r"|(part-\d+|file-\d+-block-\d+|counts|estimator|projection|classifier)\.(parquet|avro|npy|npz)"
-    r"|rejected/\w+-[\w-]*\d+\.jsonl|records/\d+\.msgpack|row_starts/part-\d+\.npy"
+    r"|(part-\d+|file-\d+-block-\d+|counts|estimator|classifier|coefficients|projection)\.(parquet|avro|npy|npz)"
+    r"|rejected/\w+-[\w-]*\d+\.jsonl|records/\d+\.msgpack|row_starts/part-\d+\.npy|documents/(raw|target)-\d+\.npz"
     r"|model/(model\.safetensors|(config|modules|tokenizer)\.json)"
     r"|(sample(/raw|/target-\d+)?|start)/rows-\d+\.npz|checkpoints/[\w-]+/[0-9a-f]{16}/(iteration-\d+|bounds)\.npz"
 )

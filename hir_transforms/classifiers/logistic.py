@@ -17,7 +17,7 @@ from hir_transforms.documents.identity import identity_hash
 
 NUM_FOLDS = 5
 _INVERSE_REGULARIZATION = 1.0
-_MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 1000
 
 # A dense array, float [N, D], or a scipy.sparse CSR matrix of this shape.
 Features: TypeAlias = Any
@@ -76,7 +76,7 @@ class CrossFittedClassifier:
             negatives = raw[others] if others.any() else raw
             labels = np.repeat([1, 0], [target.shape[0], negatives.shape[0]])
             model = LogisticRegression(
-                C=_INVERSE_REGULARIZATION, class_weight="balanced", solver="lbfgs", max_iter=_MAX_ITERATIONS
+                C=_INVERSE_REGULARIZATION, class_weight="balanced", solver="lbfgs", max_iter=MAX_ITERATIONS
             )
             fits.append(model.fit(stack([target, negatives]), labels))
         return cls(

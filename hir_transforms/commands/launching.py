@@ -15,7 +15,7 @@ from hir_transforms.artifacts.output_folder import OutputFolder
 from hir_transforms.artifacts.stages import Stage, missing_stages
 from hir_transforms.commands import display
 from hir_transforms.commands.apart import check_apart, inputs_of
-from hir_transforms.commands.input_checks import check_complete_stage, check_has_text
+from hir_transforms.commands.input_checks import check_complete_stage, check_has_text, small_targets
 from hir_transforms.commands.progress import Progress
 from hir_transforms.commands.running import choose_runner
 from hir_transforms.common.errors import UserError
@@ -154,9 +154,9 @@ def build_pipeline(
             compose(graph)()
             yield graph.pipeline
 
-    if not mixtures:
-        return Launch(list(last_job()), missing)
-    return Launch(itertools.chain(fit_jobs(composed, missing, mixtures), last_job()), missing)
+    jobs = itertools.chain(fit_jobs(composed, missing, mixtures), last_job()) if mixtures else list(last_job())
+    _warn_of_small_targets(config, missing)
+    return Launch(jobs, missing)
 
 
 def build_selection(
@@ -207,8 +207,23 @@ def _warn_of_few_rows(stages: Stages, missing: list[Stage]) -> None:
                 warn(f"warning: {stage.name}: {warning}")
 
 
+def _warn_of_small_targets(config: PipelineConfig, missing: list[Stage]) -> None:
+    """Tells before anything runs where a target has few n-grams, unless the user has chosen what helps."""
+    if "ngram" not in {stage.name for stage in missing} or config.target is None:
+        return
+    if config.ngram_fit.target_laplace_smoothing or config.weights.weight_per_token:
+        return
+    by_target = config.inputs.separate_targets
+    for patterns, number in small_targets(config.target, config.ngrams, by_target=by_target):
+        warn(
+            f"warning: --target: {patterns} is small for ratios of n-grams ({number:,} of them); what finds more: "
+            "--ngram_estimator classifier, or --target_laplace_smoothing 1 with --weight_per_token"
+        )
+
+
 def _warm_up(config: PipelineConfig, missing: list[Stage]) -> None:
-    if {stage.name for stage in missing} & {"counts/raw", "counts/target", "documents", "ngram_weights"}:
+    counting = {"counts/raw", "counts/target", "ngram_classifier", "documents", "ngram_weights"}
+    if counting & {stage.name for stage in missing}:
         warm_up_ngrams(config.ngrams)
 
 

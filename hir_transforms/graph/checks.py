@@ -27,11 +27,11 @@ def checks_of(graph: Graph, parts: Node) -> Callable[[str], beam.PCollection | N
 
     def text_read(role: str) -> beam.PCollection | None:
         """One element once the text is read and found to be good; None where nothing reads it."""
-        counts = graph.stages.ngrams
+        reader = graph.stages.ngrams.reader(role) if graph.stages.ngrams else None
         if role == "raw" and graph.lacks(graph.stages.documents):
             read = parts()
-        elif counts and graph.lacks(counts.raw_counts if role == "raw" else counts.target_counts):
-            read = graph.result(counts.raw_counts if role == "raw" else counts.target_counts)
+        elif reader and graph.lacks(reader):
+            read = graph.result(reader)
         else:
             return None
         return read | f"{role.capitalize()}Read" >> beam.combiners.Count.Globally()

@@ -6,22 +6,21 @@ import apache_beam as beam
 
 from hir_transforms.artifacts.stages import ListResults
 from hir_transforms.graph.graph import Graph, Node
-from hir_transforms.graph.ngrams import NgramNodes
 from hir_transforms.weights.ngram_weights import WriteDocumentParts
 from hir_transforms.weights.parts import load_parts
 
 
-def score_documents(graph: Graph, ngrams: NgramNodes | None) -> Node:
-    """The `DocumentPart`s of raw, once their n-gram weights are written if these are computed."""
+def score_documents(graph: Graph, estimator: Node | None) -> Node:
+    """The `DocumentPart`s of raw, once their n-gram weights are written if these are computed, by an estimator."""
     documents, ngram_weights = graph.stages.documents, graph.stages.ngram_weights
     list_documents = graph.lacks(documents)
-    score_ngrams = ngrams is not None and graph.lacks(ngram_weights)
+    score_ngrams = estimator is not None and graph.lacks(ngram_weights)
 
     def score() -> beam.PCollection:
         return graph.raw_tasks() | "Score" >> WriteDocumentParts(
             documents if list_documents else None,
             ngram_weights if score_ngrams else None,
-            estimator=ngrams.estimator() if ngrams and score_ngrams else None,
+            estimator=estimator() if estimator and score_ngrams else None,
             shared=graph.shared,
         )
 

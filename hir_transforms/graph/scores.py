@@ -49,8 +49,8 @@ def _proportions(graph: Graph) -> beam.PCollection:
         return graph.pipeline | "OneTarget" >> beam.Create([(1.0,)])
     if graph.stages.shares is None:
         return graph.pipeline | "NoShares" >> beam.Create([None])
-    if graph.stages.ngrams:
-        return graph.result(graph.stages.ngrams.target_counts) | "Shares" >> beam.Map(
+    if graph.stages.ngrams and graph.stages.shares is graph.stages.ngrams.target_counts:
+        return graph.result(graph.stages.shares) | "Shares" >> beam.Map(
             lambda counts: tuple(target_proportions(load_counts(counts)).tolist())
         )
     return target_rows(graph, graph.stages.shares) | "Shares" >> beam.Map(

@@ -36,6 +36,7 @@ _REJECTED = (
     ("embeddings/target", "target-"),
     ("embeddings/target", "target-embedding-"),
     ("counts/target", "target-"),
+    ("ngram_classifier", "target-"),
 )
 
 

@@ -18,6 +18,8 @@ HASH_ALGORITHMS = {"sha256": "sha256", "fast": "fast-v2"}
 MAX_NGRAMS = 10
 MAX_NUM_BUCKETS = 2**24
 
+_NO_COUNTS, _NO_LOG_RATIO = np.empty(0, np.int64), np.empty((0, 0))
+
 _ngram_setting = functools.partial(setting, task="n-grams", commands=COUNTING)
 
 
@@ -74,7 +76,7 @@ class NgramFeaturizer:
 
     def __init__(self, settings: NgramSettings) -> None:
         # The compiler takes half a second to import, which only the processes that count or score have to pay.
-        from hir_transforms.ngrams.kernel import bucket_cache, hashes, tokens
+        from hir_transforms.ngrams.kernel import bucket_cache, distinct, hashes, tokens
         from hir_transforms.ngrams.kernel.compiled import machine_code
 
         self.settings = settings
@@ -83,6 +85,7 @@ class NgramFeaturizer:
         self._classes = tokens.character_classes()
         self._powers = hashes.sha256_powers(settings.num_buckets)
         self._cache = bucket_cache.new_cache(bucket_cache.NUM_SETS if settings.hash == "sha256" else 0)
+        self._nothing = distinct.new_distinct(0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NgramFeaturizer, (self.settings,)
@@ -99,7 +102,7 @@ class NgramFeaturizer:
         """
         if counts.shape != (self.settings.num_buckets,) or counts.dtype != np.int64:
             raise ValueError(f"counts must be int64 [{self.settings.num_buckets}], not {counts.dtype} {counts.shape}")
-        _, num_ngrams = self._featurize(texts, counts, np.empty((0, 0)))
+        _, num_ngrams = self._featurize(texts, counts=counts)
         return num_ngrams
 
     def score(
@@ -117,10 +120,82 @@ class NgramFeaturizer:
         num_buckets = self.settings.num_buckets
         if log_ratio.ndim != 2 or log_ratio.shape[1] != num_buckets:
             raise ValueError(f"log_ratio must have shape (targets, {num_buckets}), not {log_ratio.shape}")
-        return self._featurize(texts, np.empty(0, np.int64), np.ascontiguousarray(log_ratio, np.float64))
+        return self._featurize(texts, log_ratio=np.ascontiguousarray(log_ratio, np.float64))
+
+    def decide(
+        self,
+        texts: Sequence[bytes],
+        coefficients: npt.NDArray[np.float64],
+        intercepts: npt.NDArray[np.float64],
+        folds: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Decision values of linear classifiers: of log(1 + count) of each bucket, scaled to unit Euclidean length.
+
+        A text without n-grams has features of zero, and so the intercept.
+
+        Args:
+            texts: N texts in UTF-8.
+            coefficients: float64 [T, F, B], for each target F classifiers.
+            intercepts: float64 [T, F].
+            folds: int64 [N], which of the F is to judge each text.
+
+        Returns:
+            The decision values, float64 [N, T], and the number of n-grams of each text, int64 [N].
+        """
+        num_buckets = self.settings.num_buckets
+        if coefficients.shape != (*intercepts.shape, num_buckets):
+            wanted = [*intercepts.shape, num_buckets]
+            raise ValueError(f"coefficients must be {wanted}, not {coefficients.shape}")
+        if len(folds) != len(texts) or (len(folds) and not 0 <= folds.min() <= folds.max() < intercepts.shape[1]):
+            raise ValueError(f"folds must be 0 to {intercepts.shape[1] - 1}, one for each of {len(texts)} texts")
+        decisions = np.empty((len(texts), len(intercepts)))
+        shared = np.ascontiguousarray(coefficients, np.float64).view()
+        shared.flags.writeable = False  # as those are that processes map from a file
+        distinct = self._of_text._replace(
+            coefficients=shared,
+            intercepts=np.ascontiguousarray(intercepts, np.float64),
+            folds=np.ascontiguousarray(folds, np.int64),
+            decisions=decisions,
+            bounds=np.zeros(len(texts) + 1, np.int64),
+        )
+        _, num_ngrams = self._featurize(texts, distinct=distinct)
+        return decisions, num_ngrams
+
+    def list_counts(
+        self, texts: Sequence[bytes]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The buckets that each text's n-grams fall into, by their first n-gram, and how many do.
+
+        Args:
+            texts: N texts in UTF-8.
+
+        Returns:
+            Where each text's buckets begin and the last one's end, int64 [N + 1]; the buckets of all, int64 [M]; and
+            the counts, int64 [M].
+        """
+        bounds = np.zeros(len(texts) + 1, np.int64)
+        distinct = self._of_text._replace(bounds=bounds)
+        # Once to learn how many there are, once to list them.
+        self._featurize(texts, distinct=distinct)
+        listed = np.empty((2, bounds[-1]), np.int64)
+        if listed.size:
+            self._featurize(texts, distinct=distinct._replace(listed=listed))
+        return bounds, listed[0], listed[1]
+
+    @functools.cached_property
+    def _of_text(self) -> Any:
+        """Room for the counts of one text."""
+        from hir_transforms.ngrams.kernel.distinct import new_distinct
+
+        return new_distinct(self.settings.num_buckets)
 
     def _featurize(
-        self, texts: Sequence[bytes], counts: npt.NDArray[np.int64], log_ratio: npt.NDArray[np.float64]
+        self,
+        texts: Sequence[bytes],
+        *,
+        counts: npt.NDArray[np.int64] = _NO_COUNTS,
+        log_ratio: npt.NDArray[np.float64] = _NO_LOG_RATIO,
+        distinct: Any = None,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         from hir_transforms.ngrams.kernel.loop import Hashing, Texts, long_message_size
 
@@ -136,6 +211,7 @@ class NgramFeaturizer:
             log_ratio,
             weights,
             num_ngrams,
+            distinct or self._nothing,
         )
         return weights, num_ngrams
 

@@ -1,9 +1,10 @@
-"""The stages of the n-gram estimator, and what each depends on."""
+"""The stages of the n-gram estimators, and what each depends on."""
 
 from dataclasses import dataclass, replace
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.documents.datasets import Dataset
+from hir_transforms.ngrams.classifier_fitting import ClassifierSettings
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.fitting import CountSettings, EstimatorSettings
 from hir_transforms.ngrams.sampling import NgramSample, needs_sampling
@@ -12,11 +13,23 @@ from hir_transforms.ngrams.settings import NgramFitOptions
 
 @dataclass(frozen=True)
 class NgramStages:
-    """The n-gram counts of raw and of the targets, and the estimator that is fitted to them."""
+    """The n-gram estimator, and the counts that are needed beside it.
 
-    raw_counts: Stage[CountSettings]
-    target_counts: Stage[CountSettings]
-    estimator: Stage[EstimatorSettings]
+    Attributes:
+        estimator: the ratio, or the classifier.
+        raw_counts: n-gram counts of raw; None for the classifier, which reads the text itself.
+        target_counts: n-gram counts of the targets; None for the classifier of one target.
+    """
+
+    estimator: Stage[EstimatorSettings] | Stage[ClassifierSettings]
+    raw_counts: Stage[CountSettings] | None
+    target_counts: Stage[CountSettings] | None
+
+    def reader(self, role: str) -> Stage | None:
+        """The stage that reads all lines of raw or of the target; None where none does."""
+        if role == "raw":
+            return self.raw_counts
+        return self.target_counts or self.estimator
 
 
 def plan_ngrams(
@@ -29,15 +42,22 @@ def plan_ngrams(
     fit: NgramFitOptions,
     seed: int,
 ) -> NgramStages:
-    """The counts depend on how n-grams are made and on which part of raw is counted; the estimator, on both counts."""
+    """The counts depend on how n-grams are made and on which part of raw is counted; the ratio, on both counts.
+
+    The classifier depends on the text of both. The counts of several targets tell their shares.
+    """
+    target_counts = Stage.create("counts/target", work_dir, CountSettings(ngrams, num_targets), [target])
+    if fit.ngram_estimator == "classifier":
+        classifier = ClassifierSettings(ngrams, num_targets, fit.num_documents_to_fit, seed)
+        stage = Stage.create("ngram_classifier", work_dir, classifier, [target, replace(raw, max_rejected_share=1.0)])
+        return NgramStages(stage, None, target_counts if num_targets > 1 else None)
     sample = _sample(raw, ngrams, fit, seed)
     # How many of a sample's lines are rejected does not tell their share of all.
     counted = replace(raw, max_rejected_share=1.0) if sample else raw
     raw_counts = Stage.create("counts/raw", work_dir, CountSettings(ngrams, sample=sample), [counted])
-    target_counts = Stage.create("counts/target", work_dir, CountSettings(ngrams, num_targets), [target])
     settings = EstimatorSettings(ngrams, fit.target_laplace_smoothing)
     estimator = Stage.create("ngram", work_dir, settings, upstream=[raw_counts, target_counts])
-    return NgramStages(raw_counts, target_counts, estimator)
+    return NgramStages(estimator, raw_counts, target_counts)
 
 
 def _sample(raw: Dataset, ngrams: NgramSettings, fit: NgramFitOptions, seed: int) -> NgramSample | None:

@@ -1,4 +1,4 @@
-"""`ReadSampledTasks`: enough of a corpus to count a given number of n-grams, spread uniformly over all of it."""
+"""`ReadSampledTasks`: enough of a corpus for a number of n-grams or documents, spread uniformly over all of it."""
 
 import heapq
 import math
@@ -22,6 +22,8 @@ _PILOT_CANDIDATES = 4 * _PILOT_GROUPS
 # A block there is as likely to be taken as one of a plain file: that a file's beginning is unlike the rest does no
 # harm but in files that begin so for longer.
 _PILOT_STREAM_BLOCKS = 32
+# How many more documents are read than wanted: the pilot's blocks may hold fewer, longer ones than the others.
+_MORE_DOCUMENTS = 1.25
 # Only to tell that a corpus is surely small enough to be read whole.
 _MAX_COMPRESSION_RATIO = 40
 
@@ -33,6 +35,22 @@ class NgramSample:
     num_ngrams: int
     seed: int
 
+    def fraction(self, pilot: "Pilot", num_bytes: int) -> float:
+        """The share of all blocks to read, of a corpus of so many bytes."""
+        return self.num_ngrams / max(1.0, pilot.ngrams_per_byte * num_bytes)
+
+
+@dataclass(frozen=True)
+class DocumentSample:
+    """At least about `num_documents` documents of a corpus, in blocks chosen by `seed`."""
+
+    num_documents: int
+    seed: int
+
+    def fraction(self, pilot: "Pilot", num_bytes: int) -> float:
+        """The share of all blocks to read, of a corpus of so many bytes."""
+        return _MORE_DOCUMENTS * self.num_documents / max(1.0, pilot.documents_per_byte * num_bytes)
+
 
 def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceFile]) -> bool:
     """Whether the files can hold more n-grams than that: a byte ends at most one n-gram of each order."""
@@ -42,34 +60,44 @@ def needs_sampling(num_ngrams: int, settings: NgramSettings, files: list[SourceF
 
 @dataclass(eq=False)
 class ReadSampledTasks(beam.PTransform):
-    """PBegin -> `ReadTask`s that together hold about as many n-grams as asked for; other bytes are not read.
+    """PBegin -> `ReadTask`s that together hold about as much as asked for; other bytes are not read.
 
-    Blocks are read whose hashes are below a share of all hashes. The share comes from a pilot: the n-grams a byte in
+    Blocks are read whose hashes are below a share of all hashes. The share comes from a pilot: what a byte holds in
     the 16 blocks with the smallest hashes. At least the first of these that has text is read, and where none has, all
     are: a corpus with text never gives a sample without.
+
+    Attributes:
+        dataset: what is sampled.
+        settings: what n-grams are.
+        sample: how much is wanted.
+        stage: the name of the stage that reads it, for the metrics; None for the counts of the dataset.
     """
 
     dataset: Dataset
     settings: NgramSettings
-    sample: NgramSample
+    sample: NgramSample | DocumentSample
+    stage: str | None = None
 
     def expand(self, pbegin: beam.Pipeline) -> beam.PCollection[ReadTask]:
         """See the class."""
         return (
             pbegin
             | "Dataset" >> beam.Create([self.dataset])
-            | "ListSampledTasks" >> beam.FlatMap(sampled_tasks, self.settings, self.sample)
+            | "ListSampledTasks" >> beam.FlatMap(sampled_tasks, self.settings, self.sample, self.stage)
             | "Spread" >> beam.Reshuffle()
         )
 
 
-def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample) -> Iterator[ReadTask]:
+def sampled_tasks(
+    dataset: Dataset, settings: NgramSettings, sample: NgramSample | DocumentSample, stage: str | None = None
+) -> Iterator[ReadTask]:
     """The tasks of `ReadSampledTasks`."""
     files = dataset.list_files()
     pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
-    fraction = sample.num_ngrams / max(1.0, pilot.ngrams_per_byte * estimated_bytes(files))
-    fraction = max(fraction, math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
-    metrics.count(f"counts/{dataset.role}", bytes_to_read=round(min(1.0, fraction) * estimated_bytes(files)))
+    fraction = max(
+        sample.fraction(pilot, estimated_bytes(files)), math.nextafter(pilot.first_hash, math.inf) / 2.0**64
+    )
+    metrics.count(stage or f"counts/{dataset.role}", bytes_to_read=round(min(1.0, fraction) * estimated_bytes(files)))
     if fraction >= 1:
         yield from plan_tasks(files)
         return
@@ -81,19 +109,23 @@ def sampled_tasks(dataset: Dataset, settings: NgramSettings, sample: NgramSample
 
 
 @dataclass(frozen=True)
-class _Pilot:
-    """N-grams a byte in the groups read, and the hash of the first with any; 0 and beyond all hashes without text."""
+class Pilot:
+    """N-grams and documents a byte in the groups read, and the hash of the first group with any n-gram.
+
+    Without text that is 0 n-grams, and a hash beyond all.
+    """
 
     ngrams_per_byte: float
+    documents_per_byte: float
     first_hash: float
 
 
-def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> _Pilot:
+def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> Pilot:
     """Reads the groups whose first blocks have the smallest hashes."""
     reader = DocumentReader(dataset)
     featurizer = NgramFeaturizer(settings)
     counts = np.zeros(settings.num_buckets, np.int64)
-    read_bytes = num_read = 0
+    read_bytes = num_documents = num_read = 0
     first_hash = 2.0**64
     candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
     for hashed, task, number in candidates:
@@ -103,10 +135,11 @@ def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSetti
         if featurizer.count(group.encoded, counts).any():
             first_hash = min(first_hash, float(hashed))
         read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
+        num_documents += len(group.encoded)
         num_read += 1
         if num_read == _PILOT_GROUPS:
             break
-    return _Pilot(float(counts.sum()) / max(1, read_bytes), first_hash)
+    return Pilot(float(counts.sum()) / max(1, read_bytes), num_documents / max(1, read_bytes), first_hash)
 
 
 def _candidates(tasks: Iterable[ReadTask], seed: int) -> Iterator[tuple[int, ReadTask, int]]:

@@ -1,9 +1,18 @@
-"""The settings of fitting the n-gram estimator; those of the features are beside them (`features.py`)."""
+"""The settings of fitting an n-gram estimator; those of the features are beside them (`features.py`)."""
 
 import functools
 from dataclasses import dataclass
 
-from hir_transforms.common.settings import ALL_OR_SOME, FITTING, Settings, not_negative, setting
+from hir_transforms.common.settings import (
+    ALL_OR_SOME,
+    FITTING,
+    INT32_MAX,
+    Settings,
+    between,
+    choice,
+    not_negative,
+    setting,
+)
 
 _AUTO_NGRAMS_PER_BUCKET = 100_000
 
@@ -14,13 +23,24 @@ _fit_setting = functools.partial(setting, task="n-grams", commands=FITTING)
 class NgramFitOptions(Settings):
     """How the n-gram estimator is fitted."""
 
+    ngram_estimator: str = _fit_setting(
+        "ratio",
+        "ratio: of n-gram probabilities, as DSIR; classifier: cross-fitted logistic regression on each document's "
+        "n-grams",
+        kind=choice("ratio", "classifier"),
+    )
+    num_documents_to_fit: int = _fit_setting(
+        50_000,
+        "documents of raw, drawn uniformly, and of each target that the classifier is fitted to, at most",
+        check=between(1, INT32_MAX),
+    )
     num_tokens_to_fit: str = _fit_setting(
         "auto",
-        "n-grams of raw to fit on, in blocks drawn uniformly from the corpus; auto: 100,000 per bucket, as DSIR",
+        "n-grams of raw to fit the ratio on, in blocks drawn uniformly; auto: 100,000 per bucket, as DSIR",
         kind=ALL_OR_SOME,
     )
     target_laplace_smoothing: float = _fit_setting(
-        0.0, "added to the count of each bucket of the target", check=not_negative, shown_default="0"
+        0.0, "added by the ratio to the count of each bucket of the target", check=not_negative, shown_default="0"
     )
 
     def max_ngrams(self, num_buckets: int) -> int | None:

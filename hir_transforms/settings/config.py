@@ -86,6 +86,15 @@ class PipelineConfig:
         if self.selection.target_proportions is None and self.num_targets > 1 and not counted:
             raise UserError("--target_proportions is required: no target is counted to take its share from")
 
+    def check_weights(self) -> None:
+        """Raises `UserError` for settings of n-gram weights that do not go together."""
+        by_classifier = self.weights.fits_ngrams and self.ngram_fit.ngram_estimator == "classifier"
+        if self.weights.weight_per_token and by_classifier:
+            raise UserError(
+                "--weight_per_token: weights by --ngram_estimator classifier do not grow with a document's length; "
+                "leave one of the two out"
+            )
+
     @property
     def raw(self) -> Dataset:
         """The raw documents."""

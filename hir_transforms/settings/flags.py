@@ -181,4 +181,5 @@ def config_of(options: SettingOptions, command: str) -> PipelineConfig:
         config.check_selection()
     if command in FITTING or (command == "resample" and not from_scores):
         config.check_targets()
+        config.check_weights()
     return config

@@ -31,12 +31,30 @@ class MixingSettings:
         weight_scaling: one of `SCALINGS`; "standardize" brings both parts to zero mean and unit variance first, over
             the documents of at least `min_example_length` tokens.
         min_example_length: see `weight_scaling`; None where no scaling depends on it.
+        weight_per_token: whether n-gram weights are first divided by the document's number of tokens.
     """
 
     alpha: float
     num_targets: int
     weight_scaling: str
     min_example_length: int | None
+    weight_per_token: bool = False
+
+    def dependencies(self) -> dict[str, Any]:
+        """All that the scores depend on; the switch only where it is on, so that older scores are still found."""
+        return {name: value for name, value in vars(self).items() if name != "weight_per_token" or value}
+
+    def lengthless(self, columns: Columns, documents: pa.Table) -> Columns:
+        """Columns of weights, float64 [N, T]; those of n-grams per token if that is wanted, of at least one token.
+
+        Args:
+            columns: by name.
+            documents: with the column `num_tokens`.
+        """
+        if not self.weight_per_token:
+            return columns
+        num_tokens = np.maximum(1, documents["num_tokens"].to_numpy())[:, np.newaxis]
+        return columns | {"ngram": columns["ngram"] / num_tokens}
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ class WriteScores(beam.PTransform):
         if settings.min_example_length is not None:
             moments = beam.pvalue.AsSingleton(
                 parts
-                | "Moments" >> beam.Map(_moments, folders, settings.min_example_length)
+                | "Moments" >> beam.Map(_moments, folders, settings, settings.min_example_length)
                 | "Merge" >> beam.CombineGlobally(MergeCombineFn(PartMoments.merge))
             )
         return (
@@ -124,15 +142,18 @@ class WriteScores(beam.PTransform):
         )
 
 
-def _moments(part: DocumentPart, folders: PartFolders, min_example_length: int) -> PartMoments:
+def _moments(
+    part: DocumentPart, folders: PartFolders, settings: MixingSettings, min_example_length: int
+) -> PartMoments:
     total = PartMoments()
     if part.rows:
         with folders.read(part) as reader:
             for documents, weights in reader.row_groups(["num_tokens"]):
                 counted = _are_numbers(weights) & (documents["num_tokens"].to_numpy() >= min_example_length)
+                columns = settings.lengthless(dict(zip(folders.weights, weights, strict=True)), documents)
                 of_parts = {
                     name: tuple(WeightMoments.of(column) for column in values[counted].T)
-                    for name, values in zip(folders.weights, weights, strict=True)
+                    for name, values in columns.items()
                 }
                 total = total.merge(PartMoments(of_parts))
     return total
@@ -156,7 +177,8 @@ def _mix(
     ):
         for documents, weights in reader.row_groups():
             kept = _are_numbers(weights)
-            columns = {name: values[kept] for name, values in zip(folders.weights, weights, strict=True)}
+            columns = settings.lengthless(dict(zip(folders.weights, weights, strict=True)), documents)
+            columns = {name: values[kept] for name, values in columns.items()}
             scaled = moments.standardize(columns) if moments else columns
             weight = hybrid_weight(scaled.get("ngram"), scaled.get("gmm"), settings.alpha)
             listed = documents.filter(pa.array(kept)).combine_chunks()

@@ -11,11 +11,15 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 
 from hir_transforms.artifacts.stages import Stage, WriteManifestOfAll
+from hir_transforms.classifiers.logistic import folds_of
 from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
+from hir_transforms.ngrams.classifier import NgramClassifier
+from hir_transforms.ngrams.classifier_fitting import ClassifierSettings, load_classifier
+from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, num_tokens, token_versions
 from hir_transforms.ngrams.fitting import load_estimator
 from hir_transforms.weights.parts import (
@@ -62,7 +66,8 @@ class WriteDocumentParts(beam.PTransform):
     Attributes:
         documents: where the documents are listed; None where they are listed already.
         ngram_weights: where their n-gram weights are written, both of the same dataset; None for none.
-        estimator: PCollection of the stage of the one `NgramEstimator`; None without an n-gram part.
+        estimator: PCollection of the stage of the one `NgramEstimator` or `NgramClassifier`; None without an n-gram
+            part.
         shared: handle of the process's `NgramFeaturizer` of these settings.
     """
 
@@ -99,20 +104,20 @@ class _ScoreDoFn(beam.DoFn):
         self._id_field = self.documents.settings.id_field if self.documents else None
         self._reader = DocumentReader(self._raw, self._id_field)
         self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self._settings))
-        self._log_ratio: np.ndarray | None = None
+        self._scorer: _Ratio | _Classifier | None = None
 
     def process(self, task: ReadTask, estimator: Stage | None) -> Iterator[DocumentPart]:
-        if self._log_ratio is None:
-            self._log_ratio = _load_log_ratio(estimator, self._settings)
-        log_ratio = self._log_ratio
+        if self._scorer is None:
+            self._scorer = _load_scorer(estimator, self._settings)
+        scorer = self._scorer
         rejects: list[Reject] = []
         groups = self._read(task, rejects)
         first = next(groups, None)
         rows = 0
         if first is not None:
-            with self._open(task, len(log_ratio)) as (documents, ngram_weights):
+            with self._open(task, scorer.num_targets) as (documents, ngram_weights):
                 for group in itertools.chain([first], groups):
-                    weights, num_ngrams = self._featurizer.score(group.encoded, log_ratio)
+                    weights, num_ngrams = scorer.score(group, self._featurizer)
                     if self.documents and documents:
                         tokens = num_tokens(num_ngrams, self._settings.ngrams)
                         documents.add(group, tokens)
@@ -148,13 +153,52 @@ class _ScoreDoFn(beam.DoFn):
             yield documents, ngram_weights
 
 
-def _load_log_ratio(estimator: Stage | None, settings: NgramSettings) -> np.ndarray:
-    """The log ratios of a stage's estimator, float64 [T, B]; without one, none of no target."""
+@dataclass(frozen=True)
+class _Ratio:
+    """Scores by log ratios, float64 [T, B]."""
+
+    log_ratio: np.ndarray
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.log_ratio)
+
+    def score(self, group: DocumentGroup, featurizer: NgramFeaturizer) -> tuple[np.ndarray, np.ndarray]:
+        """Log weights, float64 [N, T], and numbers of n-grams, int64 [N]."""
+        return featurizer.score(group.encoded, self.log_ratio)
+
+
+@dataclass(frozen=True)
+class _Classifier:
+    """Scores each document by the classifier that has not seen it."""
+
+    fitted: NgramClassifier
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.fitted.intercepts)
+
+    def score(self, group: DocumentGroup, featurizer: NgramFeaturizer) -> tuple[np.ndarray, np.ndarray]:
+        """Log weights, float64 [N, T], and numbers of n-grams, int64 [N]."""
+        folds = np.concatenate([folds_of(self.fitted.seed, one.file.name, one.offsets) for one in group.batches])
+        return featurizer.decide(group.encoded, self.fitted.coefficients, self.fitted.intercepts, folds)
+
+
+def _load_scorer(estimator: Stage | None, settings: NgramSettings) -> _Ratio | _Classifier:
+    """What scores by a stage's estimator; without one, nothing but the length of documents is told."""
     if estimator is None:
-        return np.empty((0, settings.num_buckets))
-    fitted = load_estimator(estimator)
+        return _Ratio(np.empty((0, settings.num_buckets)))
+    if isinstance(estimator.settings, ClassifierSettings):
+        classifier = load_classifier(estimator)
+        _require(classifier, settings)
+        return _Classifier(classifier)
+    ratio = load_estimator(estimator)
+    _require(ratio, settings)
+    return _Ratio(ratio.log_ratio)
+
+
+def _require(fitted: NgramEstimator | NgramClassifier, settings: NgramSettings) -> None:
     try:
         fitted.require(settings)
     except ValueError as error:
         raise UserError(f"{error}: fit it again, or score with its settings") from None
-    return fitted.log_ratio

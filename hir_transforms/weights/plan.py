@@ -6,6 +6,7 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.embeddings.source import EmbeddingSource
 from hir_transforms.mixtures.given import GivenMixtures
+from hir_transforms.ngrams.classifier_fitting import ClassifierSettings
 from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.ngrams.fitting import EstimatorSettings
 from hir_transforms.weights.given import GivenWeights, find_weights
@@ -19,7 +20,9 @@ def plan_documents(work_dir: str, raw: Dataset, ngrams: NgramSettings, id_field:
     return Stage.create("documents", work_dir, ListingSettings.of(ngrams, id_field), [raw])
 
 
-def plan_ngram_weights(documents: Stage[ListingSettings], estimator: Stage[EstimatorSettings]) -> Stage[NgramSettings]:
+def plan_ngram_weights(
+    documents: Stage[ListingSettings], estimator: Stage[EstimatorSettings] | Stage[ClassifierSettings]
+) -> Stage[NgramSettings]:
     """The n-gram weights of the documents."""
     settings = estimator.settings.ngrams
     return Stage.create("ngram_weights", documents.work_dir, settings, documents.datasets, [documents, estimator])
@@ -71,6 +74,7 @@ def plan_scores(
         num_targets,
         options.weight_scaling,
         None if options.weight_scaling == "none" else min_example_length,
+        options.weight_per_token and options.uses_ngrams,
     )
     upstream = [stage for stage in (documents, *weights, shares) if stage]
     return Stage.create("scores", documents.work_dir, settings, documents.datasets, upstream)

@@ -37,6 +37,13 @@ class WeightOptions(Settings):
         commands=SCORING,
         kind=choice(*SCALINGS),
     )
+    weight_per_token: bool = setting(
+        False,
+        "divide the n-gram weight by the document's number of tokens, so that length does not count; of the ratio, or "
+        "of given weights",
+        task="weights",
+        commands=SCORING,
+    )
     ngram_weights: tuple[str, ...] = _precomputed(
         (),
         "log weights instead of computing the n-gram weights: .npy or .parquet, for each document in corpus order one "

@@ -47,6 +47,9 @@ FIELDS = {
     "num_tokens_to_fit": ("all", {"counts/raw", "ngram", "ngram_weights", "scores"}),
     "target_laplace_smoothing": (1.0, {"ngram", "ngram_weights", "scores"}),
     "embedding_estimator": ("classifier", {"embedding_classifier", "gmm_weights", "scores"}),
+    "ngram_estimator": ("classifier", {"ngram_classifier", "ngram_weights", "scores"}),
+    "num_documents_to_fit": (7, NOTHING),  # of the classifier alone
+    "weight_per_token": (True, {"scores"}),
     "weight_scaling": ("none", {"scores"}),
     "embedding_model": ("{folder}/other-model", EMBEDDINGS),
     "embedding_prompt": ("query: ", EMBEDDINGS),
@@ -144,6 +147,28 @@ def test_a_setting_changes_the_fingerprints_of_what_depends_on_it(given, folder,
     if name == "num_tokens_to_sample":
         other["num_to_sample"] = None
     assert changes(PipelineConfig.of(**given), PipelineConfig.of(**(given | other))) == stages
+
+
+@pytest.mark.parametrize(
+    ("other", "stages"),
+    [
+        ({"num_documents_to_fit": 7}, {"ngram_classifier", "ngram_weights", "scores"}),
+        ({"fit_seed": 1}, {"ngram_classifier", "ngram_weights", "scores"}),
+        ({"hash": "fast"}, {"counts/target", "ngram_classifier", "ngram_weights", "scores"}),
+        ({"num_tokens_to_fit": "all", "target_laplace_smoothing": 1.0}, NOTHING),
+    ],
+    ids=["documents", "seed", "hash", "the ratio's"],
+)
+def test_what_the_classifier_depends_on(given, other, stages):
+    of_classifier = given | {"alpha": 1, "ngram_estimator": "classifier"}
+    assert changes(PipelineConfig.of(**of_classifier), PipelineConfig.of(**(of_classifier | other))) == stages
+
+
+def test_the_classifier_of_one_target_needs_no_counts(given):
+    config = PipelineConfig.of(**given | {"alpha": 1, "ngram_estimator": "classifier", "separate_targets": False})
+    assert [stage.name for stage in plan_stages(config).all] == [
+        *("documents", "ngram_classifier", "ngram_weights", "scores")
+    ]
 
 
 def test_the_revision_of_a_model_of_the_hub_changes_its_embeddings(config):

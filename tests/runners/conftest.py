@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PRISM = ROOT / ".tools" / "bin" / "prism"
 DIMENSIONS = 16
 SETTINGS = ["--num_to_sample=30", "--num_shards=3", "--raw_components=4", "--target_components=2", "--gmm_max_iter=5"]
-SETTINGS += ["--raw_max_samples=all", "--target_max_samples=20"]
+SETTINGS += ["--raw_max_samples=all", "--target_max_samples=20", "--target_laplace_smoothing=1"]
 
 
 class Selection:

@@ -48,6 +48,13 @@ def test_rows_of_parquet_change_no_byte(selection, tmp_path):
     assert [path.suffix for path in sorted((selection.folder / "rows").glob("part-*"))] == [".parquet"] * 3
 
 
+def test_a_classifier_of_ngrams_changes_no_byte(selection):
+    flags = ["--ngram_estimator=classifier", "--alpha=1"]
+    assert selection.run("ngrams-local", "--direct_num_workers=1", *flags) == 0
+    assert selection.run("ngrams", ON_PRISM, *flags) == 0
+    assert selection.result("ngrams") == selection.result("ngrams-local")
+
+
 @pytest.mark.usefixtures("by_jobs")
 def test_jobs_of_a_few_iterations_change_no_byte(selection):
     assert selection.run("jobs", ON_PRISM) == 0

@@ -63,6 +63,8 @@ VALUES = {
     "num_shards": 5,
     "compression": "zstd",
     "output_format": "jsonl",
+    "ngram_estimator": "classifier",
+    "num_documents_to_fit": 70,
     "num_tokens_to_fit": "1000",
     "min_example_length": 4,
     "target_laplace_smoothing": 0.5,
@@ -165,7 +167,7 @@ def test_what_commands_do_not_read():
     assert unread["select"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
     assert unread["score"] == sampling | writing
-    assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "min_example_length"}
+    assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "weight_per_token", "min_example_length"}
     text = {"raw", "target", "text_field", "target_text_field", "max_document_bytes", "on_bad_record"}
     text.add("max_rejected_share")
     assert {*COMMANDS["evaluate"].settings} - EVALUATION == {

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hir_transforms.artifacts.stages import Stage
+from hir_transforms.common.fingerprints import describe
 from hir_transforms.weights.mixing import MixingSettings, WriteScores
 from hir_transforms.weights.score_shards import load_score_shards, read_scores
 from tests.helpers.parts import write_part_weights, write_parts
@@ -16,7 +17,18 @@ NUM_TOKENS = GENERATOR.integers(50, 200, 90)
 ELIGIBLE = NUM_TOKENS >= 100
 
 
-def mix(folder, alpha, *, ngram=None, gmm=None, rows_per_part=40, step=1, standardized=True, min_example_length=100):
+def mix(
+    folder,
+    alpha,
+    *,
+    ngram=None,
+    gmm=None,
+    rows_per_part=40,
+    step=1,
+    standardized=True,
+    min_example_length=100,
+    weight_per_token=False,
+):
     """(score shards of the documents with these weights, the stage)."""
     parts = write_parts(folder / "documents", NUM_TOKENS, rows_per_part)
     given = {name: rows for name, rows in (("ngram_weights", ngram), ("gmm_weights", gmm)) if rows is not None}
@@ -24,9 +36,9 @@ def mix(folder, alpha, *, ngram=None, gmm=None, rows_per_part=40, step=1, standa
         write_part_weights(folder / name, parts, weights)
     num_targets = next(iter(given.values())).shape[1]
     settings = (
-        MixingSettings(alpha, num_targets, "standardize", min_example_length)
+        MixingSettings(alpha, num_targets, "standardize", min_example_length, weight_per_token)
         if standardized
-        else MixingSettings(alpha, num_targets, "none", None)
+        else MixingSettings(alpha, num_targets, "none", None, weight_per_token)
     )
     upstream = [Stage.create(name, str(folder), None) for name in ("documents", *given)]
     stage = Stage.create("scores", str(folder), settings, [], upstream)
@@ -68,6 +80,22 @@ def test_weights_are_mixed_as_they_are(tmp_path):
     assert table["gmm"].to_pylist() == GMM[:40, 0].tolist()
     assert table["num_tokens"].to_pylist() == NUM_TOKENS[:40].tolist()
     assert table["offset"].to_pylist() == list(range(0, 400, 10))
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_ngram_weights_may_be_divided_by_the_length_first(tmp_path, standardize):
+    shards, _ = mix(tmp_path, 0.25, ngram=NGRAM, gmm=GMM, standardized=standardize, weight_per_token=True)
+    per_token = NGRAM / np.maximum(1, NUM_TOKENS)[:, np.newaxis]
+    parts = (standardized(per_token), standardized(GMM)) if standardize else (per_token, GMM)
+    np.testing.assert_allclose(weights_of(shards), 0.25 * parts[0] + 0.75 * parts[1], atol=1e-9)
+    (table, *_) = (pq.read_table(shard.path) for shard in shards)
+    np.testing.assert_array_equal(table["ngram"].to_numpy(), per_token[:40, 0])
+
+
+def test_the_switch_shows_in_the_settings_only_where_it_is_on():
+    off, on = (MixingSettings(0.5, 1, "none", None, per_token) for per_token in (False, True))
+    assert describe(off) == {"alpha": 0.5, "num_targets": 1, "weight_scaling": "none", "min_example_length": None}
+    assert describe(on) == describe(off) | {"weight_per_token": True}
 
 
 def test_each_target_has_its_own_weights(tmp_path):

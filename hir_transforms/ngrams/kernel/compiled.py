@@ -9,7 +9,7 @@ from typing import NamedTuple
 from numba import types
 
 from hir_transforms.common.compiling import compile_cached
-from hir_transforms.ngrams.kernel import loop, tokens
+from hir_transforms.ngrams.kernel import distinct, loop, tokens
 
 _BYTES = types.Array(types.uint8, 1, "C")
 _OFFSETS = types.Array(types.intp, 1, "C")
@@ -19,7 +19,17 @@ _FIND_CASED = types.void(_BYTES, _OFFSETS, _BYTES, types.Array(types.boolean, 1,
 _TEXTS = types.NamedTuple((_BYTES, _OFFSETS, types.boolean, _BYTES), loop.Texts)
 _HASHING = types.NamedTuple((types.intp, types.intp, _HASHES, _HASHES, _BYTES), loop.Hashing)
 _LOG_RATIO = types.Array(types.float64, 2, "C", readonly=True)
-_FEATURIZE = types.void(_TEXTS, _HASHING, _COUNTS, _LOG_RATIO, types.Array(types.float64, 2, "C"), _COUNTS)
+_FLOATS = types.Array(types.float64, 1, "C")
+_TABLE = types.Array(types.float64, 2, "C")
+_DISTINCT = types.NamedTuple(
+    (
+        *(_COUNTS, _COUNTS, _FLOATS, _FLOATS),
+        *(types.Array(types.float64, 3, "C", readonly=True), _TABLE, _COUNTS, _TABLE),
+        *(_COUNTS, types.Array(types.int64, 2, "C")),
+    ),
+    distinct.Distinct,
+)
+_FEATURIZE = types.void(_TEXTS, _HASHING, _COUNTS, _LOG_RATIO, _TABLE, _COUNTS, _DISTINCT)
 
 
 class MachineCode(NamedTuple):
@@ -43,8 +53,8 @@ def machine_code() -> MachineCode:
         _ = sources
         tokens.find_cased(buffer, offsets, classes, cased)
 
-    def featurize(texts, hashing, counts, log_ratio, weights, num_ngrams):  # type: ignore[no-untyped-def]
+    def featurize(texts, hashing, counts, log_ratio, weights, num_ngrams, of_text):  # type: ignore[no-untyped-def]
         _ = sources
-        loop.featurize(texts, hashing, counts, log_ratio, weights, num_ngrams)
+        loop.featurize(texts, hashing, counts, log_ratio, weights, num_ngrams, of_text)
 
     return MachineCode(compile_cached(_FIND_CASED, find_cased), compile_cached(_FEATURIZE, featurize))

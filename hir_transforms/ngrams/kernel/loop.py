@@ -1,4 +1,4 @@
-"""The compiled loop over a batch of texts: tokens, n-gram hashes, buckets, and their counts or weights.
+"""The compiled loop over a batch of texts: tokens, n-gram hashes, buckets, and what becomes of them.
 
 A text is worked through in chunks of tokens, so that scratch space does not depend on its length; only an n-gram that
 SHA-256 must see is copied whole.
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hir_transforms.ngrams.kernel import bucket_cache, sha256
+from hir_transforms.ngrams.kernel.distinct import Distinct, finish_text, note_buckets
 from hir_transforms.ngrams.kernel.hashes import CHECK, FAST_V2, extend_ngram, fast_bucket, sha256_bucket, token_hash
 from hir_transforms.ngrams.kernel.intrinsics import BLOCK, Bytes, Hashes, Indices, load64, load_tail, store64
 from hir_transforms.ngrams.kernel.sha256 import Words
@@ -247,6 +248,7 @@ def featurize(
     log_ratio: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
     num_ngrams: npt.NDArray[np.int64],
+    distinct: Distinct,
 ) -> None:
     """Counts, or scores, the n-grams of a batch of texts.
 
@@ -257,11 +259,13 @@ def featurize(
         log_ratio: float64 [T, B]; T may be 0.
         weights: float64 [N, T]; the sums over each text's n-grams are added, in the order of `Ngrams`.
         num_ngrams: int64 [N], the result.
+        distinct: what is to be done with the counts of each text's own n-grams, see `Distinct`.
     """
     buffer, max_order, num_buckets = texts.buffer, hashing.max_order, hashing.num_buckets
     tokens, ngrams, scratch = _new_scratch(max_order, hashing.long_message)
     carry = np.empty(3, np.uint64)
     found = np.empty(2, np.intp)
+    lists_distinct = distinct.counts.size > 0
     for text in range(num_ngrams.size):
         position = texts.offsets[text]
         end = texts.offsets[text + 1]
@@ -269,6 +273,7 @@ def featurize(
         found[:] = 0
         first = found[1]
         num_ngrams[text] = 0
+        num_distinct = 0
         while position < end:
             position = tokenize(
                 buffer, position, end, texts.is_split, texts.classes, carry, tokens.starts, tokens.ends, found
@@ -292,4 +297,8 @@ def featurize(
                 for i in range(size):
                     weight += log_ratio[target, np.intp(ngrams.buckets[i])]
                 weights[text, target] = weight
+            if lists_distinct:
+                num_distinct = note_buckets(distinct, ngrams.buckets, size, num_distinct)
             first = _keep_last(tokens, found, max_order - 1)
+        if lists_distinct:
+            finish_text(distinct, text, num_distinct)
