@@ -3,13 +3,13 @@
 import functools
 import io
 import zipfile
-from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
+from scipy import sparse
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.classifiers.logistic import MAX_ITERATIONS
@@ -17,17 +17,16 @@ from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.reading import DocumentReader
-from hir_transforms.documents.records import ReadTask, Reject
-from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
+from hir_transforms.documents.records import ReadTask
+from hir_transforms.documents.rejects import LineCounts, check_rejected
 from hir_transforms.files import storage
 from hir_transforms.ngrams.classifier import NgramClassifier
-from hir_transforms.ngrams.document_counts import CountedDocuments, CountedFile, Rows, load_rows
-from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
+from hir_transforms.ngrams.document_counts import FOLDER, CountDocuments, CountedFile
+from hir_transforms.ngrams.document_features import load_features
+from hir_transforms.ngrams.features import NgramSettings
 
 _CLASSIFIER = "classifier.npz"
 _COEFFICIENTS = "coefficients.npy"
-_DOCUMENTS = "documents"
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,13 @@ class WriteNgramClassifier(beam.PTransform):
 
     def expand(self, raw: beam.PCollection[ReadTask]) -> beam.PCollection[Stage]:
         """See the class."""
-        tasks = {"target": self.target, "raw": raw}
+        settings, tasks = self.stage.settings, {"target": self.target, "raw": raw}
         counted = [
-            tasks[dataset.role] | f"Count {dataset.role}" >> beam.ParDo(_CountDoFn(self.stage, dataset, self.shared))
+            tasks[dataset.role]
+            | f"Count {dataset.role}"
+            >> CountDocuments(
+                self.stage, dataset, settings.ngrams, settings.seed, self.shared, by_target=settings.num_targets > 1
+            )
             for dataset in self.stage.datasets
         ]
         written = (
@@ -84,7 +87,7 @@ class WriteNgramClassifier(beam.PTransform):
             | "Manifest" >> WriteStageManifest(self.stage)
         )
         # After a shuffle, so that no other attempt to fit can come later.
-        written | "Fitted" >> beam.Reshuffle() | "RemoveCounts" >> beam.Map(_remove, self.stage.path(_DOCUMENTS))
+        written | "Fitted" >> beam.Reshuffle() | "RemoveCounts" >> beam.Map(_remove, self.stage.path(FOLDER))
         return (
             written
             | "CheckRejected" >> beam.Map(check_rejected, self.stage.dataset)
@@ -96,46 +99,15 @@ def _remove(_: Any, folder: str) -> None:
     storage.remove_folder(folder)
 
 
-@dataclass(eq=False)
-class _CountDoFn(beam.DoFn):
-    stage: Stage[ClassifierSettings]
-    dataset: Dataset
-    shared: Shared
-
-    def setup(self) -> None:
-        self._reader = DocumentReader(self.dataset)
-        self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self.stage.settings.ngrams))
-
-    def process(self, task: ReadTask) -> Iterator[CountedFile]:
-        settings, role = self.stage.settings, self.dataset.role
-        parts: list[CountedDocuments] = []
-        rejects: list[Reject] = []
-        documents = 0
-        for group in self._reader.read(task):
-            rejects += group.rejects
-            documents += len(group.encoded)
-            if group.encoded:
-                target = group.target if settings.num_targets > 1 else 0
-                parts.append(CountedDocuments.of(group, self._featurizer, settings.seed, target))
-        path = self.stage.path(_DOCUMENTS, f"{role}-{task.index:05d}.npz")
-        has_ngrams = any(len(part.hashes) for part in parts)
-        if has_ngrams:
-            CountedDocuments.join(parts).save(path)
-        if role == "target":  # raw's are kept with the list of its documents
-            write_rejects(self.stage.folder, role, task.index, rejects)
-        lines = LineCounts.of(task.index, documents, rejects)
-        yield CountedFile(role, task.index, path if has_ngrams else None, lines)
-
-
 def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     """Writes the classifier; returns what the manifest says of it."""
     settings = stage.settings
     target, raw = stage.datasets
-    targets = [_load(files, target, settings, number) for number in range(settings.num_targets)]
-    of_raw = _load(files, raw, settings, 0)
+    targets = [_load(files, target, settings, number)[0] for number in range(settings.num_targets)]
+    of_raw, folds = _load(files, raw, settings, 0)
     seen = np.zeros(settings.ngrams.num_buckets, np.bool_)
     for rows in (*targets, of_raw):
-        seen[rows.buckets] = True
+        seen[rows.indices] = True
     buckets = np.flatnonzero(seen)
     columns = np.zeros(len(seen), np.int32)
     columns[buckets] = np.arange(len(buckets), dtype=np.int32)
@@ -143,9 +115,9 @@ def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     classifier = NgramClassifier.fit(
         settings.ngrams,
         settings.seed,
-        [rows.matrix(columns, len(buckets)) for rows in targets],
-        of_raw.matrix(columns, len(buckets)),
-        of_raw.folds,
+        [_renumber(rows, columns, len(buckets)) for rows in targets],
+        _renumber(of_raw, columns, len(buckets)),
+        folds,
         buckets,
     )
     with (
@@ -157,23 +129,31 @@ def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     return {
         **lines.summary(),
         "documents": lines.documents,
-        "target_documents": [len(rows.folds) for rows in targets],
-        "raw_documents": len(of_raw.folds),
+        "target_documents": [rows.shape[0] for rows in targets],
+        "raw_documents": len(folds),
         "iterations": classifier.iterations.tolist(),
         "warning": _warning(classifier),
     }
 
 
-def _load(files: list[CountedFile], dataset: Dataset, settings: ClassifierSettings, target: int) -> Rows:
-    """The documents of a target, or of raw, to fit to; raises `UserError` where none has an n-gram."""
+def _renumber(rows: sparse.csr_matrix, columns: np.ndarray, num_columns: int) -> sparse.csr_matrix:
+    """The rows with each bucket at its column, of int32 [B]."""
+    return sparse.csr_matrix((rows.data, columns[rows.indices], rows.indptr), (rows.shape[0], num_columns))
+
+
+def _load(
+    files: list[CountedFile], dataset: Dataset, settings: ClassifierSettings, target: int
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Features and folds of a target's documents, or raw's, to fit to; raises `UserError` where none has an n-gram."""
     of_dataset = sorted((one for one in files if one.role == dataset.role), key=lambda one: one.index)
-    rows = load_rows([one.path for one in of_dataset if one.path], target, settings.num_documents)
-    if not len(rows.folds):
+    paths = [one.path for one in of_dataset if one.path]
+    rows, folds = load_features(paths, target, settings.num_documents, settings.ngrams.num_buckets)
+    if not len(folds):
         separate = dataset.role == "target" and settings.num_targets > 1
         where = f" of {dataset.patterns[target]}" if separate else ""
         lines = functools.reduce(LineCounts.merge, (one.lines for one in of_dataset), LineCounts())
         raise UserError(f"--{dataset.role}: no text in it{where} ({lines.documents} documents){lines.first_rejected}")
-    return rows
+    return rows, folds
 
 
 def _warning(classifier: NgramClassifier) -> str | None:

@@ -1,22 +1,37 @@
-"""The n-grams of single documents, counted: files of sampled documents, and the features made of them."""
+"""`CountDocuments`: the n-grams of single documents, counted, in files."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
+import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
+from apache_beam.utils.shared import Shared
 from scipy import sparse
 
+from hir_transforms.artifacts.stages import Stage
 from hir_transforms.classifiers.logistic import folds_of
-from hir_transforms.common.portable_log import portable_log
+from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.identity import identity_hash
-from hir_transforms.documents.records import DocumentGroup
-from hir_transforms.documents.rejects import LineCounts
+from hir_transforms.documents.reading import DocumentReader, count_read
+from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
+from hir_transforms.documents.rejects import LineCounts, write_rejects
 from hir_transforms.files import storage
-from hir_transforms.ngrams.features import NgramFeaturizer
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 
-# Of all documents that are fitted to: 12 bytes each.
-MAX_ENTRIES = 1 << 26
+FOLDER = "documents"
+
+
+def document_hashes(seed: int, name: str, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The hashes of a file's documents, uint64 [N], of which the smallest make a sample.
+
+    Args:
+        seed: of the sample.
+        name: the file's path relative to its dataset's folder.
+        offsets: int64 [N], byte offsets of the documents' lines.
+    """
+    return identity_hash(seed, name, offsets, purpose="classifier")
 
 
 @dataclass(frozen=True)
@@ -28,12 +43,14 @@ class CountedFile:
         index: of the task.
         path: of the file; None where no document has an n-gram.
         lines: what was read.
+        fraction: the share of the dataset's blocks that such tasks read; 1 for all.
     """
 
     role: str
     index: int
     path: str | None
     lines: LineCounts
+    fraction: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +78,7 @@ class CountedDocuments:
         """Those of a group, which all belong to a target; 0 for raw's."""
         bounds, buckets, counts = featurizer.list_counts(group.encoded)
         places = [(batch.file, batch.offsets) for batch in group.batches]
-        hashes = [identity_hash(seed, file.name, offsets, purpose="classifier") for file, offsets in places]
+        hashes = [document_hashes(seed, file.name, offsets) for file, offsets in places]
         folds = [folds_of(seed, file.name, offsets) for file, offsets in places]
         sizes = np.diff(bounds)
         kept = sizes > 0
@@ -84,6 +101,11 @@ class CountedDocuments:
         }
         return cls(bounds=np.concatenate([[0], np.cumsum(sizes)]), **joined)
 
+    def matrix(self, num_buckets: int) -> sparse.csr_matrix:
+        """The counts, int64 CSR [N, B]."""
+        entries = self.counts.astype(np.int64), self.buckets.astype(np.int32), self.bounds
+        return sparse.csr_matrix(entries, shape=(len(self.hashes), num_buckets))
+
     def save(self, path: str) -> None:
         """Writes them as an npz file without pickled objects."""
         with storage.atomic_write(path) as file:
@@ -96,65 +118,68 @@ class CountedDocuments:
             return cls(**arrays)
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The features of documents, as a CSR matrix has them: log(1 + count) scaled to unit Euclidean length.
+@dataclass(eq=False)
+class CountDocuments(beam.PTransform):
+    """`ReadTask`s of a dataset -> a `CountedFile` of each, in the folder "documents" of a stage.
+
+    Lines of a target that are rejected are written to the stage's folder; raw's are kept with the list of its
+    documents.
 
     Attributes:
-        values: float64 [M].
-        buckets: int32 [M].
-        bounds: int64 [N + 1].
-        folds: int64 [N].
+        stage: in whose folder the files are written. Who reads them removes them.
+        dataset: what the tasks are of.
+        settings: what n-grams are.
+        seed: of the hashes and the folds.
+        shared: handle of the process's `NgramFeaturizer` of these settings.
+        by_target: whether the files of each pattern belong to a target of their own.
     """
 
-    values: np.ndarray
-    buckets: np.ndarray
-    bounds: np.ndarray
-    folds: np.ndarray
+    stage: Stage
+    dataset: Dataset
+    settings: NgramSettings
+    seed: int
+    shared: Shared
+    _: KW_ONLY
+    by_target: bool = False
 
-    def matrix(self, columns: np.ndarray, num_columns: int) -> sparse.csr_matrix:
-        """The rows with each bucket at its column, of int32 [B]."""
-        indices = columns[self.buckets]
-        return sparse.csr_matrix((self.values, indices, self.bounds), shape=(len(self.folds), num_columns))
-
-
-def load_rows(paths: Sequence[str], target: int, max_documents: int, max_entries: int = MAX_ENTRIES) -> Rows:
-    """The features of a sample of a target's documents (of raw's, for target 0), in the order of the files.
-
-    The sample is the documents of the smallest hashes: as many as asked for, or as there are, or as have together no
-    more distinct buckets than `max_entries`; but at least one.
-    """
-    found = [(np.empty(0, np.uint64), np.empty(0, np.int64)), *(_hashes_and_sizes(path, target) for path in paths)]
-    hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.argsort(hashes, kind="stable")
-    within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
-    taken = order[: max(1, min(max_documents, within))]
-    last = hashes[taken].max(initial=0)
-    num_entries = int(sizes[hashes <= last].sum())
-    values, buckets = np.empty(num_entries), np.empty(num_entries, np.int32)
-    rows, folds, entries = [], [], 0
-    for path in paths:
-        documents = CountedDocuments.load(path)
-        kept = (documents.targets == target) & (documents.hashes <= last)
-        if not kept.any():
-            continue
-        row_sizes = np.diff(documents.bounds)
-        of_kept = np.repeat(kept, row_sizes)
-        logs = portable_log(documents.counts[of_kept] + 1.0)
-        row_sizes = row_sizes[kept]
-        norms = np.sqrt(np.add.reduceat(logs * logs, np.cumsum(row_sizes) - row_sizes))
-        end = entries + len(logs)
-        values[entries:end] = logs / np.repeat(norms, row_sizes)
-        buckets[entries:end] = documents.buckets[of_kept]
-        rows.append(row_sizes)
-        folds.append(documents.folds[kept])
-        entries = end
-    nothing = np.empty(0, np.int64)
-    bounds = np.concatenate([[0], np.cumsum(np.concatenate([*rows, nothing]))])
-    return Rows(values, buckets, bounds, np.concatenate([*folds, nothing]))
+    def expand(self, tasks: beam.PCollection[ReadTask]) -> beam.PCollection[CountedFile]:
+        """See the class."""
+        return tasks | beam.ParDo(
+            _CountDoFn(self.stage, self.dataset, self.settings, self.seed, self.shared, self.by_target)
+        )
 
 
-def _hashes_and_sizes(path: str, target: int) -> tuple[np.ndarray, np.ndarray]:
-    documents = CountedDocuments.load(path)
-    kept = documents.targets == target
-    return documents.hashes[kept], np.diff(documents.bounds)[kept]
+@dataclass(eq=False)
+class _CountDoFn(beam.DoFn):
+    stage: Stage
+    dataset: Dataset
+    settings: NgramSettings
+    seed: int
+    shared: Shared
+    by_target: bool
+
+    def setup(self) -> None:
+        self._reader = DocumentReader(self.dataset)
+        self._featurizer = self.shared.acquire(lambda: NgramFeaturizer(self.settings))
+
+    def process(self, task: ReadTask) -> Iterator[CountedFile]:
+        role = self.dataset.role
+        parts: list[CountedDocuments] = []
+        rejects: list[Reject] = []
+        documents = 0
+        for group in self._reader.read(task):
+            count_read(self.stage.name, group)
+            rejects += group.rejects
+            documents += len(group.encoded)
+            if group.encoded:
+                target = group.target if self.by_target else 0
+                parts.append(CountedDocuments.of(group, self._featurizer, self.seed, target))
+        path = self.stage.path(FOLDER, f"{role}-{task.index:05d}.npz")
+        has_ngrams = any(len(part.hashes) for part in parts)
+        if has_ngrams:
+            CountedDocuments.join(parts).save(path)
+        if role == "target":
+            write_rejects(self.stage.folder, role, task.index, rejects)
+        lines = LineCounts.of(task.index, documents, rejects)
+        fraction = task.sample.fraction if task.sample else 1.0
+        yield CountedFile(role, task.index, path if has_ngrams else None, lines, fraction)

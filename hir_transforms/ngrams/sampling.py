@@ -93,10 +93,7 @@ def sampled_tasks(
 ) -> Iterator[ReadTask]:
     """The tasks of `ReadSampledTasks`."""
     files = dataset.list_files()
-    pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
-    fraction = max(
-        sample.fraction(pilot, estimated_bytes(files)), math.nextafter(pilot.first_hash, math.inf) / 2.0**64
-    )
+    fraction = _fraction(dataset, files, settings, sample)
     metrics.count(stage or f"counts/{dataset.role}", bytes_to_read=round(min(1.0, fraction) * estimated_bytes(files)))
     if fraction >= 1:
         yield from plan_tasks(files)
@@ -106,6 +103,19 @@ def sampled_tasks(
         groups = tuple(group for group in task.groups if blocks.keeps(group[0]))
         if groups or task.stream is not None:
             yield replace(task, groups=groups, sample=blocks)
+
+
+def holds_all(sample: NgramSample | DocumentSample, dataset: Dataset, settings: NgramSettings) -> bool:
+    """Whether all of a dataset is in its sample; reads its pilot."""
+    return _fraction(dataset, dataset.list_files(), settings, sample) >= 1
+
+
+def _fraction(
+    dataset: Dataset, files: list[SourceFile], settings: NgramSettings, sample: NgramSample | DocumentSample
+) -> float:
+    """The share of all blocks to read: of 1 and more, all."""
+    pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
+    return max(sample.fraction(pilot, estimated_bytes(files)), math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from hir_transforms.common.errors import UserError, find_user_error
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.reading import DocumentReader, ReadTasks
 from hir_transforms.ngrams.classifier_fitting import ClassifierSettings, WriteNgramClassifier, load_classifier
-from hir_transforms.ngrams.document_counts import CountedDocuments, load_rows
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 from hir_transforms.ngrams.sampling import DocumentSample, ReadSampledTasks, sampled_tasks
 from tests.helpers.corpora import jsonl
@@ -166,37 +165,6 @@ def test_lines_of_the_target_that_are_rejected_are_counted_and_kept(tmp_path):
     assert (stage.counts()["read"], stage.counts()["rejected"], stage.counts()["documents"]) == (31, 1, 30)
     (reject,) = (tmp_path / "work" / "ngram_classifier" / "rejected").iterdir()
     assert json.loads(reject.read_bytes())["reason"]
-
-
-def test_fewer_documents_are_those_of_the_smallest_hashes(tmp_path):
-    featurizer = NgramFeaturizer(NGRAMS)
-    raw = Dataset("raw", (write(tmp_path / "raw.jsonl", texts("raw", 90)),))
-    (task,) = sampled_tasks(raw, NGRAMS, DocumentSample(10**6, 0))
-    (group,) = DocumentReader(raw).read(task)
-    counted = CountedDocuments.of(group, featurizer, 3, 0)
-    counted.save(str(tmp_path / "counted.npz"))
-    paths = [str(tmp_path / "counted.npz")]
-    order = np.argsort(counted.hashes)
-    sizes = np.diff(counted.bounds)
-    for limits, taken in (((20,), 20), ((90, sizes[order[:30]].sum()), 30), ((90, 0), 1), ((200,), 90)):
-        rows = load_rows(paths, 0, *limits)
-        kept = np.isin(np.arange(90), order[:taken])
-        assert rows.folds.tolist() == counted.folds[kept].tolist()
-        np.testing.assert_array_equal(np.diff(rows.bounds), sizes[kept])
-        matrix = rows.matrix(np.arange(500, dtype=np.int32), 500)
-        np.testing.assert_allclose(np.sqrt(matrix.multiply(matrix).sum(axis=1)), 1.0)
-    assert not len(load_rows(paths, 1, 20).folds)
-    assert not len(load_rows([], 0, 20).folds)
-
-
-def test_a_sample_of_documents_reads_about_as_many_as_asked_for(tmp_path):
-    raw = Dataset("raw", (write(tmp_path / "raw.jsonl", [text * 20 for text in texts("raw", 4000)]),))
-    found = []
-    for seed in range(5):
-        tasks = sampled_tasks(raw, NGRAMS, DocumentSample(1000, seed))
-        found.append(sum(len(group.texts) for task in tasks for group in DocumentReader(raw).read(task)))
-    assert 900 < np.mean(found) < 1800
-    assert max(found) < 4000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""The features of the n-gram classifier, of counts and of the files that hold them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from hir_transforms.common.portable_log import portable_log
+from hir_transforms.ngrams.document_counts import CountedDocuments
+
+# Of all documents that are fitted to: 12 bytes each.
+MAX_ENTRIES = 1 << 26
+
+
+def unit_features(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """log(1 + count) of each bucket, scaled to unit Euclidean length: float64 CSR [N, B].
+
+    Args:
+        counts: CSR [N, B], of each bucket at most one entry a row, none of them 0; a row without entries stays so.
+    """
+    logs = portable_log(counts.data + 1.0)
+    sizes = np.diff(counts.indptr)
+    squares = np.bincount(np.repeat(np.arange(len(sizes)), sizes), logs * logs, len(sizes))
+    return sparse.csr_matrix((logs / np.repeat(np.sqrt(squares), sizes), counts.indices, counts.indptr), counts.shape)
+
+
+def load_features(
+    paths: Sequence[str], target: int, max_documents: int, num_buckets: int, max_entries: int = MAX_ENTRIES
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
+    """The features of a sample of a target's documents (of raw's, for target 0), in the order of the files.
+
+    The sample is the documents of the smallest hashes: as many as asked for, or as there are, or as have together no
+    more distinct buckets than `max_entries`; but at least one.
+
+    Args:
+        paths: of files of `CountedDocuments`.
+        target: whose documents they are.
+        max_documents: the most to take.
+        num_buckets: B.
+        max_entries: the most distinct buckets of all.
+
+    Returns:
+        The features, float64 CSR [N, B], and the folds, int64 [N].
+    """
+    found = [(np.empty(0, np.uint64), np.empty(0, np.int64)), *(_hashes_and_sizes(path, target) for path in paths)]
+    hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(hashes, kind="stable")
+    within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
+    last = hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
+    rows, folds = [sparse.csr_matrix((0, num_buckets))], [np.empty(0, np.int64)]
+    for path in paths:
+        documents = CountedDocuments.load(path)
+        kept = (documents.targets == target) & (documents.hashes <= last)
+        if kept.any():
+            rows.append(unit_features(documents.matrix(num_buckets)[kept]))
+            folds.append(documents.folds[kept])
+    return sparse.vstack(rows, format="csr"), np.concatenate(folds)
+
+
+def _hashes_and_sizes(path: str, target: int) -> tuple[np.ndarray, np.ndarray]:
+    documents = CountedDocuments.load(path)
+    kept = documents.targets == target
+    return documents.hashes[kept], np.diff(documents.bounds)[kept]
