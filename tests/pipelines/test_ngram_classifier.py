@@ -151,7 +151,7 @@ def test_a_small_target_of_the_ratio_is_told_before_anything_runs(corpus, tmp_pa
         ended = fit.run([*flags, f"--work_dir={tmp_path}/{len(list(tmp_path.iterdir()))}", *more])
         return ended, [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
 
-    def begin(_):
+    def begin(*_):
         raise UserError("it runs")
 
     monkeypatch.setattr(launching, "run_to_end", begin)
