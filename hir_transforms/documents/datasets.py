@@ -15,6 +15,7 @@ from hir_transforms.common.fingerprints import NO_EFFECT
 from hir_transforms.common.settings import INT32_MAX, READING_TEXT, Kind, Settings, between, choice, setting
 from hir_transforms.documents.listings import Listing
 from hir_transforms.documents.records import SourceFile
+from hir_transforms.documents.saved_datasets import saved_files
 from hir_transforms.documents.text_fields import checked_names
 from hir_transforms.files import storage
 from hir_transforms.files.patterns import FoundFile, fixed_part, look_up, match_files
@@ -200,29 +201,35 @@ def _match_in_order(patterns: Sequence[str]) -> Iterator[FoundFile]:
 
 
 def _match(pattern: str) -> list[FoundFile]:
-    """The files that a pattern matches, at least one."""
+    """The files that a pattern matches, at least one, or those of the saved dataset whose folder it names."""
     path, is_whole = fixed_part(pattern)
     if is_whole and os.path.isdir(path):
-        raise UserError(f"{pattern} is a folder; name the files in it, such as {pattern}/*.jsonl")
+        return _of_folder(path)
     try:
         found = match_files(pattern)
+        if not found and is_whole and "://" in path and match_files(f"{path.rstrip('/')}/*"):
+            return _of_folder(path)
     except UserError:
         raise
     except (ValueError, re.error) as error:
         raise UserError(f"{pattern}: {error}") from None
     if not found:
         hint = ""
-        if _is_folder(pattern):
-            hint = f"; name the files in it, such as {pattern}/*.jsonl"
-        elif "[" in pattern and os.path.lexists(pattern):
+        if "[" in pattern and os.path.lexists(pattern):
             hint = "; there is a file of just this name: in patterns [[] stands for ["
         raise UserError(f"no file matches {pattern}{hint}")
     return found
 
 
-def _is_folder(pattern: str) -> bool:
-    """Whether a pattern of an object store that matches no file is the name of a folder."""
-    return "://" in pattern and bool(match_files(f"{pattern.rstrip('/')}/*"))
+def _of_folder(folder: str) -> list[FoundFile]:
+    """The files of a dataset that `datasets` saved in a folder."""
+    files = saved_files(folder)
+    if not files:
+        raise UserError(f"{folder} is a folder; name the files in it, such as {folder.rstrip('/')}/*.jsonl")
+    found = look_up(files)
+    if missing := [file for file in files if file not in found]:
+        raise UserError(f"{folder} lacks {missing[0]}, which it names")
+    return [*found.values()]
 
 
 def is_unicode(name: str) -> bool:

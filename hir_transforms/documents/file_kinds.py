@@ -12,7 +12,7 @@ _KINDS = (
     (rb"\x28\xb5\x2f\xfd", _DECOMPRESS.format("zstandard", "zst")),
     (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive; unpack it"),
     (rb"PAR1", "a Parquet file; name it .parquet"),
-    (rb"ARROW1\x00\x00|\xff\xff\xff\xff.{3}\x00", "an Arrow file; convert it to JSON lines"),
+    (rb"ARROW1\x00\x00|\xff\xff\xff\xff.{3}\x00", "an Arrow file; name it .arrow"),
     (rb"Obj\x01", "an Avro file; convert it to JSON lines"),
     (rb"\x93NUMPY", "a NumPy array, not text"),
     (rb"\xff\xfe|\xfe\xff", "text in UTF-16; convert it to UTF-8"),

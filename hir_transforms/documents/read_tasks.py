@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hir_transforms.documents.records import Block, ReadTask, SourceFile, Stream
 from hir_transforms.files.compression import is_compressed
-from hir_transforms.files.tables import is_table
+from hir_transforms.files.storage import is_local
+from hir_transforms.files.tables import is_arrow, is_table
 
 MIN_BLOCK_SIZE = 1 << 16
 MAX_BLOCK_SIZE = 1 << 20
@@ -32,7 +33,9 @@ def estimated_bytes(files: Iterable[SourceFile]) -> int:
 
 
 def _ratio(path: str) -> int:
-    return _TABLE_RATIO if is_table(path) else _COMPRESSION_RATIO if is_compressed(path) else 1
+    if is_table(path) and not is_arrow(path):
+        return _TABLE_RATIO
+    return _COMPRESSION_RATIO if is_compressed(path) else 1
 
 
 def is_streamed(path: str) -> bool:
@@ -73,6 +76,11 @@ def _groups(files: Iterable[SourceFile], block_size: int) -> Iterator[tuple[Bloc
         yield tuple(pending)
 
 
+def _most_parts(file: SourceFile, tasks: int) -> int:
+    """Parts of a table; one where a part would have to fetch all of it."""
+    return 1 if is_arrow(file.path) and not is_local(file.path) else min(_PIECES, tasks)
+
+
 def with_block(task: ReadTask, number: int) -> ReadTask:
     """A task that reads a block of the stream of another, and of a compressed file then the blocks after it."""
     assert task.stream is not None
@@ -100,7 +108,7 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
         if streamed:
             for file in run:
                 blocks = -(-estimated_bytes([file]) // block_size)
-                most = min(_PIECES, -(-blocks // task_groups)) if is_table(file.path) else parts
+                most = _most_parts(file, -(-blocks // task_groups)) if is_table(file.path) else parts
                 step = most if blocks > 1 else 1
                 for part in range(step):
                     yield ReadTask(next(number), block_size, stream=Stream(file, part, step))

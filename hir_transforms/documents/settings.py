@@ -59,7 +59,7 @@ class InputOptions(Settings):
 
     raw: tuple[str, ...] = _input(
         (),
-        "JSON lines (.gz .bz2 .xz .zst) or Parquet to select from; @FILE: those that a file lists, one per line",
+        "JSON lines (.gz .bz2 .xz .zst), Parquet or Arrow to select from; @FILE: those that a file lists, one a line",
         kind=PATTERNS,
     )
     target: tuple[str, ...] = _input((), "documents of the wanted kind, named as for --raw", kind=PATTERNS)

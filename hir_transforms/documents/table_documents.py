@@ -1,4 +1,4 @@
-"""Rows of tables to documents: a row of a Parquet file is one, as a line of a JSON lines file is."""
+"""Rows of tables to documents: a row of a Parquet or an Arrow file is one, as a line of a JSON lines file is."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,7 +11,8 @@ from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
 from hir_transforms.documents.records import Block, DocumentBatch, Reject, SourceFile
 from hir_transforms.documents.text_fields import SEPARATOR, field_names
-from hir_transforms.files.tables import RowGroup, RowReader, Table, open_table
+from hir_transforms.files.row_groups import RowGroup, RowReader, Table
+from hir_transforms.files.tables import open_table
 
 # Each part of a row group decodes all of it up to its own end, many times faster than anything is done with the text.
 _PARTS_OF_ROW_GROUP = 4

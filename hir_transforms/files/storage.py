@@ -49,6 +49,19 @@ def open_raw(path: str) -> BinaryIO:
 
 
 @contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """A file under its name on the local disk, where it is copied to if it is elsewhere; raises `UserError`."""
+    if is_local(path):
+        yield path
+        return
+    with tempfile.NamedTemporaryFile() as copied:
+        with object_stores.space_errors(copied.name), object_stores.user_errors("read", path), open_raw(path) as raw:
+            shutil.copyfileobj(raw, copied, _COPY_BYTES)
+            copied.flush()
+        yield copied.name
+
+
+@contextlib.contextmanager
 def open_blocks(path: str) -> Iterator[RandomAccess]:
     """The uncompressed content of a file by position; only forward where the file is compressed.
 

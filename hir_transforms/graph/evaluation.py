@@ -93,7 +93,7 @@ def _files_of(pattern: str) -> str:
     folders = [*([pattern] if storage.is_local(pattern) else []), *([path] if is_whole else [])]
     for folder in folders:
         if read_result(folder.rstrip("/")):
-            return f"{escape(folder.rstrip('/'))}/part-*-of-*.jsonl*"
+            return f"{escape(folder.rstrip('/'))}/part-*-of-*"
     return pattern
 
 

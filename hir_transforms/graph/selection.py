@@ -90,7 +90,9 @@ class SelectionPlan:
             return JSONL
         lines = next((file.path for file in scored_files(self.scores) if not is_table(file.path)), None)
         if asked == PARQUET and lines:
-            raise UserError(f"--output_format: {lines} is no Parquet file; only rows of such have types to write")
+            raise UserError(
+                f"--output_format: {lines} is neither Parquet nor Arrow; only their rows have types to write"
+            )
         return JSONL if lines else PARQUET
 
     @property

@@ -12,7 +12,8 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess
-from hir_transforms.files.tables import RowReader, is_table, open_table
+from hir_transforms.files.row_groups import RowReader
+from hir_transforms.files.tables import is_table, open_table
 from hir_transforms.selection.json_rows import to_json_lines
 
 # Neighbouring lines come in one read: skipping so little takes longer than reading it.

@@ -1,5 +1,6 @@
 """Selected rows of tables as Parquet files, all of one schema."""
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,7 +47,20 @@ def common_schema(picked: Sequence[PickedFile], known_files: KnownFiles) -> pa.S
                     f"{common.field(name).type}; --output_format jsonl can write both"
                 ) from None
             first = first or file.path
+    _check_types(common)
     return common
+
+
+def _check_types(schema: pa.Schema) -> None:
+    """Raises `UserError` for types that Arrow has but Parquet has not."""
+    for field in schema:
+        try:
+            pq.write_metadata(pa.schema([field]), io.BytesIO())
+        except pa.ArrowException:
+            raise UserError(
+                f"the column {field.name!r} is {field.type}, which Parquet does not have; "
+                "--output_format jsonl can write it"
+            ) from None
 
 
 def _differ(one: pa.Schema, other: pa.Schema, name: str) -> bool:

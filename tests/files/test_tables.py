@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hir_transforms.common.errors import UserError
-from hir_transforms.files.tables import RowGroup, RowReader, is_table, open_table
+from hir_transforms.files.row_groups import RowGroup, RowReader
+from hir_transforms.files.tables import is_table, open_table
 
 TABLE = pa.table({"text": [f"text {row}" * (row % 7) for row in range(1000)], "id": range(1000)})
 

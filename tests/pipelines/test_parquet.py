@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hir_transforms.commands.docstring_corpus import write_corpus
-from pipelines import embed, fit, resample, score, select
+from pipelines import embed, evaluate, fit, resample, score, select
+from tests.helpers.arrow import save_dataset, write_arrow
 from tests.helpers.folders import contents
 
 FLAGS = ["--num_to_sample=40", "--alpha=1", "--num_tokens_to_fit=all"]
@@ -238,7 +239,7 @@ def test_parquet_of_lines_is_refused_before_anything_runs(corpus, tmp_path, capf
         assert run(select, raw, corpus.target, tmp_path / "out", *FLAGS, "--output_format=parquet") == 2
         error = capfd.readouterr().err
         assert error.endswith(
-            f"--output_format: {corpus.raw} is no Parquet file; only rows of such have types to write\n"
+            f"--output_format: {corpus.raw} is neither Parquet nor Arrow; only their rows have types to write\n"
         )
         assert not (tmp_path / "out.work" / "documents").exists()
 
@@ -258,6 +259,34 @@ def test_rows_that_changed_after_they_were_scored_are_not_copied(corpus, tmp_pat
     flags = [f"--work_dir={tmp_path}/work", f"--output={tmp_path}/out", "--num_to_sample=5"]
     assert resample.run(flags) == 2
     assert "changed since it was scored" in capfd.readouterr().err
+
+
+def test_a_saved_dataset_is_that_of_parquet(corpus, from_lines, tmp_path):
+    save_dataset(tmp_path / "raw", corpus.table, 3)
+    save_dataset(tmp_path / "target" / "train", pq.read_table(corpus.parquet_target), 1)
+    (tmp_path / "target" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    flags = [*FLAGS, "--top_k"]
+    assert run(select, tmp_path / "raw", tmp_path / "target", tmp_path / "out", *flags) == 0
+    selected = rows(tmp_path / "out")
+    assert selected["text"].to_pylist() == texts_of_lines(from_lines)
+    assert selected.schema.equals(corpus.table.schema)
+    assert run(select, tmp_path / "raw", tmp_path / "target", tmp_path / "two", *flags, workers=2) == 0
+    assert contents(tmp_path / "two.work") == contents(tmp_path / "out.work")
+    evaluated = [f"--selected={tmp_path / 'out'}", f"--target={tmp_path / 'target'}", f"--json={tmp_path}/e.json"]
+    assert evaluate.run([*evaluated, "--direct_num_workers=1"]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())
+
+
+def test_a_column_that_parquet_has_no_type_for_is_one_line(corpus, tmp_path, capfd):
+    interval = pa.array([(1, 2, 3)] * len(corpus.table), pa.month_day_nano_interval())
+    write_arrow(tmp_path / "raw.arrow", corpus.table.append_column("gap", interval), 50)
+    assert run(select, tmp_path / "raw.arrow", corpus.target, tmp_path / "out", *FLAGS) == 2
+    error = capfd.readouterr().err
+    assert (
+        "the column 'gap' is month_day_nano_interval, which Parquet does not have; --output_format jsonl can" in error
+    )
+    assert run(select, tmp_path / "raw.arrow", corpus.target, tmp_path / "out", *FLAGS, "--output_format=jsonl") == 0
+    assert json.loads(next((tmp_path / "out").glob("part-*")).read_text().splitlines()[0])["gap"] == [1, 2, 3]
 
 
 def test_rows_in_an_object_store(corpus, tmp_path, memory_store):
