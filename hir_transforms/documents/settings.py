@@ -11,6 +11,7 @@ from hir_transforms.common.settings import COUNTING, READING_TEXT, SCORING, Kind
 from hir_transforms.documents.datasets import is_unicode, split_patterns
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.text_fields import checked_names
+from hir_transforms.files import hub
 
 _WILDCARD = re.compile(r"[*?\[]")
 _FILE = r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^,]+"
@@ -35,10 +36,17 @@ def absolute_path(value: str | os.PathLike[str]) -> str | None:
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
+def _folder(value: str | os.PathLike[str]) -> str | None:
+    path = absolute_path(value)
+    if path and path.startswith(f"{hub.SCHEME}://"):
+        raise ValueError("a folder that can be written, which the hub is not")
+    return path
+
+
 PATTERNS = Kind(split, "PATTERN[,PATTERN]", f"{_PATTERN}(,{_PATTERN})*", is_patterns=True)
 FILES = Kind(split, "FILE[,FILE]", f"{_FILE}(,{_FILE})*")
 FILE = Kind(absolute_path, "FILE", _FILE)
-FOLDER = Kind(absolute_path, "DIR", r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+")
+FOLDER = Kind(_folder, "DIR", r"[a-z][a-z0-9+.-]*://[^/,\s]+/[^*?\[]+")
 
 _input = functools.partial(setting, task="input", commands=READING_TEXT)
 

@@ -12,12 +12,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
-from hir_transforms.files import s3
+from hir_transforms.files import hub, s3
 
 # Scheme: the extra of this project that brings its client.
-_CLIENTS = {"s3": "aws", "gs": "gcp"}
+_CLIENTS = {"s3": "aws", "gs": "gcp", hub.SCHEME: "hub"}
+_WITH_BUCKETS = ("s3", "gs")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CLIENT_PACKAGES = ("boto3", "botocore", "google", "requests", "s3transfer", "urllib3")
+_CLIENT_PACKAGES = ("boto3", "botocore", "google", "httpx", "huggingface_hub", "requests", "s3transfer", "urllib3")
 
 
 def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
@@ -44,9 +45,9 @@ def connect(options: PipelineOptions, paths: Mapping[str, str]) -> None:
             where = f"--{flag}: {scheme}://{bucket}"
             if (scheme, bucket) not in seen:
                 _require_client(scheme, f"--{flag}")
-            if scheme in _CLIENTS and not name:
+            if scheme in _WITH_BUCKETS and not name:
                 raise UserError(f"{where} is a whole bucket; name a file or folder in it")
-            if scheme in _CLIENTS and (scheme, bucket) not in seen:
+            if scheme in _WITH_BUCKETS and (scheme, bucket) not in seen:
                 _look_at_bucket(options, scheme, bucket, where)
             seen.add((scheme, bucket))
 
