@@ -81,7 +81,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
     *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation"),
-    *("runners", "settings", "graph", "results", "commands"),
+    *("runners", "settings", "graph", "results", "commands", "compat"),
 ]
 
 
