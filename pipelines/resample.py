@@ -60,8 +60,9 @@ def _from_saved_scores(options: SettingOptions, config: PipelineConfig) -> Launc
         return Launch([], [])
     workers = max_useful_workers(scores, sum(sources.values()), config.selection.num_to_sample)
     pipeline = beam.Pipeline(runner=choose_runner(options, workers), options=options)
+    computed: list[Stage] = [plan.duplicates] if plan.finds_duplicates else []
     write_selection(plan, pipeline | "Scores" >> beam.Create([scores.alone()]))
-    return Launch([pipeline], [])
+    return Launch([pipeline], computed)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

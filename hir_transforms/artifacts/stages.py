@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import apache_beam as beam
 import msgspec
 
+from hir_transforms.artifacts.runs import versions
 from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
@@ -19,11 +20,13 @@ from hir_transforms.files import storage
 FORMAT_VERSION = 2
 # Readers of a folder of Parquet files pass over names that begin with an underscore.
 MANIFEST = "_manifest.json"
-_STARTED = "_started.json"
+STARTED = "_started.json"
 _KIND = "hir stage"
+# What a manifest holds beside what the fingerprint is of.
+_NOT_DESCRIBED = ("kind", "fingerprint", "counts", "versions")
 # What stages write into their folders.
 _WRITTEN = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(_STARTED)}"
+    rf"{re.escape(MANIFEST)}|{re.escape(STARTED)}"
     r"|(part-\d+|file-\d+-block-\d+|counts|estimator|classifier|coefficients|projection)\.(parquet|avro|npy|npz)"
     r"|rejected/\w+-[\w-]*\d+\.jsonl|records/\d+\.msgpack|row_starts/part-\d+\.npy|documents/(raw|target)-\d+\.npz"
     r"|model/(model\.safetensors|(config|modules|tokenizer)\.json)"
@@ -97,7 +100,7 @@ class Stage(Generic[SettingsT]):
     ) -> "Stage[SettingsT]":
         """A stage with the fingerprint of its inputs as they are now."""
         stage = cls(name, work_dir, settings, tuple(datasets), tuple(upstream), "")
-        return replace(stage, fingerprint=digest(stage._describe()))
+        return replace(stage, fingerprint=digest(stage.describe()))
 
     @property
     def dataset(self) -> Dataset:
@@ -193,19 +196,19 @@ class Stage(Generic[SettingsT]):
         if files:
             # Wherever this breaks off, the folder is marked as one to clear, and no manifest stands for what is gone.
             self._mark("")
-            marker, manifest = self.path(_STARTED), self.path(MANIFEST)
+            marker, manifest = self.path(STARTED), self.path(MANIFEST)
             storage.remove_files(self.folder, [path for path in files if path == manifest])
             storage.remove_files(self.folder, [path for path in files if path not in (marker, manifest)])
         self._mark(self.fingerprint)
 
     def _mark(self, fingerprint: str) -> None:
         content = {"kind": _KIND, "format_version": FORMAT_VERSION, "stage": self.name, "fingerprint": fingerprint}
-        storage.write_bytes(self.path(_STARTED), to_json(content), durable=True)
+        storage.write_bytes(self.path(STARTED), to_json(content), durable=True)
 
     def _started(self) -> str | None:
         """The fingerprint of the run that began to fill the folder; None without this stage's mark."""
         try:
-            mark = msgspec.convert(read_json(self.path(_STARTED)), _Mark)
+            mark = msgspec.convert(read_json(self.path(STARTED)), _Mark)
         except msgspec.ValidationError:
             return None
         return mark.fingerprint if mark.stage == self.name else None
@@ -213,17 +216,19 @@ class Stage(Generic[SettingsT]):
     @listed_once()
     def write_manifest(self, counts: Mapping[str, Any]) -> None:
         """Declares the stage complete; raises `UserError` if an input changed while it ran."""
-        description = self._describe()
+        description = self.describe()
         if digest(description) != self.fingerprint:
             names = ", ".join(f"--{dataset.role}" for dataset in self.datasets)
             raise UserError(f"the files of {names} changed while {self.name} was computed; run again")
         for dataset in self.datasets:
             dataset.listing().save(self.work_dir)
-        content = {"kind": _KIND, **description, "fingerprint": self.fingerprint, "counts": counts}
+        told = {"fingerprint": self.fingerprint, "counts": counts, "versions": versions()}
+        content = {"kind": _KIND, **description, **told}
         storage.sync_folder(self.folder)
         storage.write_bytes(self.path(MANIFEST), to_json(content), durable=True)
 
-    def _describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """All that the result depends on, JSON values; the fingerprint is of it."""
         return {
             "format_version": FORMAT_VERSION,
             "stage": self.name,
@@ -237,7 +242,7 @@ class Stage(Generic[SettingsT]):
 
 def is_unedited(manifest: Mapping[str, Any]) -> bool:
     """Whether the fingerprint in a manifest is that of what the manifest says."""
-    described = {name: value for name, value in manifest.items() if name not in ("kind", "fingerprint", "counts")}
+    described = {name: value for name, value in manifest.items() if name not in _NOT_DESCRIBED}
     return digest(described) == manifest["fingerprint"]
 
 

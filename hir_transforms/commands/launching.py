@@ -2,9 +2,10 @@
 
 import contextlib
 import copy
+import datetime
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from hir_transforms.artifacts.output_folder import OutputFolder
+from hir_transforms.artifacts.runs import Run, add_run, versions
 from hir_transforms.artifacts.stages import Stage, missing_stages
 from hir_transforms.commands import display
 from hir_transforms.commands.apart import check_apart, inputs_of
@@ -87,11 +89,17 @@ class Launch:
         Returns:
             Whether they are done, and not only handed over.
         """
+        runner = ""
         for job in self.jobs:
+            runner = type(job.runner).__name__
             if not run_to_end(job, self._progress.watch):
                 return False
         self._progress.end()
         display.end()
+        if self._progress.seconds:
+            ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            with contextlib.suppress(UserError):  # what was to be done is done
+                add_run(self.computed[0].work_dir, Run(ended, runner, self._progress.seconds, versions()))
         return True
 
 
@@ -106,6 +114,7 @@ def build_pipeline(
     stages: Stages,
     wanted: list[Stage],
     compose: Callable[[Graph], Callable[[], Any]],
+    beside: Sequence[Stage] = (),
 ) -> Launch:
     """Makes ready what computes what the wanted stages lack.
 
@@ -115,6 +124,7 @@ def build_pipeline(
         stages: as planned.
         wanted: those of the stages that are to be complete.
         compose: makes a graph's nodes; returns what adds the last of them.
+        beside: stages that these nodes compute beside those that the wanted lack.
 
     Raises:
         UserError: for what cannot come to a good end.
@@ -156,7 +166,7 @@ def build_pipeline(
 
     jobs = itertools.chain(fit_jobs(composed, missing, mixtures), last_job()) if mixtures else list(last_job())
     _warn_of_small_targets(config, missing)
-    return Launch(jobs, missing)
+    return Launch(jobs, [*missing, *beside])
 
 
 def build_selection(
@@ -171,7 +181,8 @@ def build_selection(
     check_apart(inputs_of(config), kept, plan.output, config.mixtures.gmm_checkpoint_dir)
     if is_selected(plan):
         return Launch([], [])
-    return build_pipeline(options, config, stages, [stages.scores], lambda graph: compose(graph, plan))
+    beside = [plan.duplicates] if plan.finds_duplicates else []
+    return build_pipeline(options, config, stages, [stages.scores], lambda graph: compose(graph, plan), beside)
 
 
 def check_num_rows_of(missing: Iterable[Stage]) -> None:

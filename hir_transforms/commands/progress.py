@@ -89,14 +89,20 @@ class Progress:
         now = time.monotonic()
         # A runner may be asked too early or too late: what it told before stays.
         self._counters |= self._before + Counter(counters)
-        names = {name.rpartition(".")[0] for name in self._counters}
-        for name in names - self._began.keys():
+        counted = {name.rpartition(".")[0] for name in self._counters}
+        for name in (counted | self._ready()) - self._began.keys():
             self._began[name] = now, self._amount(name)
         for stage in self.stages:
             if self._is_complete(stage.name) and stage.name not in self.seconds:
-                self.seconds[stage.name] = now - self._began[stage.name][0]
+                self.seconds[stage.name] = round(now - self._began[stage.name][0], 1)
                 self.on_complete(stage)
-        show("running" if names else "starting workers", [*self._lines(now)])
+        show("running" if counted else "starting workers", [*self._lines(now)])
+
+    def _ready(self) -> set[str]:
+        """The stages that wait for no other: one that fits, say, counts nothing before its end."""
+        missing = {stage.name for stage in self.stages if not self._is_complete(stage.name)}
+        waiting_for = {stage.name: {needed.name for needed in stage.upstream} for stage in self.stages}
+        return {name for name, needed in waiting_for.items() if needed and not needed & missing}
 
     def _lines(self, now: float) -> Iterator[Line]:
         for name in (*(stage.name for stage in self.stages), SELECTION, OUTPUT):
@@ -104,7 +110,8 @@ class Progress:
                 yield Line(name, "done", ", ".join(self._amounts(name)))
             elif name in self._began:
                 share = self._share(name)
-                yield Line(name, "running", ", ".join([*self._amounts(name), *self._pace(name, share, now)]), share)
+                amounts = [*self._amounts(name), *self._pace(name, share, now)]
+                yield Line(name, "running", ", ".join(amounts) or duration(now - self._began[name][0]), share)
             elif name not in (SELECTION, OUTPUT):
                 yield Line(name, "waiting")
 

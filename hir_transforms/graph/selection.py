@@ -184,8 +184,14 @@ def scored_files(scores: Stage) -> list[SourceFile]:
 
 
 def print_counts(output: str) -> None:
-    """Prints what came out and where it is."""
-    counts = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))["counts"]
+    """Prints what came out, of each of several targets too, and where it is."""
+    manifest = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))
+    counts = manifest["counts"]
     shown = ["read", "rejected", "short", *(["duplicate"] if counts["duplicate"] else []), "eligible", "selected"]
     tell(", ".join(f"{counts[name]} {name}" for name in shown))
+    for number, share in enumerate(manifest.get("shares", ()), 1):
+        tell(
+            f"target {number}: {share['selected']} selected of {share['selected_tokens']} tokens, a share of "
+            f"{share['given']:.3f} where {share['proportion']:.3f} was asked for"
+        )
     tell(output)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms.artifacts.output_folder import FORMAT_VERSION, KIND, MANIFEST, OutputFolder
+from hir_transforms.artifacts.runs import versions
 from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
@@ -268,6 +269,7 @@ def _publish(
         "format_version": FORMAT_VERSION,
         "fingerprint": settings.fingerprint,
         "settings": dict(settings.settings),
+        "versions": versions(),
         **_counts(state, selected),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
         "files": sorted([SELECTION, *rejected]),
@@ -295,7 +297,13 @@ def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str,
     if len(selected) == 1:
         return {"counts": counts | total}
     shares = [
-        {"proportion": proportion, "asked": asked, "selected": documents, "selected_tokens": tokens}
+        {
+            "proportion": proportion,
+            "given": documents / total["selected"],
+            "asked": asked,
+            "selected": documents,
+            "selected_tokens": tokens,
+        }
         for proportion, asked, (documents, tokens) in zip(state.proportions, state.shares, selected, strict=True)
     ]
     return {"counts": counts | total, "shares": shares}

@@ -6,6 +6,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
+from hir_transforms.artifacts.runs import versions
 from hir_transforms.artifacts.stages import ListResults, Stage, WriteStageManifest, is_unedited
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
@@ -119,6 +120,7 @@ def test_the_manifest_tells_what_the_result_depends_on(tmp_path, stage):
     assert stage.counts() == manifest["counts"] == {"documents": 2}
     assert manifest["settings"] == SETTINGS
     assert manifest["fingerprint"] == stage.fingerprint
+    assert manifest["versions"] == versions()
     assert manifest["inputs"]["raw"]["files"] == [
         [str(tmp_path / f"{name}.jsonl"), f"{name}.jsonl", len(jsonl([name])), 1000.5, 0] for name in ("a", "b")
     ]

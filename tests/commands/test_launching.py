@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hir_transforms.artifacts.output_folder import OutputFolder
+from hir_transforms.artifacts.runs import read_runs, versions
 from pipelines import resample, select
 from tests.helpers.corpora import jsonl
 
@@ -50,6 +51,15 @@ def copied(selected, tmp_path):
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_the_work_folder_tells_how_long_each_stage_took(selected):
+    (run,) = read_runs(str(selected / "out.work"))
+    stages = {path.parent.relative_to(selected / "out.work") for path in selected.rglob("_manifest.json")}
+    assert {*run.seconds} == {*map(str, stages)}
+    assert all(0 <= seconds < 600 for seconds in run.seconds.values())
+    assert run.runner == "InProcessRunner"
+    assert run.versions == versions()
 
 
 def error_of(capsys):

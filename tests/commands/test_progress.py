@@ -5,6 +5,7 @@ import pytest
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.commands import display, progress
+from hir_transforms.commands.display import Line
 from hir_transforms.commands.progress import Progress
 from hir_transforms.documents.datasets import Dataset
 from tests.helpers.corpora import jsonl
@@ -118,3 +119,16 @@ def test_an_interrupted_job_is_not_waited_for(stages):
 def test_nothing_is_shown_where_there_is_no_display(stages):
     display.show("running")
     Progress.of(stages, lambda _: None).update({})
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_stage_runs_once_all_that_it_waits_for_is_complete(stages, shown):
+    fit = Stage.create("ngram", stages[0].work_dir, None, upstream=stages[:2])
+    found = Progress.of([*stages[:2], fit], lambda _: None)
+    found.update({"documents.complete": 1})
+    assert shown[0][2] == Line("ngram", "waiting")
+    found.update({"counts/raw.complete": 1})
+    found.update({})
+    assert shown[0][2] == Line("ngram", "running", "0:02")
+    found.update({"ngram.complete": 1})
+    assert found.seconds["ngram"] == 4

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from hir_transforms.artifacts.runs import RUNS
 from tests.helpers.ports import free_port
 
 TOOL = "fake-gcs-server"
@@ -53,9 +54,9 @@ class GoogleCloud:
         self._ask("POST", path, content, "application/octet-stream")
 
     def contents(self, bucket: str, folder: str) -> dict[str, bytes]:
-        """Content by name below a folder of a bucket."""
+        """Content by name below a folder of a bucket, but for what tells how long runs took."""
         listing = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}/o?prefix={quote(folder, safe='')}/"))
-        names = [found["name"] for found in listing.get("items", [])]
+        names = [found["name"] for found in listing.get("items", []) if not found["name"].endswith(RUNS)]
         return {
             name[len(folder) + 1 :]: self._ask("GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media")
             for name in names

@@ -10,6 +10,7 @@ import boto3
 import numpy as np
 from moto.server import ThreadedMotoServer
 
+from hir_transforms.artifacts.runs import RUNS
 from hir_transforms.commands.docstring_corpus import write_corpus
 from tests.helpers.ports import free_port
 
@@ -51,9 +52,10 @@ class S3:
         self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def contents(self, folder: str) -> dict[str, bytes]:
-        """Content by key below a folder of the bucket."""
+        """Content by key below a folder of the bucket, but for what tells how long runs took."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{folder}/")
-        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        found = [one["Key"] for page in pages for one in page.get("Contents", [])]
+        keys = [key for key in found if not key.endswith(RUNS)]
         return {
             key[len(folder) + 1 :]: self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hir_transforms.artifacts.runs import RUNS
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import children, is_alive
 
@@ -88,7 +89,7 @@ class Run:
                 with suppress(FileNotFoundError):
                     stat = os.stat(path)
                     found[os.path.relpath(path, folder)] = (stat.st_ino, stat.st_mtime_ns)
-        return {path: made for path, made in found.items() if ".lock/" not in path}
+        return {path: made for path, made in found.items() if ".lock/" not in path and not path.endswith(RUNS)}
 
 
 def wait_for(condition, run):

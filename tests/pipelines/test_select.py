@@ -642,6 +642,13 @@ def test_an_empty_file_among_separate_targets(corpus, tmp_path, capsys):
     (tmp_path / "b/1.jsonl").write_bytes(corpus[1].read_bytes() * 3)
     settings = ["--num_to_sample=20", "--alpha=1", "--separate_targets"]
     assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/*", tmp_path / "out", *settings) == 0
+    printed = capsys.readouterr().out.splitlines()
+    shares = json.loads((tmp_path / "out/manifest.json").read_bytes())["shares"]
+    assert [share["selected"] for share in shares] == [5, 15]
+    for number, share in enumerate(shares):
+        tokens, given = share["selected_tokens"], share["selected"] / 20
+        line = f"target {number + 1}: {share['selected']} selected of {tokens} tokens, a share of {given:.3f} where "
+        assert printed[1 + number] == line + f"{share['proportion']:.3f} was asked for"
     assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/1.jsonl", tmp_path / "same", *settings) == 0
     assert selected_lines(tmp_path / "out") == selected_lines(tmp_path / "same")
     assert run(corpus[0], f"{corpus[1]},{tmp_path}/b/0.jsonl", tmp_path / "none", *settings) == 2

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hir_transforms.artifacts.output_folder import OutputFolder, own_files
+from hir_transforms.artifacts.runs import versions
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError, find_user_error
 from hir_transforms.common.fingerprints import to_json
@@ -235,11 +236,12 @@ def test_equal_selections_are_equal_bytes(source, tmp_path, compression, suffix)
 
 def test_the_manifest_counts_everything(source, tmp_path):
     selected, _ = source
-    chosen = [replace(line, target=int(place != 2)) for place, line in enumerate(selected[:4])]
+    chosen = [replace(line, target=int(place > 1)) for place, line in enumerate(selected[:4])]
     manifest = write(chosen, output_settings(tmp_path))
     assert manifest["settings"] == {"seed": 7}
     assert (manifest["kind"], manifest["fingerprint"]) == ("hir output", "fingerprint")
     assert manifest["files"] == ["selection.parquet"]
+    assert manifest["versions"] == versions()
     assert manifest["counts"] == {
         "read": 109,
         "rejected": 2,
@@ -250,8 +252,8 @@ def test_the_manifest_counts_everything(source, tmp_path):
         "selected_tokens": 28,
     }
     assert manifest["shares"] == [
-        {"proportion": 0.25, "asked": 1, "selected": 1, "selected_tokens": 7},
-        {"proportion": 0.75, "asked": 9, "selected": 3, "selected_tokens": 21},
+        {"proportion": 0.25, "given": 0.5, "asked": 1, "selected": 2, "selected_tokens": 14},
+        {"proportion": 0.75, "given": 0.5, "asked": 9, "selected": 2, "selected_tokens": 14},
     ]
 
 
