@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "score all raw documents",
     "resample": "select again from the scores of an earlier selection",
     "evaluate": "measure how good selections are, and what they have in common",
+    "inspect": "explain what a run has left, and which stages are stale",
     "distill": "make a static embedding model, tens of times as fast, of a transformer",
     "demo": "build a small labelled corpus from installed packages and select from it",
 }

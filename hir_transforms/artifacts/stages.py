@@ -169,7 +169,7 @@ class Stage(Generic[SettingsT]):
                 there is a file that no stage writes.
         """
         files = storage.list_folder(self.folder)
-        if self._started() is None and self.read_manifest() is None:
+        if self.started() is None and self.read_manifest() is None:
             foreign = [*files, *(path for path in self.places if not path.endswith("/") and storage.exists(path))]
         else:
             foreign = [path for path in files if not _WRITTEN.fullmatch(path[len(self.folder) + 1 :])]
@@ -191,7 +191,7 @@ class Stage(Generic[SettingsT]):
         """
         storage.remove_temporary_files(self.folder)
         files = self.own_files()
-        if self._started() == self.fingerprint:
+        if self.started() == self.fingerprint:
             return
         if files:
             # Wherever this breaks off, the folder is marked as one to clear, and no manifest stands for what is gone.
@@ -205,7 +205,7 @@ class Stage(Generic[SettingsT]):
         content = {"kind": _KIND, "format_version": FORMAT_VERSION, "stage": self.name, "fingerprint": fingerprint}
         storage.write_bytes(self.path(STARTED), to_json(content), durable=True)
 
-    def _started(self) -> str | None:
+    def started(self) -> str | None:
         """The fingerprint of the run that began to fill the folder; None without this stage's mark."""
         try:
             mark = msgspec.convert(read_json(self.path(STARTED)), _Mark)
