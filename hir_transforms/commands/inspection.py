@@ -21,6 +21,7 @@ from hir_transforms.settings.config import SETTINGS
 _HOLD = {
     "counts": "counts of n-grams",
     "ngram": "n-gram estimator",
+    "ngram_classifier": "classifier of n-grams",
     "documents": "list of raw's documents",
     "ngram_weights": "log weights of documents by their n-grams",
     "embeddings": "embeddings of documents",

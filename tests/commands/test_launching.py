@@ -170,7 +170,8 @@ def test_an_interrupted_run_is_ended_by_the_same_command_and_kept_from_another(c
 def run_full(corpus, *flags):
     """One line of a run in processes of its own."""
     command = [sys.executable, "-m", "pipelines.select", *corpus, "--alpha=1", "--min_example_length=1", *flags]
-    command.append("--target_laplace_smoothing=1")  # or a second line would tell of the small target
+    # Or more lines would tell of the small target, and on a busy machine how far it is.
+    command += ["--target_laplace_smoothing=1", "--no_progress"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
