@@ -1,10 +1,13 @@
 """Files on gs:// and the job that `--runner=DataflowRunner` submits, over fake-gcs-server and a fake Dataflow API."""
 
+import gzip
 import json
 import os
 import tarfile
 from io import BytesIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
@@ -14,6 +17,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from hir_transforms.common.errors import UserError
 from hir_transforms.files import storage
 from pipelines import embed, select
+from tests.helpers.arrow import write_arrow
 from tests.helpers.folders import contents
 from tests.helpers.google_cloud import find_emulator, google_cloud
 from tests.helpers.object_stores import arguments, write_inputs
@@ -73,6 +77,21 @@ def test_another_run_skips_what_is_finished_and_overwrites_if_told(cloud, select
     after = cloud.contents("data", "out")
     assert b"".join(after[f"part-{shard:05d}-of-00004.jsonl"] for shard in range(4)) == before
     assert "part-00000-of-00001.jsonl" not in after
+
+
+def test_rows_of_parquet_and_arrow_are_those_of_local_files(cloud, inputs, tmp_path):
+    with gzip.open(inputs / "raw.jsonl.gz") as lines:
+        table = pa.table({"text": [json.loads(line)["text"] for line in lines]})
+    pq.write_table(table.slice(0, 50), tmp_path / "rows-0.parquet", row_group_size=20)
+    write_arrow(tmp_path / "rows-1.arrow", table.slice(50), 30)
+    for path in tmp_path.iterdir():
+        cloud.put("data", f"rows/{path.name}", path.read_bytes())
+    flags = [f"--target={inputs}/target.jsonl", "--num_to_sample=20", "--alpha=1", "--num_tokens_to_fit=3000"]
+    for folder, output, workers in ((tmp_path, tmp_path / "out", 1), ("gs://data/rows", "gs://data/rows-out", 2)):
+        given = [f"--raw={folder}/rows-*", f"--output={output}", f"--direct_num_workers={workers}"]
+        assert select.run([*given, *flags]) == 0
+    on_gcs, local = cloud.contents("data", "rows-out"), contents(tmp_path / "out")
+    assert on_gcs["part-00000-of-00001.parquet"] == local["part-00000-of-00001.parquet"]
 
 
 def test_what_is_missing_is_one_line(cloud, capsys, monkeypatch):
