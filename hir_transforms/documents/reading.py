@@ -1,6 +1,5 @@
 """`ReadTasks`: the pieces of a dataset as a PCollection; `DocumentReader`: the documents of one piece."""
 
-import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from hir_transforms.documents.rejects import describe_reject
 from hir_transforms.documents.table_documents import TableDocuments
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess, read_lines
+from hir_transforms.files.last_opened import LastOpened
 from hir_transforms.files.tables import is_table
 
 
@@ -66,21 +66,6 @@ def count_read(stage: str, group: DocumentGroup) -> None:
         metrics.count(stage, **{f"rejected.{reason}": number for reason, number in reasons.items()})
 
 
-class OneOpenFile(contextlib.ExitStack):
-    """Keeps the file open that was asked for last."""
-
-    _path: str | None = None
-    _source: RandomAccess
-
-    def source(self, path: str) -> RandomAccess:
-        """The content of a file."""
-        if path != self._path:
-            self.close()
-            self._source = self.enter_context(storage.open_blocks(path))
-            self._path = path
-        return self._source
-
-
 class DocumentReader:
     """Reads the documents of read tasks, with the ids in `id_field` if that is given; made by a DoFn in `setup`."""
 
@@ -99,13 +84,13 @@ class DocumentReader:
         if stream is not None:
             yield from self._read_stream(task)
             return
-        with OneOpenFile() as opened:
+        with LastOpened(storage.open_blocks) as sources:
             for blocks in filter(lambda blocks: task.keeps(blocks[0]), task.groups):
                 if is_table(blocks[0].file.path):
                     yield from self._read_rows(Stream(blocks[0].file, 0, 1), task.block_size, blocks[0].__eq__)
                     continue
                 # Not a list: its bytes would be held while the group is worked on.
-                lines = (self._read_block(opened.source(block.file.path), block, task.block_size) for block in blocks)
+                lines = (self._read_block(sources.get(block.file.path), block, task.block_size) for block in blocks)
                 group = self._parse(blocks[0], filter(None, lines))
                 if group.batches:  # not of empty files alone
                     yield group

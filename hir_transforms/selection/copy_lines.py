@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess
+from hir_transforms.files.last_opened import LastOpened
 from hir_transforms.files.row_groups import RowReader
 from hir_transforms.files.tables import is_table, open_table
 from hir_transforms.selection.json_rows import to_json_lines
@@ -35,49 +35,29 @@ def copy_lines(rows: Rows) -> Iterator[bytes]:
     Raises:
         UserError: if a file cannot be read or changed since it was scored.
     """
-    with OneOpen() as opened:
-        for file, offsets, lengths in file_runs(rows):
+    with LastOpened(storage.open_blocks) as sources, LastOpened(_open_rows) as tables:
+        for file, offsets, lengths in _file_runs(rows):
             if is_table(file.path):
-                for rows_of_file in opened.rows(file.path).take(offsets):
-                    yield to_json_lines(rows_of_file, file.path)
+                for selected in tables.get(file.path).take(offsets):
+                    yield to_json_lines(selected, file.path)
             else:
-                yield from _copy(file.path, opened.lines(file.path), offsets, lengths)
+                yield from _copy(file.path, sources.get(file.path), offsets, lengths)
 
 
 def copy_rows(rows: Rows) -> Iterator[pa.Table]:
     """The rows of tables that are selected, as `copy_lines`."""
-    with OneOpen() as opened:
-        for file, offsets, _ in file_runs(rows):
-            yield from opened.rows(file.path).take(offsets)
+    with LastOpened(_open_rows) as tables:
+        for file, offsets, _ in _file_runs(rows):
+            yield from tables.get(file.path).take(offsets)
 
 
-class OneOpen(contextlib.ExitStack):
-    """Keeps open the file that was asked for last."""
-
-    _path: str | None = None
-    _source: Any
-
-    def lines(self, path: str) -> RandomAccess:
-        """The content of a file of lines."""
-        if path != self._path:
-            self._source = self._open(path, storage.open_blocks(path))
-        source: RandomAccess = self._source
-        return source
-
-    def rows(self, path: str) -> RowReader:
-        """The rows of a table."""
-        if path != self._path:
-            self._source = RowReader(self._open(path, open_table(path)), None, _BATCH_BYTES)
-        reader: RowReader = self._source
-        return reader
-
-    def _open(self, path: str, file: contextlib.AbstractContextManager[Any]) -> Any:
-        self.close()
-        self._path = path
-        return self.enter_context(file)
+@contextlib.contextmanager
+def _open_rows(path: str) -> Iterator[RowReader]:
+    with open_table(path) as table:
+        yield RowReader(table, None, _BATCH_BYTES)
 
 
-def file_runs(rows: Rows) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
+def _file_runs(rows: Rows) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
     """The rows of one file after the other, as offsets and lengths; raises `UserError` for a file that changed."""
     path: str | None = None
     for table, files in rows:
