@@ -1,4 +1,4 @@
-"""The interface of `data-selection` 1.0.3, for code that is written for it: only the import changes."""
+"""The interface of `data-selection` 1.0.3 and of HIR's research code, for programs written for them."""
 
 from hir_transforms.compat.base import DSIR, default_load_dataset_fn, default_parse_example_fn
 from hir_transforms.compat.hashed_ngram_dsir import HashedNgramDSIR

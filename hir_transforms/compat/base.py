@@ -121,6 +121,7 @@ class DSIR:
         num_to_sample: int,
         cache_dir: str | os.PathLike[str] | None = None,
         top_k: bool = False,
+        log_importance_weights_path: str | os.PathLike[str] | None = None,
     ) -> None:
         """Chooses examples of raw by their weights, and writes `{i}.jsonl` for each virtual shard.
 
@@ -131,6 +132,7 @@ class DSIR:
             num_to_sample: examples to choose.
             cache_dir: where files are written before they are moved to `out_dir`; None writes them there.
             top_k: takes the largest weights instead of sampling by `numpy.random`'s global generator.
+            log_importance_weights_path: log weights of all examples, [N], instead of those that are computed.
 
         Raises:
             UserError: if there are too few examples, no weights, or files of another resampling in the way.
@@ -145,6 +147,11 @@ class DSIR:
         proportions = self.target_proportions if self.separate_targets else np.ones(1)
         assert proportions is not None
         all_weights = np.concatenate(weights).reshape(len(eligible), -1)
+        if log_importance_weights_path is not None:
+            all_weights = np.load(log_importance_weights_path, allow_pickle=False).reshape(-1, all_weights.shape[1])
+            if len(all_weights) != len(eligible):
+                given = os.fspath(log_importance_weights_path)
+                raise UserError(f"{given}: {len(all_weights)} weights for {len(eligible)} examples")
         chosen = choose(all_weights, np.array(eligible), num_to_sample, proportions, top_k=top_k)
         names = [f"{shard['overall_idx']}.jsonl" for shard in shards]
         folder = prepare_folder(out_dir if cache_dir is None else cache_dir, names)

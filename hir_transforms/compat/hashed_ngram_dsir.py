@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.compat.base import (
-    DSIR,
     Example,
     VirtualShard,
     Weight,
@@ -20,6 +19,7 @@ from hir_transforms.compat.base import (
     examples_of,
 )
 from hir_transforms.compat.choice import shares
+from hir_transforms.compat.embedding_weights import EmbeddingWeights
 from hir_transforms.compat.ngram_counts import TOKENIZERS, Tokenizer, get_ngram_counts, kernel_settings
 from hir_transforms.ngrams.features import NgramSettings, shared_featurizer
 
@@ -28,7 +28,7 @@ _TOKENS_PER_BUCKET = 100_000
 _PROBABILITY_FLOOR = 1e-8
 
 
-class HashedNgramDSIR(DSIR):
+class HashedNgramDSIR(EmbeddingWeights):
     """DSIR with hashed n-gram features (arXiv 2302.03169, section 3).
 
     Args:
@@ -127,6 +127,10 @@ class HashedNgramDSIR(DSIR):
         smoothed = targets + self.target_laplace_smoothing
         self.target_probs = smoothed / smoothed.sum(axis=-1, keepdims=True)
         self.log_diff = np.log(self.target_probs + _PROBABILITY_FLOOR) - np.log(self.raw_probs + _PROBABILITY_FLOOR)
+
+    def fit_ng_importance_estimator(self, num_tokens_to_fit: int | Literal["auto", "all"] = "auto") -> None:
+        """`fit_importance_estimator`, by the name that HIR has for it."""
+        self.fit_importance_estimator(num_tokens_to_fit)
 
     def _fitted(self) -> npt.NDArray[np.float64]:
         if self.log_diff is None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from data_selection import hashed_ngram_dsir as reference
 from nltk.tokenize import word_tokenize
+from scipy.stats import norm
+from sentence_transformers import SentenceTransformer
 
 from hir_transforms import compat
 from hir_transforms.commands.docstring_corpus import write_corpus
@@ -249,3 +251,94 @@ def test_a_dataset_that_has_changed_is_an_error(data, tmp_path):
     with pytest.raises(UserError, match="the dataset has changed"):
         dsir.resample(tmp_path / "out", 5)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def words(path, names, number):
+    """Writes documents of these words."""
+    generator = np.random.default_rng(number)
+    texts = [" ".join(generator.choice(names, 110)) for _ in range(number)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return [str(path)]
+
+
+LAW, FOOD = ["court", "judge", "law", "appeal", "plaintiff"], ["soup", "salt", "boil", "carrot", "onion"]
+
+
+SCRIPT = """
+import os
+from hir_transforms.compat import HashedNgramDSIR
+
+dsir = HashedNgramDSIR(raw_datasets, target_datasets, cache_dir=os.path.join(PROJ_HOME, 'dsir_cache'), num_proc=1)
+dsir.fit_ng_importance_estimator(num_tokens_to_fit='auto')
+dsir.fit_gmm_importance_estimator()
+first = np.load(dsir.cache_dir / "gmm_log_importance_weights.npy")
+dsir.fit_gmm_importance_estimator(raw_text_emb_path=dsir.cache_dir / "raw text embeddings", target_text_emb_path=dsir.cache_dir / "target text embeddings")
+dsir.compute_hybrid_importance_weight(alpha=0.5, save_path=dsir.cache_dir / "hybrid_importance_weights_alpha_0.5.npy")
+dsir.resample(log_importance_weights_path=dsir.cache_dir / "hybrid_log_importance_weights_alpha_0.5.npy", out_dir=os.path.join(PROJ_HOME, "outputdir/output_alpha_0.5"), num_to_sample=num_to_sample, top_k=True)
+dsir.save('params'); dsir.load('params'); dsir.resample(out_dir='again', num_to_sample=5, cache_dir='resampled_cache')
+"""  # noqa: E501
+
+
+def test_the_script_of_hirs_users_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw_datasets = words(tmp_path / "raw.jsonl", LAW + FOOD, 40)
+    given = {"raw_datasets": raw_datasets, "target_datasets": words(tmp_path / "target.jsonl", LAW, 15)}
+    names = {**given, "PROJ_HOME": str(tmp_path), "num_to_sample": 10, "np": np}
+    exec(SCRIPT, names)
+    dsir, first = names["dsir"], names["first"]
+    np.testing.assert_array_equal(np.load(dsir.cache_dir / "gmm_log_importance_weights.npy"), first)
+    ngram = np.load(dsir.log_importance_weights_dir / "0.npy")
+    for name in ("hybrid_importance_weights_alpha_0.5.npy", "hybrid_log_importance_weights_alpha_0.5.npy"):
+        np.testing.assert_array_equal(np.load(dsir.cache_dir / name), 0.5 * ngram + 0.5 * first)
+    chosen = np.load("outputdir/output_alpha_0.5/selected_indices.npy")
+    assert {*chosen} == {*np.argsort(-(0.5 * ngram + 0.5 * first))[:10]}
+    lines = Path(raw_datasets[0]).read_text().splitlines()
+    assert Path("outputdir/output_alpha_0.5/0.jsonl").read_text().splitlines() == [lines[index] for index in chosen]
+    assert len(Path("again/0.jsonl").read_text().splitlines()) == 5
+    assert not Path("resampled_cache").exists()
+
+
+def test_mixture_weights_are_differences_of_log_densities_of_embeddings(small_transformer, tmp_path, monkeypatch):
+    monkeypatch.setattr(compat.HashedNgramDSIR, "embedding_model", str(small_transformer))
+    paths = words(tmp_path / "raw.jsonl", LAW + FOOD, 30), words(tmp_path / "target.jsonl", LAW, 10)
+    dsir = compat.HashedNgramDSIR(paths[0], paths[1], tmp_path / "cache", num_proc=2)
+    dsir.fit_gmm_importance_estimator(checkpoint_dir=tmp_path / "mixtures")
+    lines = Path(paths[0][0]).read_text().splitlines()
+    texts = [json.loads(line)["text"] for line in [*lines[::2], *lines[1::2]]]  # by virtual shards
+    rows = SentenceTransformer(str(small_transformer)).encode(texts)
+    np.testing.assert_allclose(np.load(tmp_path / "cache" / "raw text embeddings.npy"), rows, atol=1e-5)
+    density = {}
+    for role in ("raw", "target"):
+        with np.load(tmp_path / "mixtures" / f"gmm_{role}.npz") as mixture:
+            assert len(mixture["weights"]) == 1  # so few rows are one component
+            density[role] = norm.logpdf(rows, mixture["means"][0], np.sqrt(mixture["covariances"][0])).sum(axis=1)
+    weights = np.load(tmp_path / "cache" / "gmm_log_importance_weights.npy")
+    np.testing.assert_allclose(weights, density["target"] - density["raw"], rtol=1e-3)
+    before = weights
+    given = {f"gmm_{role}_checkpoint_path": tmp_path / "mixtures" / f"gmm_{role}.npz" for role in ("raw", "target")}
+    dsir.fit_gmm_importance_estimator(raw_max_samples=3, **given)
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "gmm_log_importance_weights.npy"), before)
+
+
+def test_given_weights_are_mixed(fitted, tmp_path):
+    number = sum(len(np.load(path)) for path in fitted.log_importance_weights_dir.iterdir())
+    ngram, mixture = np.random.default_rng(0).normal(size=(2, number))
+    np.save(tmp_path / "ngram.npy", ngram)
+    np.save(tmp_path / "mixture.npy", mixture)
+    paths = {"ng_importance_weights_path": tmp_path / "ngram", "gmm_importance_weights_path": tmp_path / "mixture.npy"}
+    fitted.compute_hybrid_importance_weight(0.25, tmp_path / "log_importance_weights.npy", **paths)
+    for name in ("log_importance_weights.npy", "importance_weights.npy"):
+        np.testing.assert_allclose(np.load(tmp_path / name), 0.25 * ngram + 0.75 * mixture)
+    with pytest.raises(UserError, match=r"call fit_gmm_importance_estimator\(\) first"):
+        fitted.compute_hybrid_importance_weight(0.5, tmp_path / "weights.npy")
+    np.save(tmp_path / "mixture.npy", mixture[1:])
+    with pytest.raises(UserError, match=f"{number - 1} weights of mixtures for {number} of n-grams"):
+        fitted.compute_hybrid_importance_weight(0.5, tmp_path / "weights.npy", **paths)
+    with pytest.raises(UserError, match=f"{number - 1} weights for {number} examples"):
+        fitted.resample(tmp_path / "out", 5, log_importance_weights_path=tmp_path / "mixture.npy")
+    fitted.separate_targets = True
+    try:
+        with pytest.raises(UserError, match="separate_targets: mixtures are fitted to one target"):
+            fitted.fit_gmm_importance_estimator()
+    finally:
+        fitted.separate_targets = False
