@@ -20,7 +20,7 @@ _FORBIDDING = {"--no_progress", "--no_progress=true", "--help", "-h"}
 _TERMINAL_SECONDS = 1.0
 _LINE_SECONDS = 30.0
 # Drawing takes milliseconds: it is not to be felt.
-_SHARE_OF_TIME = 0.004
+_SHARE_OF_TIME = 0.002
 _BAR_WIDTH = 24
 _MARKS = {"waiting": " ", "running": "›", "done": "✓"}
 
