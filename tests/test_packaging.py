@@ -106,7 +106,8 @@ def elsewhere(tmp_path):
 
 
 SELECT = [
-    *("select", "--raw=raw.jsonl", "--target=target.jsonl", "--output=out", "--num_to_sample=5", "--no_progress")
+    *("select", "--raw=raw.jsonl", "--target=target.jsonl", "--output=out", "--num_to_sample=5", "--no_progress"),
+    "--target_laplace_smoothing=1",  # or a line would tell of the small target
 ]
 
 

@@ -15,7 +15,11 @@ from tests.helpers.processes import wait_until
 from tests.helpers.terminal import OnTerminal
 
 ROOT = Path(__file__).parents[2]
-SELECT = [sys.executable, "-m", "pipelines", "select", "--alpha=1", "--num_to_sample=20", "--min_example_length=1"]
+# Smoothed, or a line would tell of the small target.
+SELECT = [
+    *(sys.executable, "-m", "pipelines", "select", "--alpha=1", "--num_to_sample=20", "--min_example_length=1"),
+    "--target_laplace_smoothing=1",
+]
 PRINTED = "2000 read, 0 rejected, 0 short, 2000 eligible, 20 selected\n"
 
 

@@ -579,6 +579,7 @@ def test_overwrite_keeps_off_a_folder_of_something_else(corpus, tmp_path, capsys
 def test_the_command_reports_an_error_of_a_worker_process_in_one_line(corpus, tmp_path):
     command = [sys.executable, "-m", "pipelines.select", f"--raw={corpus[0]}", f"--target={corpus[1]}"]
     flags = [f"--output={tmp_path / 'out'}", "--num_to_sample=1000", "--alpha=1", "--no_progress"]
+    flags.append("--target_laplace_smoothing=1")  # or a second line would tell of the small target
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

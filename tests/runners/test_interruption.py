@@ -19,7 +19,8 @@ PRISM = ROOT / ".tools" / "bin" / "prism"
 # For a busy machine. An idle one takes tenths of a second.
 SECONDS = 3
 EMBEDDED = ["--raw_components=2", "--target_components=2"]
-WORDS = "--alpha=1"
+# Smoothed, or a line would tell of the small target.
+WORDS = ("--alpha=1", "--target_laplace_smoothing=1")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def check_interrupted(process, number, folder):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_terminal_shows_is_taken_away(corpus, tmp_path, workers):
-    run = OnTerminal([*command(corpus, tmp_path, WORDS, f"--direct_num_workers={workers}")], cwd=ROOT)
+    run = OnTerminal([*command(corpus, tmp_path, *WORDS, f"--direct_num_workers={workers}")], cwd=ROOT)
     assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
     at = time.monotonic()
     run.process.send_signal(signal.SIGINT)
@@ -88,7 +89,7 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["
 @BOTH
 @pytest.mark.parametrize("workers", [1, 2])
 def test_while_text_is_read(corpus, tmp_path, workers, number):
-    process = start(corpus, tmp_path, WORDS, f"--direct_num_workers={workers}")
+    process = start(corpus, tmp_path, *WORDS, f"--direct_num_workers={workers}")
     assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
     check_interrupted(process, number, tmp_path)
 
@@ -105,7 +106,7 @@ def test_while_documents_are_embedded(corpus, tmp_path, workers, number):
 def test_on_prism(corpus, tmp_path, number):
     if not PRISM.is_file():
         pytest.skip(f"Prism is not installed ({PRISM}): 'make tools' builds it, which needs Go")
-    process = start(corpus, tmp_path, WORDS, "--runner=PrismRunner")
+    process = start(corpus, tmp_path, *WORDS, "--runner=PrismRunner")
     assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
     check_interrupted(process, number, tmp_path)
 
