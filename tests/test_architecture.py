@@ -51,6 +51,7 @@ NUMERICS = [
         "ngrams/kernel/loop",
         "ngrams/kernel/sha256",
         "ngrams/kernel/tokens",
+        "report/histograms",
         "selection/gumbel",
         "selection/later_copies",
         "selection/threshold",
@@ -80,7 +81,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
-    *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation"),
+    *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation", "report"),
     *("runners", "settings", "graph", "results", "commands", "compat"),
 ]
 

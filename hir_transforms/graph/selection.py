@@ -2,12 +2,14 @@
 
 import json
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
+from hir_transforms import __version__
 from hir_transforms.artifacts.output_folder import MANIFEST, OutputFolder, own_files, read_result
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError
@@ -19,13 +21,15 @@ from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.tables import is_table
 from hir_transforms.graph.plan import Stages
+from hir_transforms.report.content import ReportSettings
+from hir_transforms.report.measure import MakeReport
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.plan import plan_duplicates
 from hir_transforms.selection.select import PickDocuments
 from hir_transforms.selection.settings import JSONL, PARQUET
 from hir_transforms.selection.write import OutputSettings, RejectedLines, WriteSelection
-from hir_transforms.settings.config import PipelineConfig
+from hir_transforms.settings.config import SETTINGS, PipelineConfig
 
 # Which stage keeps which rejected lines: its name, and what their files' names begin with.
 _REJECTED = (
@@ -153,8 +157,9 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
     duplicates = plan.duplicates.folder if selection.skip_duplicates else None
     folder = OutputFolder(plan.output)
     folder.start()
+    chosen = SelectionSettings.of(selection, duplicates)
     picked = scores | "Select" >> PickDocuments(
-        SelectionSettings.of(selection, duplicates),
+        chosen,
         folder.picked,
         num_targets=plan.num_targets,
         proportions=proportions,
@@ -169,7 +174,47 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
         plan.fingerprint,
         rejected_lines(plan.config.work_dir, plan.sources),
     )
-    picked | "Write" >> WriteSelection(settings, known_files)
+    report = None
+    if not output.no_report:
+        _, state = picked
+        report = state | "Report" >> MakeReport(_report_settings(plan), chosen, known_files)
+    picked | "Write" >> WriteSelection(settings, known_files, report)
+
+
+def _report_settings(plan: SelectionPlan) -> ReportSettings:
+    if plan.scores.datasets:
+        text_field = plan.scores.dataset.text_field
+    else:
+        text_field = plan.scores.complete_manifest()["inputs"]["raw"]["text_field"]
+    return ReportSettings(
+        plan.settings,
+        *_commands(plan.settings),
+        text_field=text_field,
+        work_dir=plan.config.work_dir,
+        sources=plan.sources,
+        version=__version__,
+    )
+
+
+def _commands(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """The command that makes a selection again, but for where it goes, and the one that measures it."""
+    given = {
+        name: value
+        for name, value in settings.items()
+        if name in SETTINGS and value and value != SETTINGS[name].default
+    }
+    datasets = [_flag(name, given[name]) for name in ("raw", "target") if name in given]
+    start = "hir select --output OUTPUT" if "raw" in given else "hir resample --work_dir WORK_DIR --output OUTPUT"
+    command = [start, *(_flag(name, value) for name, value in given.items())]
+    named = datasets if len(datasets) == 2 else ["--raw RAW", "--target TARGET"]
+    return " ".join(command), " ".join(["hir evaluate --selected OUTPUT", *named])
+
+
+def _flag(name: str, value: Any) -> str:
+    if value is True:
+        return f"--{name}"
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
+    return f"--{name}={shlex.quote(text)}"
 
 
 def _known_files(scores: Stage) -> KnownFiles:

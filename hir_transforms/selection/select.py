@@ -100,7 +100,7 @@ class PickDocuments(beam.PTransform):
                 state = _refining_pass(state, settings, f"Pass{number}")
         picked = (
             state
-            | "List" >> beam.FlatMap(_list_tasks)
+            | "List" >> beam.FlatMap(list_tasks)
             | "Spread" >> beam.Reshuffle()
             | "Pick" >> beam.FlatMap(_pick, settings, self.folder)
         )
@@ -112,7 +112,7 @@ def _top_pass(
 ) -> beam.PCollection[SelectionState]:
     offered = (
         state
-        | "ListOffering" >> beam.FlatMap(_list_tasks)
+        | "ListOffering" >> beam.FlatMap(list_tasks)
         | "SpreadOffering" >> beam.Reshuffle()
         | "Offer" >> beam.FlatMap(_offer, settings).with_outputs("counts", main="ranks")
     )
@@ -140,7 +140,7 @@ def _refining_pass(
     )
 
 
-def _list_tasks(state: SelectionState) -> Iterator[_Task]:
+def list_tasks(state: SelectionState) -> Iterator[_Task]:
     """All score shards."""
     shards = tuple(load_score_shards(state.scores))
     size = max(1, -(-len(shards) // _MAX_TASKS))
@@ -152,7 +152,7 @@ def _list_measuring(state: SelectionState) -> Iterator[_Task]:
     """All score shards if the next pass is needed; and a task without any, which hands the state on."""
     yield (), state
     if state.search.threshold is None:
-        yield from _list_tasks(state)
+        yield from list_tasks(state)
 
 
 def _measure(task: _Task, settings: SelectionSettings) -> Iterator[Piece]:
@@ -286,6 +286,16 @@ def _pick_rows(
     """Writes the selected rows of a shard."""
     assert shard.path is not None
     eligible = EligibleRows(shard, settings)
+    chosen, keys = choose_rows(eligible, state)
+    rows = np.flatnonzero(chosen >= 0)
+    if rows.size:
+        ids = read_ids(shard.path)
+        metrics.count(SELECTION, picked=rows.size)
+        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares), ids)
+
+
+def choose_rows(eligible: EligibleRows, state: SelectionState) -> tuple[np.ndarray, np.ndarray]:
+    """For which target each eligible row is selected, int32 [N], -1 for none; and the keys of those, float64 [N]."""
     chosen = np.full(len(eligible.row_indices), -1, np.int32)
     keys = np.empty(len(chosen))
     for target, threshold in enumerate(state.thresholds):
@@ -293,8 +303,4 @@ def _pick_rows(
         new = chosen[taken] < 0
         chosen[taken[new]] = target
         keys[taken[new]] = taken_keys[new]
-    rows = np.flatnonzero(chosen >= 0)
-    if rows.size:
-        ids = read_ids(shard.path)
-        metrics.count(SELECTION, picked=rows.size)
-        yield write_picked(folder, shard.index, eligible, rows, keys[rows], chosen[rows], len(state.shares), ids)
+    return chosen, keys

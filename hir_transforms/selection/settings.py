@@ -123,6 +123,7 @@ class OutputOptions(Settings):
         metadata=NO_EFFECT,
     )
     overwrite: bool = _output(False, "replace an existing output", metadata=NO_EFFECT)
+    no_report: bool = _output(False, "leave out report.html and report.json", metadata=NO_EFFECT)
     num_shards: int = _output(
         0, "output files; 0 chooses by size, about 256 MB each", check=in_range(0, _MAX_SHARDS, "0 chooses by size")
     )

@@ -113,10 +113,12 @@ class WriteSelection(beam.PTransform):
     Attributes:
         settings: where to and how.
         known_files: PCollection of one `KnownFiles`: of no others are lines copied.
+        report: PCollection of (name, content) of the files of a report; None for none.
     """
 
     settings: OutputSettings
     known_files: beam.PCollection[KnownFiles]
+    report: beam.PCollection[tuple[str, bytes]] | None = None
 
     @no_annotations  # Beam cannot check more than one input
     def expand(
@@ -134,7 +136,8 @@ class WriteSelection(beam.PTransform):
         )
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
-        return state | "Publish" >> beam.Map(_publish, selected, written, self.settings)
+        report = None if self.report is None else beam.pvalue.AsDict(self.report)
+        return state | "Publish" >> beam.Map(_publish, selected, written, self.settings, report)
 
 
 def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[WriteTask]:
@@ -252,7 +255,11 @@ def count_selected(picked: list[PickedFile]) -> list[tuple[int, int]]:
 
 
 def _publish(
-    state: SelectionState, selected: list[tuple[int, int]], shards: list[OutputShard], settings: OutputSettings
+    state: SelectionState,
+    selected: list[tuple[int, int]],
+    shards: list[OutputShard],
+    settings: OutputSettings,
+    report: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Writes what is not a shard, then moves the folder into place.
 
@@ -272,7 +279,7 @@ def _publish(
         "versions": versions(),
         **_counts(state, selected),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
-        "files": sorted([SELECTION, *rejected]),
+        "files": sorted([SELECTION, *rejected, *(report or {})]),
     }
     content = to_json(manifest)
     published = storage.join(folder.path, MANIFEST)
@@ -281,6 +288,8 @@ def _publish(
     if all(storage.join(folder.new, name) in present for name in names):
         for name, path in rejected.items():
             storage.write_bytes(storage.join(folder.new, name), storage.read_bytes(path))
+        for name, page in (report or {}).items():
+            storage.write_bytes(storage.join(folder.new, name), page)
         folder.complete(content)
         folder.publish()
     elif not (storage.exists(published) and storage.read_bytes(published) == content):

@@ -92,6 +92,14 @@ def read_ids(path: str) -> pa.ChunkedArray | None:
         return file.read([ID_FIELD.name])[ID_FIELD.name]
 
 
+def read_parts(path: str) -> dict[str, np.ndarray]:
+    """The weights of all rows and the parts that they are mixed of: "ngram", "gmm" and "weight", float64 [N, T]."""
+    with storage.open_raw(path) as raw, pq.ParquetFile(raw) as file:
+        names = [name for name in ("ngram", "gmm", "weight") if name in file.schema_arrow.names]
+        table = file.read(names)
+    return {name: weight_array(table[name]) for name in names if not table[name].null_count}
+
+
 def _read(path: str, columns: list[str]) -> pa.Table:
     with storage.open_raw(path) as raw, pq.ParquetFile(raw, read_dictionary=["file"]) as file:
         return file.read(columns).combine_chunks()

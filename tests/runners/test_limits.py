@@ -64,9 +64,9 @@ def submitted(monkeypatch):
     jobs = []
     run_to_end = named.run_to_end
 
-    def run(pipeline):
+    def run(pipeline, *watch):
         jobs.append(PortableRunner.get_proto_pipeline(pipeline, ON_FLINK))
-        return run_to_end(pipeline)
+        return run_to_end(pipeline, *watch)
 
     monkeypatch.setattr(launching, "run_to_end", run)
     return jobs

@@ -321,7 +321,7 @@ def test_many_shards_are_read_in_few_tasks(tmp_path, monkeypatch, k):
     rows, *_ = select_rows(shards, wanted(k), f"{tmp_path}/picked")
     assert rows == expected_rows(places, wanted(k))
     state = start_selection(complete_scores(tmp_path, shards), (1.0,), wanted(k))
-    assert [listed for listed, _ in select._list_tasks(state)] == [tuple(shards[:2]), tuple(shards[2:])]
+    assert [listed for listed, _ in select.list_tasks(state)] == [tuple(shards[:2]), tuple(shards[2:])]
 
 
 def test_given_proportions_come_before_those_of_the_scores(tmp_path):

@@ -163,7 +163,7 @@ def test_what_commands_do_not_read():
     others = {name: command for name, command in COMMANDS.items() if name != "evaluate"}
     unread = {name: {*SETTINGS} - EVALUATION - {*command.settings} for name, command in others.items()}
     sampling = {"num_to_sample", "num_tokens_to_sample", "top_k", "seed", "skip_duplicates", "target_proportions"}
-    writing = {"num_shards", "compression", "output_format", "overwrite"}
+    writing = {"num_shards", "compression", "output_format", "overwrite", "no_report"}
     assert unread["select"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
     assert unread["score"] == sampling | writing
@@ -187,7 +187,7 @@ def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
     given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]
     kept = {"num_tokens_to_sample", "top_k", "seed", "min_example_length", "skip_duplicates", "target_proportions"}
-    kept |= {"num_shards", "compression", "output_format", "overwrite", "no_progress"}
+    kept |= {"num_shards", "compression", "output_format", "overwrite", "no_progress", "no_report"}
     if name == "gmm_checkpoint_dir":
         return
     options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")

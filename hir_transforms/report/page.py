@@ -1,0 +1,114 @@
+"""The report as one page of HTML that opens offline: its charts are SVG, and it has no script."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment
+
+from hir_transforms.report.template import TEMPLATE
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_MOST_CHARACTERS = 400
+_WIDTH, _HEIGHT = 600.0, 150.0
+_COUNTS = ("read", "rejected", "short", "duplicate", "eligible", "selected", "selected_tokens")
+_PART_NAMES = {
+    "weight": "weight: what documents are selected by",
+    "ngram": "n-gram part",
+    "gmm": "embedding part",
+}
+_DOCUMENT_NAMES = {
+    "best": "Largest weights",
+    "above": "Selected, nearest to the line",
+    "below": "Not selected, nearest to the line",
+    "worst": "Smallest weights",
+    "random": "Selected, at random",
+}
+
+
+def render_page(report: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        report: the JSON values of `describe_report`.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"plain": _plain, "number": _number}
+    counts = report["counts"]
+    top_k = bool(report["settings"].get("top_k"))
+    return environment.from_string(TEMPLATE).render(
+        report=report,
+        counts=[(name, counts[name], _share(counts[name], counts["read"])) for name in _COUNTS],
+        settings=[(name, _short(value)) for name, value in sorted(report["settings"].items()) if value is not None],
+        charts=[*_charts(report, top_k)],
+        kinds=[(name, report["documents"][kind]) for kind, name in _DOCUMENT_NAMES.items()],
+        top_k=top_k,
+    )
+
+
+def _plain(text: Any) -> str:
+    """Text whose control characters are shown instead of obeyed."""
+    return _CONTROL.sub(lambda found: _picture(ord(found[0])), f"{text}")
+
+
+def _picture(code: int) -> str:
+    return chr(0x2400 + code) if code < 0x20 else "\N{REPLACEMENT CHARACTER}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _short(value)
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.2%}" if total else ""
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} ..."
+
+
+def _charts(report: Mapping[str, Any], top_k: bool) -> Any:
+    """Charts of the weights' histograms, and of lengths."""
+    several = len(report["thresholds"]) > 1
+    for part in ("weight", "ngram", "gmm"):
+        for target, bins in enumerate(report["weights"].get(part, [])):
+            name = f"{_PART_NAMES[part]}{f', target {target + 1}' if several else ''}"
+            key = report["thresholds"][target]["key"]
+            line = key if part == "weight" and top_k and isinstance(key, float) else None
+            yield _chart(name, "log weight", bins, line)
+    lengths = report["lengths"]
+    if lengths["eligible"]:
+        selected = {low: number for low, _, number in (lengths["selected"] or {"histogram": []})["histogram"]}
+        bins = [[low, high, number, selected.get(low, 0)] for low, high, number in lengths["eligible"]["histogram"]]
+        yield _chart("length: each bin is twice as wide as the one before", "tokens", bins, None)
+
+
+def _chart(name: str, unit: str, bins: Sequence[Sequence[float]], line: float | None) -> dict[str, Any]:
+    """Bars of a histogram: for each set, its bins' shares of its largest bin."""
+    step = _WIDTH / max(1, len(bins))
+    most = [max([1.0, *(one[place] for one in bins)]) for place in (2, 3)]
+    bars = [
+        {
+            "x": round(number * step, 2),
+            "width": round(max(step - 1, 0.5), 2),
+            "title": f"{_number(low)} to {_number(high)}: {_number(eligible)} eligible, {_number(selected)} selected",
+            "heights": [round(_HEIGHT * one / peak, 2) for one, peak in zip((eligible, selected), most, strict=True)],
+        }
+        for number, (low, high, eligible, selected) in enumerate(bins)
+    ]
+    at = None
+    if line is not None and bins and bins[0][0] < bins[-1][1]:
+        at = min(max((line - bins[0][0]) / (bins[-1][1] - bins[0][0]), 0.0), 1.0)
+    return {
+        "name": name,
+        "unit": unit,
+        "bars": bars,
+        "low": bins[0][0] if bins else 0,
+        "high": bins[-1][1] if bins else 0,
+        "line": None if at is None else round(at * _WIDTH, 2),
+        "at": line,
+        "most": [int(peak) for peak in most],
+    }

@@ -1,0 +1,139 @@
+"""The template of the report's page."""
+
+TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Selection of {{ report.counts.selected|number }} documents</title>
+<style>
+:root { color-scheme: light dark; --page: #ffffff; --text: #1d1d1f; --soft: #5f6368; --line: #d9dce0; --box: #f5f6f8;
+  --all: #9aa5b1; --chosen: #0b6bcb; --mark: #c0392b; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #16181c; --text: #e6e7e9; --soft: #a0a6ad; --line: #343a41; --box: #1f2329;
+    --all: #5d6874; --chosen: #5aa9f5; --mark: #ff7b6b; }
+}
+* { box-sizing: border-box; }
+body { print-color-adjust: exact; margin: 0 auto; max-width: 62rem; padding: 1rem 1.2rem 3rem; background: var(--page); color: var(--text);
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; margin: 0.6rem 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 0.6rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 0.4rem; }
+p, figcaption { color: var(--soft); margin: 0.3rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.6rem; margin: 1rem 0; }
+.tiles div, .document, pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; }
+.tiles div { padding: 0.5rem 0.7rem; } .tiles b { display: block; font-size: 1.25rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.8rem 0.25rem 0; text-align: left; vertical-align: top; }
+th { font-weight: 600; white-space: nowrap; }
+pre { padding: 0.6rem 0.8rem; white-space: pre-wrap; font-size: 0.85rem; margin: 0.4rem 0; }
+figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
+.all { fill: var(--all); } .chosen { fill: var(--chosen); fill-opacity: 0.65; } .axis { stroke: var(--line); }
+.cut { stroke: var(--mark); stroke-width: 2; }
+.scale { display: flex; justify-content: space-between; color: var(--soft); font-size: 0.85rem; }
+.key { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; }
+.document { padding: 0.5rem 0.7rem; margin: 0.5rem 0; break-inside: avoid; }
+.document div { color: var(--soft); font-size: 0.8rem; }
+.text { display: block; white-space: pre-wrap; unicode-bidi: isolate; overflow: hidden; max-height: 12rem; }
+@media print { body { max-width: none; padding: 0; } .text { max-height: none; } }
+</style>
+</head>
+<body>
+<h1>{{ report.counts.selected|number }} of {{ report.counts.read|number }} documents selected</h1>
+<p>{{ report.counts.selected_tokens|number }} tokens. {% if top_k %}The documents of the largest weights were taken.
+{% else %}Documents were sampled without replacement: the larger its weight, the likelier a document is.{% endif %}</p>
+
+<h2>What was done</h2>
+<div class="tiles">
+{% for name, count, share in counts %}
+<div><b>{{ count|number }}</b>{{ name|replace("_", " ") }}{% if share and name != "selected_tokens" %} <small>{{ share }}</small>{% endif %}</div>
+{% endfor %}
+</div>
+<p>To do it again:</p>
+<pre>{{ report.commands.select|plain }}</pre>
+<p>To measure how good it is, against a random selection of the same size:</p>
+<pre>{{ report.commands.evaluate|plain }}</pre>
+
+<h2>Where the line is</h2>
+<p>Of {{ report.counts.eligible|number }} eligible documents <span class="key" style="background: var(--all)"></span> those
+that are selected <span class="key" style="background: var(--chosen)"></span>. The bars of each colour are scaled to the
+highest of that colour.{% if top_k %} The line is the smallest weight that is selected.{% else %} A document is selected
+where its weight and the noise that is drawn for it come to more than
+{% for threshold in report.thresholds %}{{ threshold.key|number }}{{ ", " if not loop.last }}{% endfor %}.{% endif %}</p>
+{% for chart in charts %}
+<figure>
+<figcaption>{{ chart.name }}</figcaption>
+<svg viewBox="0 0 600 151" role="img" aria-label="Histogram of {{ chart.name }}">
+{% for bar in chart.bars %}
+<g><title>{{ bar.title }}</title>
+<rect class="all" x="{{ bar.x }}" y="{{ 150 - bar.heights[0] }}" width="{{ bar.width }}" height="{{ bar.heights[0] }}"/>
+<rect class="chosen" x="{{ bar.x }}" y="{{ 150 - bar.heights[1] }}" width="{{ bar.width }}" height="{{ bar.heights[1] }}"/></g>
+{% endfor %}
+<line class="axis" x1="0" x2="600" y1="150" y2="150"/>
+{% if chart.line is not none %}<line class="cut" x1="{{ chart.line }}" x2="{{ chart.line }}" y1="0" y2="150"/>{% endif %}
+
+</svg>
+<div class="scale"><span>{{ chart.low|number }}</span><span>{{ chart.unit }}{% if chart.at is not none %}, line at
+{{ chart.at|number }}{% endif %}</span><span>{{ chart.high|number }}</span></div>
+<p>The first and the last bar have what lies beyond. Highest bars: {{ chart.most[0]|number }} eligible, {{ chart.most[1]|number }} selected.</p>
+</figure>
+{% endfor %}
+
+<h2>Documents</h2>
+<p>The beginnings of their texts.</p>
+{% for name, documents in kinds %}
+<h3>{{ name }}</h3>
+{% for document in documents %}
+<div class="document"><bdi class="text">{{ document.text|plain }}</bdi>
+<div><bdi>{{ document.file|plain }}</bdi>, byte {{ document.offset|number }}: weight {{ document.weight|number }}
+{%- if document.ngram is defined and document.gmm is defined %} (n-grams {{ document.ngram|number }}, embedding
+{{ document.gmm|number }}){% endif %}, {{ document.tokens|number }} tokens</div></div>
+{% else %}
+<p>None.</p>
+{% endfor %}
+{% endfor %}
+
+<h2>What it is</h2>
+<h3>Lengths in tokens</h3>
+<div class="wide"><table>
+<tr><th>quantile</th>{% for name in report.lengths.eligible.quantiles %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for name, lengths in report.lengths.items() %}
+{% if lengths %}
+<tr><td>{{ name }}</td>{% for number in lengths.quantiles.values() %}<td>{{ number|number }}</td>{% endfor %}</tr>
+{% endif %}
+{% endfor %}
+</table></div>
+
+<h2>How it was fitted</h2>
+<div class="wide"><table>
+<tr><th>stage</th><th>what it counted</th></tr>
+{% for stage in report.stages %}
+<tr><td>{{ stage.stage }}</td><td>{% for name, value in stage.counts.items() %}{{ name|replace("_", " ") }}
+{{ value|number|plain }}{{ "; " if not loop.last }}{% endfor %}</td></tr>
+{% endfor %}
+</table></div>
+{% if report.thresholds|length > 1 %}
+<h3>Targets</h3>
+<div class="wide"><table>
+<tr><th>target</th><th>share</th><th>asked</th><th>key of the line</th></tr>
+{% for threshold in report.thresholds %}
+<tr><td>{{ loop.index }}</td><td>{{ threshold.proportion|number }}</td><td>{{ threshold.asked|number }}</td>
+<td>{{ threshold.key|number }}</td></tr>
+{% endfor %}
+</table></div>
+{% endif %}
+
+<h2>Settings and versions</h2>
+<div class="wide"><table>
+{% for name, value in settings %}
+<tr><th>{{ name }}</th><td>{{ value|plain }}</td></tr>
+{% endfor %}
+{% for name, value in report.versions.items() %}
+<tr><th>{{ name }}</th><td>{{ value }}</td></tr>
+{% endfor %}
+</table></div>
+</body>
+</html>
+"""

@@ -1,0 +1,144 @@
+"""The report of a selection against the scores and the documents themselves; the same bytes whoever computes it."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import resample, select
+from tests.helpers.corpora import write_embedded
+from tests.helpers.folders import contents
+
+FILES = {"report.html", "report.json"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with the output of a selection by two parts of the weight, and the flags of its corpus."""
+    folder = tmp_path_factory.mktemp("corpus")
+    flags = write_embedded(folder, raw=400, target=60, dim=4)
+    flags += ["--min_example_length=0", "--raw_components=3", "--target_components=2", "--num_to_sample=50"]
+    assert select.run([*flags, f"--output={folder / 'out'}", "--direct_num_workers=1"]) == 0
+    return folder, flags
+
+
+@pytest.fixture(scope="module")
+def report(run):
+    return json.loads((run[0] / "out" / "report.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def scored(run):
+    """All rows of the scores in corpus order, and the keys of those that are selected, by offset."""
+    folder, _ = run
+    rows = [
+        row for path in (folder / "out.work" / "scores").glob("*.parquet") for row in pq.read_table(path).to_pylist()
+    ]
+    keys = {row["offset"]: row["key"] for row in pq.read_table(folder / "out" / "selection.parquet").to_pylist()}
+    assert (len(rows), len(keys)) == (400, 50)
+    return sorted(rows, key=lambda row: row["offset"]), keys
+
+
+def offsets(documents):
+    return [document["offset"] for document in documents]
+
+
+def test_documents_are_the_first_of_their_kinds(report, scored):
+    rows, keys = scored
+    found = report["documents"]
+    by_weight = sorted(rows, key=lambda row: (-row["weight"], row["offset"]))
+    assert offsets(found["best"]) == offsets(by_weight[:10])
+    assert offsets(found["worst"]) == offsets(sorted(rows, key=lambda row: (row["weight"], row["offset"]))[:10])
+    assert offsets(found["above"]) == sorted(keys, key=lambda offset: (keys[offset], offset))[:10]
+    assert len({*offsets(found["random"])} & {*keys}) == 10
+    (threshold,) = report["thresholds"]
+    below = found["below"]
+    assert [document["key"] for document in below] == sorted((document["key"] for document in below), reverse=True)
+    assert {*offsets(below)}.isdisjoint(keys)
+    assert max(document["key"] for document in below) == threshold["key"] < min(keys.values())
+    of_offset = {row["offset"]: row for row in rows}
+    for document in found["best"]:
+        row = of_offset[document["offset"]]
+        assert (document["weight"], document["ngram"], document["gmm"]) == (row["weight"], row["ngram"], row["gmm"])
+        assert (document["tokens"], document["file"]) == (row["num_tokens"], row["file"])
+
+
+def test_texts_are_those_of_the_lines(report, run):
+    content = (run[0] / "raw.jsonl").read_bytes()
+    for documents in report["documents"].values():
+        for document in documents:
+            assert document["text"] == json.loads(content[document["offset"] :].split(b"\n")[0])["text"]
+
+
+def test_histograms_counts_and_lengths_are_those_of_the_scores(report, scored):
+    rows, keys = scored
+    for part in ("weight", "ngram", "gmm"):
+        (bins,) = report["weights"][part]
+        assert [sum(one[place] for one in bins) for place in (2, 3)] == [400, 50]
+        middle = bins[len(bins) // 2][0]
+        values = np.array([row[part] for row in rows])
+        assert sum(one[2] for one in bins[: len(bins) // 2]) == pytest.approx(np.sum(values < middle), abs=20)
+    lengths = np.array([row["num_tokens"] for row in rows])
+    assert report["lengths"]["eligible"]["quantiles"]["0.5"] == np.quantile(lengths, 0.5, method="inverted_cdf")
+    selected = [row["num_tokens"] for row in rows if row["offset"] in keys]
+    assert report["counts"] == {
+        **{"read": 400, "rejected": 0, "short": 0, "duplicate": 0, "eligible": 400, "selected": 50},
+        "selected_tokens": sum(selected),
+    }
+
+
+def test_what_was_done_can_be_done_again(report, run):
+    command = report["commands"]["select"]
+    for flag in ("--raw_components=3", "--num_to_sample=50", f"--raw={run[0] / 'raw.jsonl'}"):
+        assert flag in command
+    assert "--ngrams" not in command  # it has its default
+    assert f"--target={run[0] / 'target.jsonl'}" in report["commands"]["evaluate"]
+    stages = {stage["stage"]: stage["counts"] for stage in report["stages"]}
+    assert stages["gmm/raw"]["components"] == 3
+    assert stages["documents"]["read"] == 400
+    assert {"hir-beam", "python", "numpy"} <= report["versions"].keys()
+
+
+def test_the_manifest_names_the_files_and_two_workers_change_no_byte(run):
+    folder, flags = run
+    manifest = json.loads((folder / "out" / "manifest.json").read_bytes())
+    assert {*manifest["files"]} == {*FILES, "selection.parquet"}
+    given = [*flags, f"--work_dir={folder / 'out.work'}", f"--output={folder / 'two'}", "--direct_num_workers=2"]
+    assert select.run(given) == 0
+    assert contents(folder / "two") == contents(folder / "out")
+
+
+def test_resample_reports_as_well_and_replaces_its_own(run):
+    folder, _ = run
+    given = [f"--work_dir={folder / 'out.work'}", "--min_example_length=0", f"--output={folder / 'again'}"]
+    assert resample.run([*given, "--num_to_sample=20", "--top_k", "--direct_num_workers=1"]) == 0
+    report = json.loads((folder / "again" / "report.json").read_bytes())
+    assert report["counts"]["selected"] == 20
+    assert report["commands"]["select"].startswith("hir resample --work_dir WORK_DIR --output OUTPUT ")
+    assert report["documents"]["best"][0]["text"].startswith("document ")
+    assert (
+        offsets(report["documents"]["above"])
+        == offsets(
+            sorted(
+                pq.read_table(folder / "again" / "selection.parquet").to_pylist(),
+                key=lambda row: (row["weight"], row["offset"]),
+            )
+        )[:10]
+    )
+    assert resample.run([*given, "--num_to_sample=30", "--overwrite", "--no_report", "--direct_num_workers=1"]) == 0
+    assert {*contents(folder / "again")} == {"manifest.json", "part-00000-of-00001.jsonl", "selection.parquet"}
+
+
+def test_several_targets_have_a_line_each(run, tmp_path):
+    folder, flags = run
+    more = tmp_path / "more.jsonl"
+    more.write_bytes((folder / "target.jsonl").read_bytes())
+    target = f"--target={folder / 'target.jsonl'},{more}"
+    given = [flags[0], target, "--separate_targets", "--alpha=1", "--min_example_length=0", "--num_to_sample=30"]
+    assert select.run([*given, f"--output={tmp_path / 'out'}", "--direct_num_workers=1"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert [threshold["asked"] for threshold in report["thresholds"]] == [15, 15]
+    assert [*report["weights"]] == ["weight"]
+    assert [sum(one[3] for one in bins) for bins in report["weights"]["weight"]] == [report["counts"]["selected"]] * 2
+    assert "key of the line" in (tmp_path / "out" / "report.html").read_text()
