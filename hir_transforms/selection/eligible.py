@@ -1,12 +1,14 @@
 """What may be selected and in which order: the eligible rows of a score shard and their keys."""
 
-from dataclasses import dataclass, fields
+import itertools
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.identity import file_state, offset_hash
 from hir_transforms.selection.duplicates import duplicate_rows
+from hir_transforms.selection.effective_size import WeightSums
 from hir_transforms.selection.gumbel import MAX_NOISE, MIN_NOISE, gumbel_noise
 from hir_transforms.selection.settings import SamplingSettings
 from hir_transforms.selection.threshold import Threshold, order_bits, pack_positions
@@ -33,12 +35,18 @@ class SelectionSettings(SamplingSettings):
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """Documents of raw by what selection may do with them; `read` is the sum of all."""
+    """Documents of raw by what selection may do with them; `read` is the sum of all numbers.
+
+    Attributes:
+        rejected, short, duplicate, eligible: numbers of documents.
+        weights: of the eligible ones, for each target; empty where not asked for.
+    """
 
     rejected: int = 0
     short: int = 0
     duplicate: int = 0
     eligible: int = 0
+    weights: tuple[WeightSums, ...] = ()
 
     def merge(self, other: "ScoreCounts") -> "ScoreCounts":
         """Counts of both."""
@@ -47,6 +55,10 @@ class ScoreCounts:
             self.short + other.short,
             self.duplicate + other.duplicate,
             self.eligible + other.eligible,
+            tuple(
+                one.merge(another)
+                for one, another in itertools.zip_longest(self.weights, other.weights, fillvalue=WeightSums())
+            ),
         )
 
     def summary(self) -> dict[str, int]:
@@ -107,6 +119,11 @@ class EligibleRows:
             self.corpus_positions = pack_positions(file_index[self._file], self._offset)
         except ValueError as error:
             raise UserError(f"--raw: {error}; select from parts of the corpus") from None
+
+    def weigh(self) -> ScoreCounts:
+        """The counts with the sums of weights, which take longer."""
+        weights = self.rows.weight[self.row_indices].T
+        return replace(self.counts, weights=tuple(WeightSums.of(column) for column in weights))
 
     def possible(self, target: int, least: float, most: float = np.inf) -> np.ndarray:
         """Rows whose key for the target may lie in [least, most], whatever their noise is, int64 [N] (and nan)."""

@@ -212,7 +212,7 @@ def measure_shard(shard: ScoreShard, state: SelectionState, settings: SelectionS
     rows = rows[left[rows]]
     amounts = eligible.num_tokens[rows] if settings.counts_tokens else None
     found = state.search.measure(order_bits(eligible.keys(target, rows)), eligible.corpus_positions[rows], amounts)
-    yield PassResult(eligible.counts, found)
+    yield PassResult(eligible.counts if state.counts else eligible.weigh(), found)
 
 
 def advance_selection(

@@ -301,10 +301,12 @@ def _publish(
 
 def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str, Any]:
     """What was selected from what; with several targets also the share of each."""
-    counts = (state.counts or ScoreCounts()).summary()
+    of_scores = state.counts or ScoreCounts()
+    counts = of_scores.summary()
+    sizes = [weights.effective_size for weights in of_scores.weights] or [None] * len(selected)
     total = {"selected": sum(documents for documents, _ in selected), "selected_tokens": sum(t for _, t in selected)}
     if len(selected) == 1:
-        return {"counts": counts | total}
+        return {"counts": counts | total, "effective_sample_size": sizes[0]}
     shares = [
         {
             "proportion": proportion,
@@ -312,7 +314,10 @@ def _counts(state: SelectionState, selected: list[tuple[int, int]]) -> dict[str,
             "asked": asked,
             "selected": documents,
             "selected_tokens": tokens,
+            "effective_sample_size": size,
         }
-        for proportion, asked, (documents, tokens) in zip(state.proportions, state.shares, selected, strict=True)
+        for proportion, asked, (documents, tokens), size in zip(
+            state.proportions, state.shares, selected, sizes, strict=True
+        )
     ]
     return {"counts": counts | total, "shares": shares}

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.special import logsumexp
 
 from hir_transforms.commands import launching
 from hir_transforms.commands.docstring_corpus import write_corpus
@@ -41,6 +42,10 @@ def table_of(work):
     return pa.concat_tables(pq.read_table(path) for path in sorted((work / "scores").glob("*.parquet")))
 
 
+def manifest_of(output):
+    return json.loads((output / "manifest.json").read_bytes())
+
+
 def weights_of(work, column="weight"):
     return np.array(table_of(work)[column].to_pylist())
 
@@ -62,6 +67,14 @@ def test_what_is_computed_and_kept(selected):
     assert rejected == {"raw", "target"}
 
 
+def test_the_manifest_tells_the_effective_sample_size(selected):
+    weights = weights_of(selected / "out.work")[table_of(selected / "out.work")["num_tokens"].to_numpy() >= 100]
+    expected = np.exp(2 * logsumexp(weights) - logsumexp(2 * weights))
+    found = manifest_of(selected / "out")["effective_sample_size"]
+    assert 1 < found < len(weights)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_too_many_rejected_lines_of_the_target_end_the_run(corpus, selected, tmp_path, capsys):
     flags = ["--num_to_sample=30", "--max_rejected_share=0.01", "--direct_num_workers=1"]
     assert select.run([*corpus, *CLASSIFIER, *flags, f"--output={tmp_path}/out"]) == 2
@@ -81,7 +94,7 @@ def test_fit_score_and_resample_find_what_is_there(corpus, selected, tmp_path, c
     assert contents(tmp_path / "scores") == contents(selected / "out.work" / "scores")
     flags = [f"--output={selected}/again", f"--work_dir={selected}/out.work", "--num_to_sample=7", "--overwrite"]
     assert resample.run(flags) == 0
-    assert json.loads((selected / "again" / "manifest.json").read_bytes())["counts"]["selected"] == 7
+    assert manifest_of(selected / "again")["counts"]["selected"] == 7
     assert resample.run([*flags, *corpus, *CLASSIFIER]) == 0
     assert resample.run([*flags, *corpus, "--alpha=1", "--hash=fast"]) == 2
     assert "has no scores of these settings and files (counts/raw, counts/target, ngram" in capsys.readouterr().err
@@ -97,6 +110,8 @@ def test_each_of_several_targets_has_its_own_classifier(corpus, tmp_path):
         assert score.run([*flags, f"--target={one}", f"--work_dir={tmp_path}/one-{number}"]) == 0
     alone = np.stack([weights_of(tmp_path / f"one-{number}") for number in range(2)], axis=1)
     np.testing.assert_allclose(weights_of(tmp_path / "both.work"), alone, atol=1e-6)
+    sizes = [share["effective_sample_size"] for share in manifest_of(tmp_path / "both")["shares"]]
+    np.testing.assert_allclose(sizes, np.exp(2 * logsumexp(alone, axis=0) - logsumexp(2 * alone, axis=0)), rtol=1e-5)
     # Shares are those of the n-grams, as with the ratio.
     counts = np.load(tmp_path / "both.work" / "counts" / "target" / "counts.npy").sum(axis=1)
     shares = json.loads((tmp_path / "both.work" / "scores" / "_manifest.json").read_bytes())["counts"]

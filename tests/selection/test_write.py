@@ -27,6 +27,7 @@ from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import Reject, SourceFile
 from hir_transforms.documents.rejects import write_rejects
 from hir_transforms.files import storage
+from hir_transforms.selection.effective_size import WeightSums
 from hir_transforms.selection.eligible import EligibleRows, ScoreCounts, SelectionSettings
 from hir_transforms.selection.picked import PickedFile, write_picked
 from hir_transforms.selection.select import SelectionState
@@ -49,7 +50,8 @@ DECODERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
     ".zst": lambda data: zstandard.ZstdDecompressor().stream_reader(data).read(),
 }
-COUNTS = ScoreCounts(rejected=2, short=3, duplicate=4, eligible=100)
+WEIGHTS = (WeightSums.of(np.zeros(9)), WeightSums.of(np.zeros(2)))
+COUNTS = ScoreCounts(rejected=2, short=3, duplicate=4, eligible=100, weights=WEIGHTS)
 NUM_TARGETS = 2
 STATE = SelectionState(Stage.create("scores", "/work", {}), (0.25, 0.75), (1, 9), (), ThresholdSearch.start(1), COUNTS)
 LINES = st.lists(
@@ -252,8 +254,22 @@ def test_the_manifest_counts_everything(source, tmp_path):
         "selected_tokens": 28,
     }
     assert manifest["shares"] == [
-        {"proportion": 0.25, "given": 0.5, "asked": 1, "selected": 2, "selected_tokens": 14},
-        {"proportion": 0.75, "given": 0.5, "asked": 9, "selected": 2, "selected_tokens": 14},
+        {
+            "proportion": 0.25,
+            "effective_sample_size": 9.0,
+            "given": 0.5,
+            "asked": 1,
+            "selected": 2,
+            "selected_tokens": 14,
+        },
+        {
+            "proportion": 0.75,
+            "effective_sample_size": 2.0,
+            "given": 0.5,
+            "asked": 9,
+            "selected": 2,
+            "selected_tokens": 14,
+        },
     ]
 
 
