@@ -4,6 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.corpora import jsonl
@@ -14,10 +15,15 @@ ARGUMENTS = {
     "kernel": ["--raw={raw}", "--repetitions=1", "--rows=cache entries compared as a vector"],
     "mixture": ["--data=separate", "--rows=200", "--features=4", "--components=4", "--iterations=1", "--workers=1"],
     "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.05", "--num_to_sample=20"],
-    "quality": ["--raw={raw}", "--target={target}", "--label_field=source", "--wanted=a", "--alphas=1", "--dims=0"],
+    "quality": ["--documents={raw}", "--embeddings={folder}/raw.npy", "--label_field=source", "--target_sizes=20"],
     "resample": ["--folder={folder}", "--millions=0.002", "--peer_mb=1", "--peer_k=10", "--processes=1"],
 }
-MORE = {"quality": ["--scalings=none", "--num_to_sample=10", "--direct_num_workers=1"]}
+MORE = {
+    "quality": [
+        *("--estimators=n-gram classifier;embedding classifier", "--least_documents=50", "--draws=1"),
+        *("--results={folder}/results", "--direct_num_workers=1", "--no_progress"),
+    ]
+}
 
 
 def test_every_benchmark_is_run():
@@ -42,6 +48,7 @@ def test_it_runs_to_its_end(name, tmp_path, capsys):
             for number in range(size)
         ]
         paths[role].write_text("".join(lines))
+    np.save(tmp_path / "raw.npy", np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32))
     arguments = [argument.format(**paths) for argument in [*ARGUMENTS[name], *MORE.get(name, [])]]
     importlib.import_module(f"benchmarks.{name}").main(arguments)
     assert len(capsys.readouterr().out.splitlines()) > 3
