@@ -41,6 +41,7 @@ FIELDS = {
     "output_format": ("jsonl", NOTHING),
     "no_progress": (True, NOTHING),
     "overwrite": (True, NOTHING),
+    "no_report": (True, NOTHING),
     "alpha": (0.25, {"scores"}),
     "fit_seed": (1, MIXTURES | NGRAM - {"counts/target"}),
     "separate_targets": (False, (NGRAM | TARGET_MIXTURES) - {"counts/raw", "gmm/target-1"}),
