@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from hir_transforms.commands import command_line
 from hir_transforms.commands.apart import check_apart, inputs_of
+from hir_transforms.commands.choosing import choose
 from hir_transforms.commands.launching import build_pipeline, check_datasets, in_use
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
@@ -28,6 +29,7 @@ def fit(options: SettingOptions) -> None:
     """Checks everything, computes what is missing, and prints where it is."""
     config = config_of(options, "fit")
     with in_use(config.work_dir):
+        config, _ = choose(options, config)
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)

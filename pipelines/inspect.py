@@ -14,6 +14,7 @@ from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.files import storage
 from hir_transforms.graph.plan import plan_stages
+from hir_transforms.graph.trials import trials_of, with_kept_estimator
 from hir_transforms.selection.plan import plan_duplicates
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.settings.flags import parse_options
@@ -35,8 +36,9 @@ def _planned(path: str, flags: Sequence[str]) -> Mapping[str, Stage]:
         raise UserError("--raw is required beside other flags: stages are those of its files")
     config = PipelineConfig.of(**given)
     config.check_targets()
-    stages = plan_stages(config)
-    return {stage.name: stage for stage in (*stages.all, plan_duplicates(stages.scores))}
+    trials = [trials_of(config)] if config.leaves_estimator else []
+    stages = plan_stages(with_kept_estimator(config))
+    return {stage.name: stage for stage in (*trials, *stages.all, plan_duplicates(stages.scores))}
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hir_transforms.commands import command_line
 from hir_transforms.commands.apart import check_apart, inputs_of
+from hir_transforms.commands.choosing import choose
 from hir_transforms.commands.launching import build_pipeline, check_datasets, in_use
 from hir_transforms.commands.running import run_main
 from hir_transforms.common.messages import tell
@@ -30,6 +31,7 @@ def score(options: SettingOptions) -> None:
     """Checks everything, computes what is missing, and prints what there is."""
     config = config_of(options, "score")
     with in_use(config.work_dir):
+        config, _ = choose(options, config)
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)

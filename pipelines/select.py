@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hir_transforms.commands import command_line
+from hir_transforms.commands.choosing import choose
 from hir_transforms.commands.launching import build_selection, check_datasets, in_use
 from hir_transforms.commands.running import run_main
 from hir_transforms.documents.datasets import listed_once
@@ -34,10 +35,11 @@ def select(options: SettingOptions) -> None:
     """Checks everything, runs the pipeline, and prints what came out."""
     config = config_of(options, "select")
     with in_use(config.work_dir, config.output.output):
+        config, trials = choose(options, config)
         with listed_once():
             check_datasets(config)
             stages = plan_stages(config)
-            plan = SelectionPlan.of(config, stages)
+            plan = SelectionPlan.of(config, stages, trials)
             launch = build_selection(options, plan, stages, compose)
         if launch.run():
             print_counts(plan.output)

@@ -55,6 +55,7 @@ NUMERICS = [
         "selection/gumbel",
         "selection/later_copies",
         "selection/threshold",
+        "tuning/holdout",
         "weights/hybrid",
         "weights/standardizing",
     )
@@ -81,7 +82,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 # A package imports those before it, in the order of the data flow.
 ORDER = [
     *("common", "files", "documents", "artifacts", "rows", "classifiers", "ngrams", "embeddings"),
-    *("mixtures", "embedding_classifiers", "weights", "selection", "evaluation", "report"),
+    *("mixtures", "embedding_classifiers", "weights", "selection", "tuning", "evaluation", "report"),
     *("runners", "settings", "graph", "results", "commands", "compat"),
 ]
 

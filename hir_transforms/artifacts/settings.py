@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hir_transforms.common.fingerprints import NO_EFFECT
-from hir_transforms.common.settings import ALL_COMMANDS, FITTING, UINT32_MAX, Settings, in_range, setting
+from hir_transforms.common.settings import ALL_COMMANDS, TRYING, UINT32_MAX, Settings, in_range, setting
 from hir_transforms.documents.settings import FOLDER
 
 
@@ -24,6 +24,6 @@ class WorkOptions(Settings):
         0,
         "seed of the random choices in counting and fitting",
         task="work folder",
-        commands=FITTING,
+        commands=TRYING,
         check=in_range(0, UINT32_MAX),  # what k-means takes
     )

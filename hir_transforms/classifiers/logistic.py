@@ -35,6 +35,23 @@ def folds_of(seed: int, name: str, offsets: npt.NDArray[np.int64]) -> npt.NDArra
     return (hashes % np.uint64(NUM_FOLDS)).astype(np.int64)
 
 
+def fit_classifier(target: Features, raw: Features) -> Any:
+    """The scikit-learn classifier of target against raw; classes are balanced, C = 1.
+
+    Args:
+        target: float [M, D], dense or sparse rows.
+        raw: float [N, D], of the same kind.
+    """
+    from sklearn.linear_model import LogisticRegression  # a second that a worker that only scores does not pay
+
+    stack = sparse.vstack if sparse.issparse(raw) else np.concatenate
+    labels = np.repeat([1, 0], [target.shape[0], raw.shape[0]])
+    model = LogisticRegression(
+        C=_INVERSE_REGULARIZATION, class_weight="balanced", solver="lbfgs", max_iter=MAX_ITERATIONS
+    )
+    return model.fit(stack([target, raw]), labels)
+
+
 @dataclass(frozen=True, eq=False)
 class CrossFittedClassifier:
     """One linear classifier for each fold of raw.
@@ -53,8 +70,7 @@ class CrossFittedClassifier:
     def fit(cls, target: Features, raw: Features, folds: npt.NDArray[np.int64]) -> "CrossFittedClassifier":
         """Fits a classifier for each fold to all of the target and to the raw documents of the other folds.
 
-        Classes are balanced, C = 1. The same bits in any process on the same machine whose numerical libraries use one
-        thread (`use_one_thread`).
+        The same bits in any process on the same machine whose numerical libraries use one thread (`use_one_thread`).
 
         Args:
             target: float [M, D], dense or sparse rows.
@@ -66,19 +82,11 @@ class CrossFittedClassifier:
         """
         if not target.shape[0] or not raw.shape[0]:
             raise ValueError("a classifier needs at least one document of the target and one of raw")
-        from sklearn.linear_model import LogisticRegression  # a second that a worker that only scores does not pay
-
-        stack = sparse.vstack if sparse.issparse(raw) else np.concatenate
         fits = []
         for fold in range(NUM_FOLDS):
             others = folds != fold
             # Where a raw corpus is so small that the other folds are empty, there is nothing to keep apart.
-            negatives = raw[others] if others.any() else raw
-            labels = np.repeat([1, 0], [target.shape[0], negatives.shape[0]])
-            model = LogisticRegression(
-                C=_INVERSE_REGULARIZATION, class_weight="balanced", solver="lbfgs", max_iter=MAX_ITERATIONS
-            )
-            fits.append(model.fit(stack([target, negatives]), labels))
+            fits.append(fit_classifier(target, raw[others] if others.any() else raw))
         return cls(
             np.concatenate([model.coef_ for model in fits]).astype(np.float64),
             np.concatenate([model.intercept_ for model in fits]).astype(np.float64),

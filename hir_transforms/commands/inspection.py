@@ -20,6 +20,7 @@ from hir_transforms.settings.config import SETTINGS
 # What stages hold, by the first part of their names.
 _HOLD = {
     "counts": "counts of n-grams",
+    "trials": "trials of the n-gram estimators",
     "ngram": "n-gram estimator",
     "ngram_classifier": "classifier of n-grams",
     "documents": "list of raw's documents",

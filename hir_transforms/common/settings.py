@@ -18,11 +18,12 @@ FROM_RAW = "resample --raw"
 SELECTING = ("select", "resample")
 SCORING = ("select", "score", FROM_RAW)
 FITTING = ("select", "fit", "score", FROM_RAW)
+TRYING = (*FITTING, "tune")
 READING = ("select", "fit", "embed", "score", FROM_RAW)
-READING_TEXT = (*READING, "evaluate")
-COUNTING = ("select", "fit", "score", "evaluate", FROM_RAW)
+READING_TEXT = (*READING, "tune", "evaluate")
+COUNTING = ("select", "fit", "score", "tune", "evaluate", FROM_RAW)
 # All that have a work folder.
-ALL_COMMANDS = ("select", "fit", "embed", "score", "resample")
+ALL_COMMANDS = ("select", "fit", "embed", "score", "tune", "resample")
 _DECLARATION = "setting"
 
 

@@ -55,6 +55,7 @@ class SelectionPlan:
         sources: names of the stages that the scores come from.
         settings: of the run, for the output's manifest.
         duplicates: the stage that finds the documents whose text an earlier one has too.
+        trials: of the n-gram estimators, for the output's manifest; None where the estimator was given.
     """
 
     config: PipelineConfig
@@ -63,13 +64,16 @@ class SelectionPlan:
     sources: Sequence[str]
     settings: Mapping[str, Any]
     duplicates: Stage[None]
+    trials: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod
-    def of(cls, config: PipelineConfig, stages: Stages) -> "SelectionPlan":
+    def of(
+        cls, config: PipelineConfig, stages: Stages, trials: Sequence[Mapping[str, Any]] | None = None
+    ) -> "SelectionPlan":
         """What to select from the scores of these stages."""
         sources = [stage.name for stage in stages.all]
         duplicates = plan_duplicates(stages.scores)
-        return cls(config, stages.scores, config.num_targets, sources, config.settings(), duplicates)
+        return cls(config, stages.scores, config.num_targets, sources, config.settings(), duplicates, trials)
 
     @property
     def fingerprint(self) -> str:
@@ -173,6 +177,7 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
         plan.settings,
         plan.fingerprint,
         rejected_lines(plan.config.work_dir, plan.sources),
+        plan.trials,
     )
     report = None
     if not output.no_report:

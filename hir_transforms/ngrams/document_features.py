@@ -1,6 +1,6 @@
-"""The features of the n-gram classifier, of counts and of the files that hold them."""
+"""The n-gram counts of a sample of documents, from the files that hold them, and a classifier's features of these."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,17 +43,35 @@ def load_features(
     Returns:
         The features, float64 CSR [N, B], and the folds, int64 [N].
     """
+    return _load(paths, target, max_documents, num_buckets, max_entries, unit_features)
+
+
+def load_counts(
+    paths: Sequence[str], max_documents: int, num_buckets: int, max_entries: int = MAX_ENTRIES
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
+    """The counts, int64 CSR [N, B], and the folds of the sample that `load_features` takes of target 0, or of raw."""
+    return _load(paths, 0, max_documents, num_buckets, max_entries, lambda counts: counts)
+
+
+def _load(
+    paths: Sequence[str],
+    target: int,
+    max_documents: int,
+    num_buckets: int,
+    max_entries: int,
+    rows_of: Callable[[sparse.csr_matrix], sparse.csr_matrix],
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
     found = [(np.empty(0, np.uint64), np.empty(0, np.int64)), *(_hashes_and_sizes(path, target) for path in paths)]
     hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(hashes, kind="stable")
     within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
     last = hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
-    rows, folds = [sparse.csr_matrix((0, num_buckets))], [np.empty(0, np.int64)]
+    rows, folds = [rows_of(sparse.csr_matrix((0, num_buckets), dtype=np.int64))], [np.empty(0, np.int64)]
     for path in paths:
         documents = CountedDocuments.load(path)
         kept = (documents.targets == target) & (documents.hashes <= last)
         if kept.any():
-            rows.append(unit_features(documents.matrix(num_buckets)[kept]))
+            rows.append(rows_of(documents.matrix(num_buckets)[kept]))
             folds.append(documents.folds[kept])
     return sparse.vstack(rows, format="csr"), np.concatenate(folds)
 

@@ -7,6 +7,7 @@ from hir_transforms.common.settings import (
     ALL_OR_SOME,
     FITTING,
     INT32_MAX,
+    TRYING,
     Settings,
     between,
     choice,
@@ -14,6 +15,9 @@ from hir_transforms.common.settings import (
     setting,
 )
 
+# From cheap to dear; `AUTO` leaves the choice to trials.
+ESTIMATORS = ("ratio", "classifier")
+AUTO = "auto"
 _AUTO_NGRAMS_PER_BUCKET = 100_000
 
 _fit_setting = functools.partial(setting, task="n-grams", commands=FITTING)
@@ -26,8 +30,8 @@ class NgramFitOptions(Settings):
     ngram_estimator: str = _fit_setting(
         "ratio",
         "ratio: of n-gram probabilities, as DSIR; classifier: cross-fitted logistic regression on each document's "
-        "n-grams",
-        kind=choice("ratio", "classifier"),
+        "n-grams; auto: the one that finds more of hidden target documents, with --alpha 1",
+        kind=choice(*ESTIMATORS, AUTO),
     )
     num_documents_to_fit: int = _fit_setting(
         50_000,
@@ -40,7 +44,11 @@ class NgramFitOptions(Settings):
         kind=ALL_OR_SOME,
     )
     target_laplace_smoothing: float = _fit_setting(
-        0.0, "added by the ratio to the count of each bucket of the target", check=not_negative, shown_default="0"
+        0.0,
+        "added by the ratio to the count of each bucket of the target",
+        check=not_negative,
+        shown_default="0",
+        commands=TRYING,
     )
 
     def max_ngrams(self, num_buckets: int) -> int | None:

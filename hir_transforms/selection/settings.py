@@ -28,7 +28,9 @@ _FORMAT = choice(*FORMATS)
 _MAX_SHARDS = 99_999  # five digits of a file's name
 
 _selection_setting = functools.partial(setting, task="selection", commands=SELECTING)
-_budget = functools.partial(_selection_setting, None, kind=WHOLE_NUMBER, check=in_range(1))
+_budget = functools.partial(
+    _selection_setting, None, kind=WHOLE_NUMBER, check=in_range(1), commands=(*SELECTING, "tune")
+)
 _output = functools.partial(setting, task="output", commands=SELECTING)
 
 
@@ -51,7 +53,7 @@ class SamplingSettings(Settings):
     min_example_length: int = _selection_setting(
         100,
         "fewest tokens of a selected document",
-        commands=("select", "score", "resample"),
+        commands=("select", "score", "tune", "resample"),
         check=in_range(0, INT32_MAX),
     )
 

@@ -68,6 +68,7 @@ class OutputSettings:
         settings: all settings of the run, for the manifest.
         fingerprint: of everything that the output depends on.
         rejected: where rejected lines are kept.
+        trials: of the n-gram estimators, for the manifest; None where the estimator was given.
     """
 
     folder: OutputFolder
@@ -77,6 +78,7 @@ class OutputSettings:
     settings: Mapping[str, Any]
     fingerprint: str
     rejected: Sequence[RejectedLines]
+    trials: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,7 @@ def _publish(
         "settings": dict(settings.settings),
         "versions": versions(),
         **_counts(state, selected),
+        **({"trials": [dict(one) for one in settings.trials]} if settings.trials else {}),
         "shards": [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)],
         "files": sorted([SELECTION, *rejected, *(report or {})]),
     }

@@ -39,6 +39,11 @@ COMMANDS = {
         Command("fit", "Fits the n-gram estimator and the mixtures.", ("raw", "target")),
         Command("embed", "Embeds raw or target documents once, for any number of selections.", ()),
         Command("score", "Scores raw documents.", ("raw",)),
+        Command(
+            "tune",
+            "Tries the n-gram estimators on hidden target documents, and tells which finds most.",
+            ("raw", "target"),
+        ),
         Command("resample", "Selects again from the scores of an earlier selection.", ("output",)),
         Command("evaluate", "Measures how good selections are.", ("selected", "target"), "json"),
     )

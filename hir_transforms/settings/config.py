@@ -1,6 +1,6 @@
 """All settings of a selection, checked once, before anything runs."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hir_transforms.artifacts.settings import WorkOptions
@@ -13,7 +13,7 @@ from hir_transforms.embeddings.settings import EmbeddingOptions
 from hir_transforms.evaluation.settings import EvaluationOptions
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.ngrams.settings import NgramFitOptions
+from hir_transforms.ngrams.settings import AUTO, NgramFitOptions
 from hir_transforms.runners.settings import RunOptions
 from hir_transforms.selection.settings import OutputOptions, SelectionOptions
 from hir_transforms.weights.settings import WeightOptions
@@ -88,12 +88,29 @@ class PipelineConfig:
 
     def check_weights(self) -> None:
         """Raises `UserError` for settings of n-gram weights that do not go together."""
+        if self.leaves_estimator:
+            if self.weights.alpha != 1:
+                raise UserError(
+                    "--ngram_estimator: auto tries n-grams alone; add --alpha 1, or give ratio or classifier"
+                )
+            for name in ("ngram_weights", "weight_per_token"):
+                if getattr(self.weights, name):
+                    raise UserError(f"--ngram_estimator: auto does not go with --{name}; leave one of the two out")
         by_classifier = self.weights.fits_ngrams and self.ngram_fit.ngram_estimator == "classifier"
         if self.weights.weight_per_token and by_classifier:
             raise UserError(
                 "--weight_per_token: weights by --ngram_estimator classifier do not grow with a document's length; "
                 "leave one of the two out"
             )
+
+    @property
+    def leaves_estimator(self) -> bool:
+        """Whether the n-gram estimator is left to be chosen by trial, before anything else is planned."""
+        return self.ngram_fit.ngram_estimator == AUTO
+
+    def with_estimator(self, name: str) -> "PipelineConfig":
+        """The same with this n-gram estimator."""
+        return replace(self, ngram_fit=replace(self.ngram_fit, ngram_estimator=name))
 
     @property
     def raw(self) -> Dataset:

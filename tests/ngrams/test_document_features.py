@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from hir_transforms.ngrams.document_counts import CountedDocuments
-from hir_transforms.ngrams.document_features import load_features, unit_features
+from hir_transforms.ngrams.document_features import load_counts, load_features, unit_features
 
 GENERATOR = np.random.default_rng(0)
 
@@ -45,6 +45,11 @@ def test_a_sample_is_the_documents_of_the_smallest_hashes(tmp_path, target):
         assert folds.tolist() == joined.folds[kept].tolist()
         expected = unit_features(joined.matrix(500)[kept])
         np.testing.assert_array_equal(rows.toarray(), expected.toarray())
+    if target == 0:
+        counts, folds = load_counts(paths, 20, 500)
+        kept = np.sort(order[:20])
+        assert folds.tolist() == joined.folds[kept].tolist()
+        np.testing.assert_array_equal(counts.toarray(), joined.matrix(500)[kept].toarray())
 
 
 def test_no_documents_have_no_features(tmp_path):

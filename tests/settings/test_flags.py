@@ -10,10 +10,18 @@ from hir_transforms.common.settings import ALL_OR_SOME, NUMBER, SIGNED_NUMBER, W
 from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
-from pipelines import embed, evaluate, fit, resample, score, select
+from pipelines import embed, evaluate, fit, resample, score, select, tune
 
 NEEDED = {"raw": "/data/raw/*.jsonl", "target": "/data/target.jsonl", "output": "/out", "num_to_sample": "10"}
-MAINS = {"select": select, "fit": fit, "embed": embed, "score": score, "resample": resample, "evaluate": evaluate}
+MAINS = {
+    "select": select,
+    "fit": fit,
+    "embed": embed,
+    "score": score,
+    "tune": tune,
+    "resample": resample,
+    "evaluate": evaluate,
+}
 SWITCHES = [one.name for one in SETTINGS.values() if one.is_switch]
 
 
@@ -173,6 +181,11 @@ def test_what_commands_do_not_read():
     assert {*COMMANDS["evaluate"].settings} - EVALUATION == {
         *text,
         *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets"),
+    }
+    assert {*COMMANDS["tune"].settings} == {
+        *text,
+        *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets", "target_laplace_smoothing", "fit_seed"),
+        *("num_to_sample", "num_tokens_to_sample", "min_example_length", "output", "work_dir", "no_progress"),
     }
     assert {*COMMANDS["embed"].settings} == {
         *text,

@@ -1,0 +1,1 @@
+"""Settings that are left to be chosen by trial on hidden target documents."""

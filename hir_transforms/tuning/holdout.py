@@ -1,0 +1,102 @@
+"""How many of the hidden target documents an estimator finds, and which estimator finds most.
+
+The hidden documents are distributed as the wanted ones of raw. So of several selections of one size, that which would
+have taken most of the hidden ones has most of raw's wanted ones too, and the best precision: what is not labelled need
+not be known (as in learning from positive and unlabelled examples, Elkan and Noto, KDD 2008).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Sizes of a selection that are tried: so many times that which is asked for, or where that is not known, the number of
+# hidden documents.
+_SIZES = (1.0, 2.0)
+_UNKNOWN_SIZES = (0.5, 1.0, 2.0, 4.0, 8.0)
+# With fewer of a fold's raw documents selected, chance decides.
+_LEAST_SELECTED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The weights of one fold's documents by an estimator that has seen none of them.
+
+    Attributes:
+        hidden: float64 [H], of the target's.
+        raw: float64 [N], of raw's.
+    """
+
+    hidden: npt.NDArray[np.float64]
+    raw: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one estimator found, of which hidden documents.
+
+    Attributes:
+        estimator: its name.
+        found, hidden: in each fold, summed over the sizes of the selection that were tried.
+    """
+
+    estimator: str
+    found: tuple[int, ...]
+    hidden: tuple[int, ...]
+
+    @property
+    def recall(self) -> float:
+        """Share of the hidden documents that were found."""
+        return sum(self.found) / sum(self.hidden)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the recall, from its scatter over the folds; 0 with a single one."""
+        shares = [found / hidden for found, hidden in zip(self.found, self.hidden, strict=True)]
+        return float(np.std(shares, ddof=1)) / math.sqrt(len(shares)) if len(shares) > 1 else 0.0
+
+
+def num_found(judged: Judged, num_selected: int) -> int:
+    """Hidden documents of more weight than the last of so many selected ones of raw; all where raw has fewer."""
+    if num_selected > len(judged.raw):
+        return len(judged.hidden)
+    last = np.partition(judged.raw, -num_selected)[-num_selected]
+    return int((judged.hidden > last).sum())
+
+
+def sizes(num_hidden: int, num_raw: int, share: float | None) -> list[int]:
+    """The numbers of raw documents to select in a fold.
+
+    Args:
+        num_hidden: target documents hidden in it.
+        num_raw: raw documents in it.
+        share: of raw that is to be selected; None where that is not known.
+    """
+    once, times = (num_hidden, _UNKNOWN_SIZES) if share is None else (share * num_raw, _SIZES)
+    return [max(_LEAST_SELECTED, round(factor * once)) for factor in times]
+
+
+def try_estimators(folds: Sequence[Mapping[str, Judged]], share: float | None) -> list[Trial]:
+    """Tries each estimator on each fold.
+
+    Args:
+        folds: the weights by each estimator's name; each of the same estimators, with a hidden document at least.
+        share: of raw that is to be selected; None where that is not known.
+    """
+    trials = []
+    for estimator in folds[0]:
+        found, hidden = [], []
+        for fold in folds:
+            judged = fold[estimator]
+            selected = sizes(len(judged.hidden), len(judged.raw), share)
+            found.append(sum(num_found(judged, size) for size in selected))
+            hidden.append(len(judged.hidden) * len(selected))
+        trials.append(Trial(estimator, tuple(found), tuple(hidden)))
+    return trials
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The trial that found most; of equal ones the first, which is the cheapest."""
+    return max(trials, key=lambda trial: sum(trial.found))

@@ -1,0 +1,209 @@
+"""`hir tune` and `--ngram_estimator auto` end to end."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from hir_transforms.commands.docstring_corpus import write_corpus
+from hir_transforms.documents.identity import identity_hash
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
+from hir_transforms.tuning.fits import Documents, judge_fold
+from pipelines import fit, inspect, resample, score, select, tune
+from pipelines.selector import Selector
+from tests.helpers.corpora import jsonl
+from tests.helpers.folders import contents
+
+SETTINGS = ["--hash=fast", "--min_example_length=30"]
+AUTO = [*SETTINGS, "--alpha=1", "--ngram_estimator=auto"]
+MIN_TOKENS = 30
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Flags of 200 and 40 real documents, and a line of each that is no JSON."""
+    folder = tmp_path_factory.mktemp("corpus")
+    paths = write_corpus(folder / "docstrings", {"scipy": 60, "numpy": 60, "scikit-learn": 80}, 40)
+    for path in paths:
+        path.write_bytes(path.read_bytes() + b"no json\n")
+    return [f"--{role}={path}" for role, path in zip(("raw", "target"), paths, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def selected(corpus, tmp_path_factory):
+    """A folder with an output and its work folder, by one worker."""
+    folder = tmp_path_factory.mktemp("selected")
+    command = [*corpus, *AUTO, f"--output={folder}/out", "--num_to_sample=30", "--direct_num_workers=1"]
+    assert select.run(command) == 0
+    return folder
+
+
+def manifest_of(output):
+    return json.loads((output / "manifest.json").read_bytes())
+
+
+def counts_of(work):
+    return json.loads((work / "trials" / "_manifest.json").read_bytes())["counts"]
+
+
+def documents_of(flag):
+    """A file's documents, and their tokens, as one process without Beam reads them."""
+    path = flag.partition("=")[2]
+    texts, offsets, offset = [], [], 0
+    with open(path, "rb") as file:
+        for line in file:
+            if line.startswith(b"{"):
+                texts.append(json.loads(line)["text"])
+                offsets.append(offset)
+            offset += len(line)
+    featurizer = NgramFeaturizer(NgramSettings(hash="fast"))
+    counts = np.zeros((len(texts), 10_000), np.int64)
+    for text, row in zip(texts, counts, strict=True):
+        featurizer.count([text.encode()], row)
+    folds = identity_hash(0, path.rpartition("/")[2], np.array(offsets), purpose="folds") % np.uint64(5)
+    return counts, folds.astype(int), (counts.sum(axis=1) + 1) // 2
+
+
+def test_trials_are_those_of_one_process_in_numpy(corpus, selected):
+    sides = []
+    for flag in reversed(corpus):
+        counts, folds, tokens = documents_of(flag)
+        sides.append(Documents(sparse.csr_matrix(counts), folds, tokens >= MIN_TOKENS))
+    target, raw = sides
+    found = {"ratio": 0, "classifier": 0}
+    tried = 0
+    for fold in range(5):
+        judged = judge_fold(target, raw, fold, NgramSettings(hash="fast"), target_laplace_smoothing=0.0)
+        assert judged
+        num_raw = len(judged["ratio"].raw)
+        for size in (30, 60):
+            last = max(8, round(size / raw.eligible.sum() * num_raw))
+            tried += len(judged["ratio"].hidden)
+            for name, one in judged.items():
+                found[name] += int((one.hidden > np.sort(one.raw)[-last]).sum())
+    counts = counts_of(selected / "out.work")
+    recalls = {trial["ngram_estimator"]: trial["recall"] for trial in counts["trials"]}
+    assert recalls == pytest.approx({name: number / tried for name, number in found.items()})
+    assert counts["chosen"] == max(recalls, key=lambda name: recalls[name])
+    assert recalls["ratio"] != recalls["classifier"]
+
+
+def test_another_number_of_workers_changes_no_byte(corpus, selected, tmp_path):
+    command = [*corpus, *AUTO, f"--output={tmp_path}/out", "--num_to_sample=30", "--direct_num_workers=2"]
+    assert select.run(command) == 0
+    assert contents(tmp_path / "out") == contents(selected / "out")
+    assert contents(tmp_path / "out.work") == contents(selected / "out.work")
+
+
+def test_the_output_is_that_of_the_chosen_estimator_with_the_trials(corpus, selected, tmp_path):
+    chosen = counts_of(selected / "out.work")["chosen"]
+    flags = [*SETTINGS, "--alpha=1", f"--ngram_estimator={chosen}", "--num_to_sample=30", "--direct_num_workers=1"]
+    assert select.run([*corpus, *flags, f"--output={tmp_path}/out"]) == 0
+    given, auto = manifest_of(tmp_path / "out"), manifest_of(selected / "out")
+    assert auto.pop("trials") == counts_of(selected / "out.work")["trials"]
+    assert auto == given
+    # What was counted for the trials is not kept.
+    assert not (selected / "out.work" / "trials" / "documents").exists()
+
+
+def test_tune_prints_the_table_that_select_takes_its_choice_from(corpus, selected, tmp_path, capsys):
+    work = [f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
+    assert tune.run([*corpus, *SETTINGS, "--num_to_sample=30", *work]) == 0
+    table = capsys.readouterr().out
+    counts = counts_of(tmp_path / "work")
+    assert counts == counts_of(selected / "out.work")
+    header, *rows = table.splitlines()
+    assert header.split() == ["n-grams", "found", "standard", "error"]
+    assert [row.split()[:3] for row in rows] == [
+        [one["ngram_estimator"], f"{one['recall']:.3f}", f"{one['standard_error']:.3f}"] for one in counts["trials"]
+    ]
+    assert [row.split()[0] for row in rows if row.endswith("chosen")] == [counts["chosen"]]
+    # The trials are not run again, and are told of beside the result.
+    (tmp_path / "work" / "trials" / "_started.json").unlink()
+    assert select.run([*corpus, *AUTO, "--num_to_sample=30", *work, f"--output={tmp_path}/out"]) == 0
+    captured = capsys.readouterr()
+    assert table in captured.err
+    assert table not in captured.out
+    assert not (tmp_path / "work" / "trials" / "_started.json").exists()
+
+
+def test_later_steps_take_what_was_chosen(corpus, selected, tmp_path, capsys):
+    work = [f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
+    assert fit.run([*corpus, *[flag for flag in AUTO if "min_example" not in flag], *work]) == 0
+    assert score.run([*corpus, *AUTO, *work]) == 0
+    again = [*corpus, *AUTO, *work, "--num_to_sample=7"]
+    assert resample.run([*again, f"--output={tmp_path}/out"]) == 0
+    assert manifest_of(tmp_path / "out")["settings"]["ngram_estimator"] == counts_of(tmp_path / "work")["chosen"]
+    capsys.readouterr()
+    flags = [*corpus, *AUTO, "--num_to_sample=30"]
+    assert inspect.run([f"{selected}/out.work", *flags]) == 0
+    assert "stale" not in capsys.readouterr().out
+    assert resample.run([*again, "--ngrams=3", f"--output={tmp_path}/other"]) == 2
+    assert "has no scores of these settings and files" in capsys.readouterr().err
+
+
+def test_a_selector_takes_auto(corpus, selected, tmp_path):
+    paths = dict(flag.removeprefix("--").split("=") for flag in corpus)
+    selector = Selector(
+        **paths,
+        alpha=1,
+        ngram_estimator="auto",
+        hash="fast",
+        min_example_length=30,
+        options=["--direct_num_workers=1"],
+    )
+    selection = selector.select(output=tmp_path / "out", num_to_sample=30)
+    assert contents(tmp_path / "out") == contents(selected / "out")
+    assert selection.manifest["trials"]
+    assert selector.resample(output=tmp_path / "again", num_to_sample=5).counts["selected"] == 5
+
+
+def test_several_targets_are_tried_as_one(corpus, tmp_path):
+    raw, target = (flag.partition("=")[2] for flag in corpus)
+    (tmp_path / "other.jsonl").write_bytes(jsonl(["a page of quite another kind"] * 3))
+    flags = [f"--raw={raw}", f"--target={target},{tmp_path}/other.jsonl", *AUTO, "--direct_num_workers=1"]
+    assert score.run([*flags, "--separate_targets", f"--work_dir={tmp_path}/work"]) == 0
+    assert counts_of(tmp_path / "work")["target_documents"] == 43
+
+
+def test_too_many_rejected_lines_of_the_target_end_the_run(corpus, tmp_path, capsys):
+    flags = [*corpus, *SETTINGS, f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
+    for more in (["--max_rejected_share=0.01"], [], ["--max_rejected_share=0.01"]):
+        assert tune.run([*flags, *more]) == (2 if more else 0)
+        assert ("--target: 1 of 41 lines are rejected" in capsys.readouterr().err) == bool(more)
+
+
+def test_too_few_documents_are_told(corpus, tmp_path, capsys):
+    (tmp_path / "one.jsonl").write_bytes(jsonl(["one page " * 40]))
+    flags = [corpus[0], f"--target={tmp_path}/one.jsonl", *SETTINGS, f"--work_dir={tmp_path}/work"]
+    assert tune.run([*flags, "--direct_num_workers=1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "hir tune: error: --target: too few documents of 30 tokens and more to try --ngram_estimator auto on; give "
+        "ratio or classifier"
+    )
+    assert tune.run([*flags, *corpus, "--min_example_length=1000000", "--direct_num_workers=1"]) == 2
+    assert "too few documents of 1000000 tokens and more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--alpha=0.5"], "--ngram_estimator: auto tries n-grams alone; add --alpha 1, or give ratio or classifier"),
+        (
+            ["--weight_per_token"],
+            "--ngram_estimator: auto does not go with --weight_per_token; leave one of the two out",
+        ),
+        (
+            ["--ngram_weights=/n.npy"],
+            "--ngram_estimator: auto does not go with --ngram_weights; leave one of the two out",
+        ),
+        (["--template_location=/t"], "--ngram_estimator: auto takes a job of its own, which a template cannot; give "),
+    ],
+)
+def test_what_does_not_go_with_auto_is_one_line(corpus, tmp_path, capsys, flags, message):
+    assert score.run([*corpus, f"--work_dir={tmp_path}/work", *AUTO, *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"hir score: error: {message}")
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
