@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import grpc
 from apache_beam.metrics import monitoring_infos
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.portability.api import beam_fn_api_pb2, metrics_pb2
@@ -84,13 +83,13 @@ def _counters_of(infos: Iterable[metrics_pb2.MonitoringInfo]) -> Counter[str]:
 
 
 def counters_of_job(result: PipelineResult) -> Mapping[str, int]:
-    """The counters of the namespace `hir` of a job elsewhere, by now; none where its runner does not tell them yet."""
+    """The counters of the namespace `hir` of a job elsewhere, by now; none where its runner does not tell them."""
     try:
-        metrics = metrics_by_now(result)
-    except grpc.RpcError:  # its server is not ready, or gone
+        results = metrics_by_now(result).query(MetricsFilter().with_namespace(NAMESPACE))
+    except Exception:  # each runner has errors of its own for a server that is not ready, or gone; the job goes on
         return {}
     found: Counter[str] = Counter()
-    for one in metrics.query(MetricsFilter().with_namespace(NAMESPACE))[MetricResults.COUNTERS]:
+    for one in results[MetricResults.COUNTERS]:
         found[one.key.metric.name] += max(one.committed or 0, one.attempted or 0)
     return found
 

@@ -26,11 +26,11 @@ def jobs(monkeypatch):
         run = 0
         interrupted = None
 
-    def counted(pipeline):
+    def counted(pipeline, watch):
         if Jobs.run == Jobs.interrupted:
             raise KeyboardInterrupt
         Jobs.run += 1
-        return run_to_end(pipeline)
+        return run_to_end(pipeline, watch)
 
     monkeypatch.setattr(launching, "run_to_end", counted)
     return Jobs

@@ -38,6 +38,7 @@ class GoogleCloud:
         address: of the server, for `--dataflow_endpoint` and `STORAGE_EMULATOR_HOST`.
         jobs: the bodies of all requests to create a job.
         authorizations: the headers of the same name that came with them.
+        metrics_asked: how often the metrics of a job were asked for; the answer is an error.
     """
 
     def __init__(self, address: str, emulator: str) -> None:
@@ -45,6 +46,7 @@ class GoogleCloud:
         self.emulator = emulator
         self.jobs: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
+        self.metrics_asked = 0
 
     def make_bucket(self, name: str) -> None:
         self._ask("POST", "/storage/v1/b?project=project", json.dumps({"name": name}).encode(), "application/json")
@@ -90,6 +92,9 @@ def _handler(cloud: GoogleCloud) -> type[BaseHTTPRequestHandler]:
             if self.path == "/token":
                 token = {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
                 self._answer(200, {"Content-Type": "application/json"}, json.dumps(token).encode())
+            elif re.match(r"/v1b3/projects/[^/]+/locations/[^/]+/jobs/[^/]+/metrics", self.path):
+                cloud.metrics_asked += 1
+                self._answer(404, {"Content-Type": "application/json"}, b"{}")
             elif re.match(r"/v1b3/projects/[^/]+/locations/[^/]+/jobs", self.path):
                 cloud.jobs.append(json.loads(body))
                 cloud.authorizations.append(self.headers.get("Authorization"))

@@ -158,6 +158,7 @@ def test_the_job_that_dataflow_gets(cloud, no_work, capsys, monkeypatch, how):
         assert "cannot read gs://data/job/manifest.json" in capsys.readouterr().err
         (job,) = cloud.jobs
         assert cloud.authorizations == ["Bearer token"]
+        assert cloud.metrics_asked  # and not told: no reason to end the job
     assert job["name"] == "hir-test"
     environment = job["environment"]
     assert environment["serviceAccountEmail"] == "worker@project.iam.gserviceaccount.com"
