@@ -50,6 +50,7 @@ class Run:
             **{role: corpus / f"{role}.jsonl" for role in ("raw", "target")},
             **{f"{role}_embeddings": corpus / f"{role}.npy" for role in ("raw", "target")},
             **{"raw_components": 3, "target_components": 2, "min_example_length": 1},
+            "target_laplace_smoothing": 1,  # else a line tells that the target has few n-grams
             **{"num_to_sample": 100, "num_shards": 4, "direct_num_workers": 2, "output": self.output},
         }
         command = [
