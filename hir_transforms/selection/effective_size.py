@@ -35,12 +35,13 @@ class WeightSums:
             return cls()
         most = float(powers.max())
         exponent = math.floor(most)
-        with np.errstate(over="ignore"):  # of differences, whose power is 0
+        with np.errstate(over="ignore", under="ignore"):  # of differences, whose power is 0 or next to it
             scaled = np.exp2(powers - most)
+            squares = np.square(scaled)
         rest = 2.0 ** (most - exponent)
         return cls(
             {exponent: int(math.ldexp(float(scaled.sum()) * rest, _MANTISSA_BITS))},
-            {exponent: int(math.ldexp(float(np.square(scaled).sum()) * rest * rest, _MANTISSA_BITS))},
+            {exponent: int(math.ldexp(float(squares.sum()) * rest * rest, _MANTISSA_BITS))},
         )
 
     def merge(self, other: "WeightSums") -> "WeightSums":

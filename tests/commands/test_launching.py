@@ -70,8 +70,8 @@ def error_of(capsys):
 def test_there_is_no_shard_without_a_document(selected):
     manifest = json.loads((selected / "out" / "manifest.json").read_text())
     assert [shard["documents"] for shard in manifest["shards"]] == [1, 1, 1]
-    *rejected, other = manifest["files"]
-    assert other == "selection.parquet"
+    *rejected, page, measures, other = manifest["files"]
+    assert (page, measures, other) == ("report.html", "report.json", "selection.parquet")
     assert [re.sub(r"\d", "0", name) for name in rejected] == ["rejected/raw-00000.jsonl"] * 2
 
 
