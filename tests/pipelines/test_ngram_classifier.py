@@ -143,7 +143,7 @@ def test_ngram_weights_per_token(corpus, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--ngram_estimator=bayes"], "--ngram_estimator: must be one of ratio, classifier, not bayes"),
+        (["--ngram_estimator=bayes"], "--ngram_estimator: must be one of ratio, classifier, auto, not bayes"),
         (["--num_documents_to_fit=0"], "--num_documents_to_fit: must be between 1 and 2147483647, not 0"),
         (["--num_documents_to_fit=1.5"], "--num_documents_to_fit: must be a whole number, not 1.5"),
         (["--weight_per_token", "--ngram_estimator=classifier"], "--weight_per_token: weights by --ngram_estimator"),
