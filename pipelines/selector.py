@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from hir_transforms.common.errors import UserError, find_user_error
 from hir_transforms.common.messages import quiet
+from hir_transforms.common.user_functions import user_function
 from hir_transforms.files import storage
 from hir_transforms.graph.saved_scores import find_scores
 from hir_transforms.results.evaluation import Evaluation
@@ -145,9 +146,15 @@ def _flags(name: str, value: Any) -> list[str]:
     if value is True:
         return [f"--{name}"]
     parts = value if isinstance(value, list | tuple) else [value]
-    texts = [os.fspath(part) if isinstance(part, os.PathLike) else str(part) for part in parts]
+    texts = [_text(part) for part in parts]
     values = texts if SETTINGS[name].declaration.kind.is_repeatable else [",".join(texts)]
     return [f"--{name}={one}" for one in values]
+
+
+def _text(value: Any) -> str:
+    if callable(value):
+        return str(user_function(value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
 def _flags_of(options: PipelineOptions) -> list[str]:

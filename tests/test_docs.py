@@ -91,6 +91,8 @@ def write_data(folder):
         (folder / name).mkdir()
     for part in ("a", "b"):
         (folder / "raw" / f"{part}.jsonl").write_bytes(lines(12))
+        texts = [json.loads(line)["text"] for line in lines(12).splitlines()]
+        (folder / "raw" / f"{part}.csv").write_text("\n".join(["title,body", *(f"1,{text}" for text in texts)]))
         (folder / "raw" / f"{part}.jsonl.zst").write_bytes(zstandard.compress(lines(12)))
         (folder / "corpus" / f"{part}.jsonl.gz").write_bytes(gzip.compress(lines(12)))
         (folder / "wanted" / f"{part}.jsonl").write_bytes(lines(6))

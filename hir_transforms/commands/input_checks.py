@@ -36,7 +36,8 @@ def check_has_text(dataset: Dataset, *, by_target: bool = False, max_groups: int
 def _check_files(dataset: Dataset, files: list[SourceFile], patterns: str, max_groups: int | None) -> None:
     rejects: list[Reject] = []
     reader = DocumentReader(dataset)
-    groups = (group for task in plan_tasks(files, max_task_blocks=1) for group in reader.read(task))
+    tasks = plan_tasks(files, loaded=dataset.is_loaded, max_task_blocks=1)
+    groups = (group for task in tasks for group in reader.read(task))
     for number, group in enumerate(groups):
         if number == max_groups or any(text and not text.isspace() for text in group.texts):
             return
@@ -57,7 +58,7 @@ def small_targets(target: Dataset, ngrams: NgramSettings, *, by_target: bool) ->
     reader = DocumentReader(target)
     for number, files in itertools.groupby(target.list_files(), key=lambda file: file.target if by_target else 0):
         counts = np.zeros(1, np.int64)
-        for task in plan_tasks(list(files), max_task_blocks=1):
+        for task in plan_tasks(list(files), loaded=target.is_loaded, max_task_blocks=1):
             for group in reader.read(task):
                 featurizer.count(group.encoded, counts)
             if counts[0] >= FEW_TARGET_NGRAMS:

@@ -45,3 +45,8 @@ def find_user_error(error: BaseException) -> str | None:
         seen = seen.__cause__ or seen.__context__
     found = _IN_TRACEBACK.findall(str(error))
     return _BEAM_SUFFIX.sub("", found[-1].split("\\n", 1)[0]) if found else None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hir_transforms.common.errors import UserError
-from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.common.fingerprints import IF_GIVEN, NO_EFFECT
 from hir_transforms.common.settings import INT32_MAX, READING_TEXT, Kind, Settings, between, choice, setting
+from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.documents.listings import Listing
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.documents.saved_datasets import saved_files
@@ -75,10 +76,19 @@ class Dataset(LineSettings):
         role: "raw" or "target"; flags and messages name the dataset by it.
         patterns: local paths or URLs of any Beam file system, with wildcards; with `LIST` before it, of a file that
             lists such patterns.
+        load_dataset_fn: path -> the records of the file, dicts; None for JSON lines and tables.
+        parse_example_fn: record -> its text; None for the text of `text_field`.
     """
 
     role: str
     patterns: tuple[str, ...] = field(metadata=NO_EFFECT)  # the files that they match have
+    load_dataset_fn: UserFunction | None = field(default=None, kw_only=True, metadata=IF_GIVEN)
+    parse_example_fn: UserFunction | None = field(default=None, kw_only=True, metadata=IF_GIVEN)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a function loads the records."""
+        return self.load_dataset_fn is not None
 
     def list_files(self) -> list[SourceFile]:
         """All files, in corpus order; raises `UserError` for a pattern that matches none."""

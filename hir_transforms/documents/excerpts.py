@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.examples import ExampleLoader, LoadedLines
 from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
 from hir_transforms.documents.table_documents import TableDocuments
 from hir_transforms.files import storage
@@ -20,6 +21,8 @@ class Excerpts(LastOpened[Callable[[int, int], str]]):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(self._open)
         self._tables = TableDocuments(dataset)
+        function = dataset.load_dataset_fn
+        self._loader = ExampleLoader(function, dataset.role) if function else None
 
     def read(self, path: str, offset: int, length: int) -> str:
         """The first characters of the line, or of the text of the row, at an offset."""
@@ -27,7 +30,10 @@ class Excerpts(LastOpened[Callable[[int, int], str]]):
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[Callable[[int, int], str]]:
-        if is_table(path):
+        if self._loader:
+            lines = LoadedLines(self._loader, path)
+            yield lambda offset, length: _beginning(lines.line(offset, length))
+        elif is_table(path):
             with open_table(path) as table:
                 rows = self._tables.reader(table, _BATCH_BYTES)
                 yield lambda offset, _: self._tables.excerpt(rows.read(offset, 1), 0)
@@ -38,5 +44,8 @@ class Excerpts(LastOpened[Callable[[int, int], str]]):
 
 def _line(source: RandomAccess, offset: int, length: int) -> str:
     source.release(offset)
-    line = source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS))
-    return line.decode(errors="replace")[:EXCERPT_CHARACTERS]
+    return _beginning(source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS)))
+
+
+def _beginning(line: bytes) -> str:
+    return line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]

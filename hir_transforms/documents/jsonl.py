@@ -2,9 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -26,6 +26,16 @@ _NOT_USUAL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Attribut
 
 class BadLineError(ValueError):
     """A line that holds no usable text; the message is the reason."""
+
+
+class LineParser(Protocol):
+    """What takes the text out of lines."""
+
+    def parse_all(self, lines: bytes, num_lines: int) -> list[str] | None:
+        """See `TextParser`; None as well where each line is to be parsed by itself."""
+
+    def parse(self, line: bytes) -> str:
+        """See `TextParser`."""
 
 
 class TextParser:
@@ -65,24 +75,39 @@ class TextParser:
             return self._text_of(self._decode(line))
         except _NOT_USUAL:
             pass
-        try:
-            return self._parse_slowly(line)
-        except RecursionError:
-            # How much of its stack the interpreter has used must not decide: a thread has one of its own.
-            with ThreadPoolExecutor(1) as executor:
-                return executor.submit(self._parse_slowly, line).result()
+        # Unlike int, float takes any number of digits.
+        return text_of_fields(parse_object(line, parse_int=float), self._names)
 
-    def _parse_slowly(self, line: bytes) -> str:
-        try:
-            # Unlike int, float takes any number of digits.
-            record = json.loads(line.decode("utf-8-sig"), parse_int=float)
-        except UnicodeDecodeError:
-            raise BadLineError("invalid UTF-8") from None
-        except ValueError:
-            raise BadLineError("not JSON") from None
-        if not isinstance(record, dict):
-            raise BadLineError("not a JSON object")
-        return SEPARATOR.join([_field_of(record, name) for name in self._names])
+
+def parse_object(line: bytes, **options: Any) -> dict[str, Any]:
+    """The JSON object in a line that is not nested too deep, by Python's `json` with these options.
+
+    Raises:
+        BadLineError: where there is none.
+    """
+    try:
+        return _parse_object(line, options)
+    except RecursionError:
+        # How much of its stack the interpreter has used must not decide: a thread has one of its own.
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(_parse_object, line, options).result()
+
+
+def _parse_object(line: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        record = json.loads(line.decode("utf-8-sig"), **options)
+    except UnicodeDecodeError:
+        raise BadLineError("invalid UTF-8") from None
+    except ValueError:
+        raise BadLineError("not JSON") from None
+    if not isinstance(record, dict):
+        raise BadLineError("not a JSON object")
+    return record
+
+
+def text_of_fields(record: dict[str, Any], names: Iterable[str]) -> str:
+    """The text of the fields of these names in a record; raises `BadLineError` where one has none."""
+    return SEPARATOR.join([_field_of(record, name) for name in names])
 
 
 def _field_of(record: dict[str, Any], name: str) -> str:
@@ -92,11 +117,16 @@ def _field_of(record: dict[str, Any], name: str) -> str:
         raise BadLineError(f"no field {name!r}") from None
     if not isinstance(text, str):
         raise BadLineError(f"field {name!r} is not a string")
+    require_unicode(text, f"field {name!r}")
+    return text
+
+
+def require_unicode(text: str, name: str) -> None:
+    """Raises `BadLineError` that names a text with a lone surrogate, which UTF-8 has none of."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadLineError(f"field {name!r} has a lone surrogate") from None
-    return text
+        raise BadLineError(f"{name} has a lone surrogate") from None
 
 
 def is_utf8(data: bytes) -> bool:
@@ -137,7 +167,7 @@ class BlockLines(NamedTuple):
 
 
 def parse_blocks(
-    parser: TextParser, blocks: Sequence[BlockLines], *, max_document_bytes: int, id_parser: IdParser | None = None
+    parser: LineParser, blocks: Sequence[BlockLines], *, max_document_bytes: int, id_parser: IdParser | None = None
 ) -> tuple[list[DocumentBatch], list[Reject]]:
     """The documents of each block, and the rejected lines of all.
 
@@ -181,7 +211,7 @@ def _find_lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parse_at_once(
-    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
+    parser: LineParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int
 ) -> list[str] | None:
     """The texts of valid UTF-8 in lines as nearly all corpora have them; None where there is any other among them."""
     view = np.frombuffer(data, np.uint8)
@@ -211,7 +241,7 @@ def _any_nested_too_deep(data: bytes, starts: np.ndarray, lengths: np.ndarray, t
 
 
 def _parse_one_by_one(
-    parser: TextParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int, all_valid: bool
+    parser: LineParser, data: bytes, starts: np.ndarray, lengths: np.ndarray, max_document_bytes: int, all_valid: bool
 ) -> tuple[list[int], list[str], list[tuple[int, str]]]:
     """Which lines are documents, their texts, and why which others are not; `all_valid` if all is valid UTF-8."""
     kept: list[int] = []

@@ -89,13 +89,16 @@ def with_block(task: ReadTask, number: int) -> ReadTask:
     return replace(task, stream=Stream(task.stream.file, number, 1))
 
 
-def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_BLOCKS) -> Iterator[ReadTask]:
+def plan_tasks(
+    files: Sequence[SourceFile], *, loaded: bool = False, max_task_blocks: int = MAX_TASK_BLOCKS
+) -> Iterator[ReadTask]:
     """Cuts files into read tasks, in corpus order (a stream's parts share their file's place).
 
     One task at a time is in memory: a hundred terabytes have six million blocks.
 
     Args:
         files: the corpus, in order.
+        loaded: whether a function loads their records: then a file is a task.
         max_task_blocks: groups a task may hold; 1 gives the finest grain. Groups are the same whatever it is.
     """
     corpus_bytes = estimated_bytes(files)
@@ -104,6 +107,9 @@ def plan_tasks(files: Sequence[SourceFile], *, max_task_blocks: int = MAX_TASK_B
     num_streams = sum(is_compressed(file.path) for file in files)
     parts = max(1, _STREAM_PARTS // max(1, num_streams))
     number = itertools.count()
+    if loaded:
+        yield from (ReadTask(next(number), block_size, stream=Stream(file, 0, 1)) for file in files)
+        return
     for streamed, run in itertools.groupby(files, lambda file: is_streamed(file.path)):
         if streamed:
             for file in run:

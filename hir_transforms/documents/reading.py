@@ -11,9 +11,11 @@ import apache_beam as beam
 from hir_transforms.common import metrics
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.examples import line_parser
 from hir_transforms.documents.file_kinds import require_text
 from hir_transforms.documents.ids import IdParser
-from hir_transforms.documents.jsonl import BlockLines, TextParser, parse_blocks
+from hir_transforms.documents.jsonl import BlockLines, parse_blocks
+from hir_transforms.documents.loaded_documents import LoadedDocuments
 from hir_transforms.documents.read_tasks import MAX_TASK_BLOCKS, plan_tasks
 from hir_transforms.documents.records import Block, DocumentBatch, DocumentGroup, ReadTask, Reject, Stream
 from hir_transforms.documents.rejects import describe_reject
@@ -53,7 +55,7 @@ class ReadTasks(beam.PTransform):
 
 
 def _list_tasks(dataset: Dataset, _: Any, *, max_task_blocks: int) -> Iterator[ReadTask]:
-    return plan_tasks(dataset.list_files(), max_task_blocks=max_task_blocks)
+    return plan_tasks(dataset.list_files(), loaded=dataset.is_loaded, max_task_blocks=max_task_blocks)
 
 
 def count_read(stage: str, group: DocumentGroup) -> None:
@@ -62,7 +64,7 @@ def count_read(stage: str, group: DocumentGroup) -> None:
     documents = sum(len(batch.texts) for batch in group.batches)
     metrics.count(stage, documents=documents, bytes=num_bytes)
     if group.rejects:
-        reasons = Counter(reject.reason for reject in group.rejects)
+        reasons = Counter(reject.kind for reject in group.rejects)
         metrics.count(stage, **{f"rejected.{reason}": number for reason, number in reasons.items()})
 
 
@@ -72,12 +74,17 @@ class DocumentReader:
     def __init__(self, dataset: Dataset, id_field: str | None = None) -> None:
         self._dataset = dataset
         self._id_parser = IdParser(id_field) if id_field else None
-        self._parser = TextParser(dataset.text_field)
+        self._parser = line_parser(dataset)
         self._tables = TableDocuments(dataset, id_field)
+        function = dataset.load_dataset_fn
+        self._loaded = LoadedDocuments(dataset, function, id_field) if function else None
 
     def read(self, task: ReadTask) -> Iterator[DocumentGroup]:
         """The groups of a task in corpus order, one at a time in memory."""
         stream = task.stream
+        if self._loaded is not None:
+            yield from self._read_loaded(self._loaded, task)
+            return
         if stream is not None and is_table(stream.file.path):
             yield from self._read_rows(stream, task.block_size, task.keeps)
             return
@@ -111,6 +118,16 @@ class DocumentReader:
                     source.release(start)
                     if not source.read_at(start, 1):
                         return
+
+    def _read_loaded(self, loaded: LoadedDocuments, task: ReadTask) -> Iterator[DocumentGroup]:
+        stream = task.stream
+        if stream is not None:
+            wanted = [(stream.file, lambda block: block.number >= stream.first and task.keeps(block))]
+        else:
+            wanted = [(group[0].file, group[0].__eq__) for group in task.groups]
+        for file, keeps in wanted:
+            for batch, rejects in loaded.read(file, task.block_size, keeps):
+                yield self._group((file.index, batch.block), [batch], rejects)
 
     def _read_rows(self, part: Stream, block_size: int, keeps: Callable[[Block], bool]) -> Iterator[DocumentGroup]:
         for batch, rejects in self._tables.read(part.file, part.first, part.step, block_size, keeps):

@@ -34,7 +34,7 @@ class SourceFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Block(msgspec.Struct, frozen=True, gc=False):
     """The lines of one file that start in bytes [number * block_size, (number + 1) * block_size), uncompressed.
 
-    Of a table: rows of one row group, see `TableDocuments`.
+    Of a table: rows of one row group, see `TableDocuments`. Of what a function loads: a run of its records.
     """
 
     file: SourceFile
@@ -45,7 +45,8 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 class Stream:
     """Every `step`-th block of a compressed file, from block `first` to the end of the file.
 
-    Of a table: part `first` of `step` parts, each a run of blocks.
+    Of a table: part `first` of `step` parts, each a run of blocks. Of what a function loads: every block from
+    `first` on.
     """
 
     file: SourceFile
@@ -103,8 +104,10 @@ class DocumentBatch:
     Attributes:
         file: the source file.
         block: number of the block within it.
-        offsets: int64 [N], byte offset of each line in the uncompressed file; of a table, numbers of rows.
-        lengths: int64 [N], bytes of each line without its newline; of a table, of each text in UTF-8.
+        offsets: int64 [N], byte offset of each line in the uncompressed file; of a table, numbers of rows, and of what
+            a function loads, numbers of records.
+        lengths: int64 [N], bytes of each line, or record as such, without its newline; of a table, of each text in
+            UTF-8.
         texts: the N texts.
         ids: of the N documents, None for one that has none; None where nobody asked for them.
     """
@@ -119,12 +122,22 @@ class DocumentBatch:
 
 @dataclass(frozen=True)
 class Reject:
-    """A line or row that could not be used: where it is, why, and its first 200 characters."""
+    """A line, row or record that could not be used: where it is, why, and its first 200 characters.
+
+    Attributes:
+        unit: what the offset counts, for messages.
+    """
 
     file: str
     offset: int
     reason: str
     excerpt: str
+    unit: str = "byte"
+
+    @property
+    def kind(self) -> str:
+        """The reason by which it is counted, without what an exception says of this line alone."""
+        return self.reason.partition(": ")[0]
 
 
 @dataclass

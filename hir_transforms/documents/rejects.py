@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,9 +12,9 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.records import Reject
 from hir_transforms.files import storage
-from hir_transforms.files.tables import place_kind
 
 FOLDER = "rejected"
+_TOLD = ("file", "offset", "reason", "excerpt")
 _SHOWN_REASONS = 5
 
 
@@ -36,7 +36,7 @@ class LineCounts:
     def of(cls, task_index: int, documents: int, rejects: Sequence[Reject]) -> "LineCounts":
         """Counts of a task."""
         first = (task_index, rejects[0]) if rejects else None
-        return cls(documents, Counter(reject.reason for reject in rejects), first)
+        return cls(documents, Counter(reject.kind for reject in rejects), first)
 
     @property
     def rejected(self) -> int:
@@ -91,7 +91,7 @@ def check_rejected(counts: Mapping[str, Any], dataset: Dataset) -> None:
 
 def describe_reject(reject: Reject) -> str:
     """Where a rejected line is, and why."""
-    return f"{reject.file}, {place_kind(reject.file)} {reject.offset}: {reject.reason}"
+    return f"{reject.file}, {reject.unit} {reject.offset}: {reject.reason}"
 
 
 def write_rejects(stage_folder: str, role: str, task_index: int, rejects: Sequence[Reject]) -> None:
@@ -106,7 +106,8 @@ def write_embedding_rejects(stage_folder: str, role: str, key: tuple[int, int], 
 
 def _write(stage_folder: str, name: str, rejects: Sequence[Reject]) -> None:
     if rejects:
-        lines = b"".join(msgspec.json.encode(asdict(reject)) + b"\n" for reject in rejects)
+        told = [{name: getattr(reject, name) for name in _TOLD} for reject in rejects]
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in told)
         storage.write_bytes(storage.join(stage_folder, FOLDER, name), lines)
 
 

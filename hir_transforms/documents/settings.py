@@ -3,11 +3,13 @@
 import functools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.settings import COUNTING, READING_TEXT, SCORING, Kind, Settings, setting
+from hir_transforms.common.user_functions import UserFunction, user_function
 from hir_transforms.documents.datasets import is_unicode, split_patterns
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.text_fields import checked_names
@@ -57,6 +59,13 @@ def _id_field(name: str) -> str | None:
     return name or None
 
 
+def _function(value: str | Callable[[Any], Any] | UserFunction) -> UserFunction | None:
+    return user_function(value) if value else None
+
+
+FUNCTION = Kind(_function, "MODULE:FUNCTION", r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
+
+
 def _target_text_field(names: str) -> str | None:
     return checked_names(names) or None
 
@@ -82,6 +91,14 @@ class InputOptions(Settings):
         "field that holds the text in --target, where it is another than --text_field",
         kind=Kind(_target_text_field, "NAME[,NAME]", ".+"),
     )
+    raw_load_dataset_fn: UserFunction | None = _input(
+        None, "function of yours that takes a path of --raw and gives its records, dicts", kind=FUNCTION
+    )
+    raw_parse_example_fn: UserFunction | None = _input(
+        None, "function of yours that takes a record and gives its text, instead of --text_field", kind=FUNCTION
+    )
+    target_load_dataset_fn: UserFunction | None = _input(None, "the same for --target", kind=FUNCTION)
+    target_parse_example_fn: UserFunction | None = _input(None, "the same for --target", kind=FUNCTION)
     separate_targets: bool = _input(
         False,
         "each pattern (or @FILE) of --target is a target with its own weights and share",

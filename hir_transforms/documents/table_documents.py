@@ -1,6 +1,7 @@
 """Rows of tables to documents: a row of a Parquet or an Arrow file is one, as a line of a JSON lines file is."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pyarrow.compute as pc
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
+from hir_transforms.documents.examples import ExampleParser
+from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS, BadLineError
 from hir_transforms.documents.records import Block, DocumentBatch, Reject, SourceFile
 from hir_transforms.documents.text_fields import SEPARATOR, field_names
 from hir_transforms.files.row_groups import RowGroup, RowReader, Table
@@ -24,6 +26,7 @@ class TableDocuments:
     def __init__(self, dataset: Dataset, id_field: str | None = None) -> None:
         self._dataset = dataset
         self._names = field_names(dataset.text_field)
+        self._parser = ExampleParser(dataset) if dataset.parse_example_fn else None
         self._id_field = id_field
 
     def read(
@@ -46,11 +49,15 @@ class TableDocuments:
         return RowReader(table, self._columns(table), batch_bytes)
 
     def excerpt(self, rows: pa.Table, row: int) -> str:
-        """The first characters of a row's text."""
+        """The first characters of a row's text; of all of it, where a function makes the text."""
+        if self._parser:
+            return str(_example(rows.slice(row, 1)) or rows.schema.names)[:EXCERPT_CHARACTERS]
         return SEPARATOR.join(_shown(_column(rows, name), row) for name in self._names)[:EXCERPT_CHARACTERS]
 
-    def _columns(self, table: Table) -> list[str]:
-        """The columns to read; raises `UserError` where one of the text is missing."""
+    def _columns(self, table: Table) -> list[str] | None:
+        """The columns to read, None for all; raises `UserError` where one of the text is missing."""
+        if self._parser:
+            return None
         for name in self._names:
             if not _has_column(table.schema, name):
                 names = ", ".join(table.schema.names)
@@ -62,6 +69,8 @@ class TableDocuments:
         return list(dict.fromkeys([*self._names, *([self._id_field] if self._id_field and has_id else [])]))
 
     def _documents(self, block: Block, first: int, rows: pa.Table) -> tuple[DocumentBatch, list[Reject]]:
+        if self._parser:
+            return self._parsed(self._parser, block, first, rows)
         columns = [_as_strings(_column(rows, name)) for name in self._names]
         values = [_to_list(column) for column in columns]
         texts = values[0] if len(values) == 1 else [*map(_join, zip(*values, strict=True))]
@@ -75,10 +84,38 @@ class TableDocuments:
         kept = [text for text, is_good in zip(texts, good.tolist(), strict=True) if text is not None and is_good]
         kept_ids = [ids[row] for row in np.flatnonzero(good)] if ids else ids
         rejects = [
-            Reject(block.file.path, first + row, self._reason(columns, values, row), self.excerpt(rows, row))
+            self._reject(block, first, rows, row, self._reason(columns, values, row))
             for row in np.flatnonzero(~good).tolist()
         ]
         return DocumentBatch(block.file, block.number, offsets[good], lengths[good], kept, kept_ids), rejects
+
+    def _parsed(
+        self, parser: ExampleParser, block: Block, first: int, rows: pa.Table
+    ) -> tuple[DocumentBatch, list[Reject]]:
+        """The documents whose texts a function makes of rows."""
+        texts: dict[int, str] = {}
+        lengths: list[int] = []
+        rejects: list[Reject] = []
+        for row, example in enumerate(_examples(rows)):
+            try:
+                if example is None:
+                    raise BadLineError("a value that Python has no type for")
+                text = parser.parse(example)
+                length = len(text.encode())
+                if length > self._dataset.max_document_bytes:
+                    raise BadLineError(f"longer than {self._dataset.max_document_bytes} bytes")
+                texts[row] = text
+                lengths.append(length)
+            except BadLineError as error:
+                rejects.append(self._reject(block, first, rows, row, str(error)))
+        ids = self._ids(rows) if self._id_field else None
+        offsets = np.array([first + row for row in texts], np.int64)
+        kept_ids = [ids[row] for row in texts] if ids else ids
+        kept = [*texts.values()]
+        return DocumentBatch(block.file, block.number, offsets, np.array(lengths, np.int64), kept, kept_ids), rejects
+
+    def _reject(self, block: Block, first: int, rows: pa.Table, row: int, reason: str) -> Reject:
+        return Reject(block.file.path, first + row, reason, self.excerpt(rows, row), unit="row")
 
     def _reason(self, columns: Sequence[pa.ChunkedArray], values: Sequence[list[str | None]], row: int) -> str:
         for name, column, strings in zip(self._names, columns, values, strict=True):
@@ -116,6 +153,21 @@ def _blocks_of(groups: Sequence[RowGroup], part: int, parts: int, block_size: in
             first = of_group * rows
             yield number + of_group, group.first + first, min(rows, group.rows - first)
         number += count
+
+
+def _examples(rows: pa.Table) -> list[dict[str, Any] | None]:
+    """Rows as dicts; None for those with a text that is not UTF-8, or another value that Python has no type for."""
+    try:
+        return rows.to_pylist()
+    except ValueError:
+        return [_example(rows.slice(row, 1)) for row in range(len(rows))]
+
+
+def _example(row: pa.Table) -> dict[str, Any] | None:
+    try:
+        return row.to_pylist()[0]
+    except ValueError:
+        return None
 
 
 def _has_column(schema: pa.Schema, name: str) -> bool:

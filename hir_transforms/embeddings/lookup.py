@@ -14,7 +14,6 @@ from hir_transforms.documents.records import DocumentBatch, DocumentGroup, ReadT
 from hir_transforms.embeddings.record_index import RecordIndex, WriteRecordIndex
 from hir_transforms.embeddings.shards import iter_shard
 from hir_transforms.embeddings.source import EmbeddingFiles
-from hir_transforms.files.tables import place_kind
 from hir_transforms.rows.files import RowKind
 from hir_transforms.rows.starts import FindRowStarts, GroupRows, RowStarts, TaskCounts
 
@@ -119,7 +118,7 @@ def _rows_of(batch: DocumentBatch, hashes: np.ndarray, index: RecordIndex, embed
                 if (changed := wanted[here[hashes[here] != of_texts[there]]]).size:
                     raise UserError(
                         f"--{embeddings.dataset.role}: {record.path} has a row of another text than that at "
-                        f"{place_kind(batch.file.path)} {changed[0]} of {batch.file.path}; embed the dataset again"
+                        f"offset {changed[0]} of {batch.file.path}; embed the dataset again"
                     )
                 found[here] = True
                 _, here, there = np.intersect1d(wanted, shard.offsets, return_indices=True)
@@ -127,7 +126,7 @@ def _rows_of(batch: DocumentBatch, hashes: np.ndarray, index: RecordIndex, embed
     if not found.all():
         raise UserError(
             f"--{embeddings.dataset.role}: {', '.join(embeddings.dataset.patterns)} has rows for {found.sum()} of "
-            f"{len(wanted)} documents from {place_kind(batch.file.path)} {wanted[0]} to {wanted[-1]} of "
+            f"{len(wanted)} documents from offset {wanted[0]} to {wanted[-1]} of "
             f"{batch.file.path}; embed the dataset again"
         )
     return rows

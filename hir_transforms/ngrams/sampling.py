@@ -96,10 +96,10 @@ def sampled_tasks(
     fraction = _fraction(dataset, files, settings, sample)
     metrics.count(stage or f"counts/{dataset.role}", bytes_to_read=round(min(1.0, fraction) * estimated_bytes(files)))
     if fraction >= 1:
-        yield from plan_tasks(files)
+        yield from plan_tasks(files, loaded=dataset.is_loaded)
         return
     blocks = BlockSample(sample.seed, fraction)
-    for task in plan_tasks(files):
+    for task in plan_tasks(files, loaded=dataset.is_loaded):
         groups = tuple(group for group in task.groups if blocks.keeps(group[0]))
         if groups or task.stream is not None:
             yield replace(task, groups=groups, sample=blocks)
@@ -114,7 +114,7 @@ def _fraction(
     dataset: Dataset, files: list[SourceFile], settings: NgramSettings, sample: NgramSample | DocumentSample
 ) -> float:
     """The share of all blocks to read: of 1 and more, all."""
-    pilot = _run_pilot(dataset, plan_tasks(files), settings, sample.seed)
+    pilot = _run_pilot(dataset, plan_tasks(files, loaded=dataset.is_loaded), settings, sample.seed)
     return max(sample.fraction(pilot, estimated_bytes(files)), math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.fingerprints import to_json
+from hir_transforms.documents.datasets import Dataset
 from hir_transforms.evaluation.lengths import describe_lengths
 from hir_transforms.report.noted import KINDS
 from hir_transforms.selection.eligible import ScoreCounts
@@ -31,7 +32,7 @@ class ReportSettings:
         settings: of the run, JSON values.
         command: that makes this selection again, but for where it goes.
         evaluation: the command that measures it.
-        text_field: of the documents that are shown.
+        dataset: of the documents that are shown.
         work_dir: the work folder.
         sources: names of the stages that the scores come from.
         version: of this package.
@@ -40,7 +41,7 @@ class ReportSettings:
     settings: Mapping[str, Any]
     command: str
     evaluation: str
-    text_field: str
+    dataset: Dataset
     work_dir: str
     sources: Sequence[str]
     version: str

@@ -11,8 +11,9 @@ import numpy as np
 
 from hir_transforms.common.combining import Chunk, Gather, SumChunks, from_chunks, to_chunks
 from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.examples import ExampleLoader, ExampleParser, LoadedLines, line_parser
 from hir_transforms.documents.identity import identity_hash
-from hir_transforms.documents.jsonl import BadLineError, TextParser
+from hir_transforms.documents.jsonl import BadLineError
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.documents.table_documents import TableDocuments
@@ -65,7 +66,7 @@ class MakeReport(beam.PTransform):
             statistics
             | "Noted" >> beam.FlatMap(_places)
             | "ByFile" >> beam.GroupByKey()
-            | "Read" >> beam.FlatMap(_read, beam.pvalue.AsSingleton(self.known_files), self.settings.text_field)
+            | "Read" >> beam.FlatMap(_read, beam.pvalue.AsSingleton(self.known_files), self.settings.dataset)
         )
         gathered = statistics | "Gather" >> Gather()
         return gathered | "Render" >> beam.FlatMap(
@@ -159,7 +160,7 @@ def _places(chunk: Chunk) -> Iterator[tuple[str, tuple[SourceFile, int, int]]]:
 
 
 def _read(
-    of_file: tuple[str, Iterable[tuple[SourceFile, int, int]]], known_files: KnownFiles, text_field: str
+    of_file: tuple[str, Iterable[tuple[SourceFile, int, int]]], known_files: KnownFiles, dataset: Dataset
 ) -> Iterator[tuple[tuple[str, int], str]]:
     """((path, offset), beginning of the text) of documents of one file, which is read forward."""
     path, places = of_file
@@ -167,32 +168,47 @@ def _read(
     for file, _, _ in found:
         known_files.require(path, file)
     with contextlib.ExitStack() as opened:
-        read = _open_rows(path, text_field, opened) if is_table(path) else _open_lines(path, text_field, opened)
+        read = _opener(path, dataset)(path, dataset, opened)
         for offset, length in sorted({place[1:] for place in found}):
             yield (path, offset), read(offset, length)
 
 
-def _open_rows(path: str, text_field: str, opened: contextlib.ExitStack) -> Callable[[int, int], str]:
-    tables = TableDocuments(Dataset("raw", (path,), text_field=text_field))
+_Read = Callable[[int, int], str]
+
+
+def _opener(path: str, dataset: Dataset) -> Callable[[str, Dataset, contextlib.ExitStack], _Read]:
+    if dataset.is_loaded:
+        return _open_loaded
+    return _open_rows if is_table(path) else _open_lines
+
+
+def _open_loaded(path: str, dataset: Dataset, opened: contextlib.ExitStack) -> _Read:
+    assert dataset.load_dataset_fn
+    lines, parser = LoadedLines(ExampleLoader(dataset.load_dataset_fn, dataset.role), path), ExampleParser(dataset)
+    return lambda offset, _: _beginning(parser.parse, lines.example(offset))
+
+
+def _open_rows(path: str, dataset: Dataset, opened: contextlib.ExitStack) -> _Read:
+    tables = TableDocuments(dataset)
     rows = tables.reader(opened.enter_context(open_table(path)), _BATCH_BYTES)
     return lambda offset, _: tables.excerpt(rows.read(offset, 1), 0)
 
 
-def _open_lines(path: str, text_field: str, opened: contextlib.ExitStack) -> Callable[[int, int], str]:
-    parser, source = TextParser(text_field), opened.enter_context(storage.open_blocks(path))
+def _open_lines(path: str, dataset: Dataset, opened: contextlib.ExitStack) -> _Read:
+    parser, source = line_parser(dataset), opened.enter_context(storage.open_blocks(path))
 
     def read(offset: int, length: int) -> str:
         source.release(offset)
-        return _excerpt(parser, source.read_at(offset, length) if length <= _MAX_LINE_BYTES else b"")
+        if length > _MAX_LINE_BYTES:
+            return f"(a line of more than {_MAX_LINE_BYTES} bytes)"
+        return _beginning(parser.parse, source.read_at(offset, length))
 
     return read
 
 
-def _excerpt(parser: TextParser, line: bytes) -> str:
-    if not line:
-        return f"(a line of more than {_MAX_LINE_BYTES} bytes)"
+def _beginning(parse: Callable[[Any], str], document: Any) -> str:
     try:
-        text = parser.parse(line)
+        text = parse(document)
     except BadLineError as error:
         return f"({error})"
     return text[:EXCERPT_CHARACTERS] + ("\N{HORIZONTAL ELLIPSIS}" if len(text) > EXCERPT_CHARACTERS else "")

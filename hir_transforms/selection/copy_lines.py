@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from hir_transforms.common.errors import UserError
+from hir_transforms.common.user_functions import UserFunction
+from hir_transforms.documents.examples import ExampleLoader, LoadedLines
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess
@@ -26,15 +28,19 @@ _BATCH_BYTES = 1 << 22
 Rows = Iterable[tuple[pa.Table, dict[str, SourceFile]]]
 
 
-def copy_lines(rows: Rows) -> Iterator[bytes]:
+def copy_lines(rows: Rows, load: UserFunction | None = None) -> Iterator[bytes]:
     """The lines of selected rows, each with a newline, many at a time; those of tables are made of their columns.
 
     Args:
         rows: tables in corpus order with the columns `file`, `offset` and `length`, and the files by path.
+        load: gives the records of files, where these are selected; see `ExampleLoader`.
 
     Raises:
         UserError: if a file cannot be read or changed since it was scored.
     """
+    if load:
+        yield from _load_lines(rows, ExampleLoader(load, "raw"))
+        return
     with LastOpened(storage.open_blocks) as sources, LastOpened(_open_rows) as tables:
         for file, offsets, lengths in _file_runs(rows):
             if is_table(file.path):
@@ -42,6 +48,14 @@ def copy_lines(rows: Rows) -> Iterator[bytes]:
                     yield to_json_lines(selected, file.path)
             else:
                 yield from _copy(file.path, sources.get(file.path), offsets, lengths)
+
+
+def _load_lines(rows: Rows, loader: ExampleLoader) -> Iterator[bytes]:
+    with LastOpened(lambda path: contextlib.nullcontext(LoadedLines(loader, path))) as loaded:
+        for file, offsets, lengths in _file_runs(rows):
+            lines = loaded.get(file.path)
+            for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
+                yield lines.line(offset, length) + b"\n"
 
 
 def copy_rows(rows: Rows) -> Iterator[pa.Table]:

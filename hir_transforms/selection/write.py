@@ -18,6 +18,7 @@ from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import to_json
+from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.documents import rejects
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import SourceFile
@@ -68,6 +69,7 @@ class OutputSettings:
         settings: all settings of the run, for the manifest.
         fingerprint: of everything that the output depends on.
         rejected: where rejected lines are kept.
+        load: gives the records of files, where these are selected and not lines or rows.
         trials: of the n-gram estimators, for the manifest; None where the estimator was given.
     """
 
@@ -78,6 +80,7 @@ class OutputSettings:
     settings: Mapping[str, Any]
     fingerprint: str
     rejected: Sequence[RejectedLines]
+    load: UserFunction | None = None
     trials: Sequence[Mapping[str, Any]] | None = None
 
 
@@ -227,7 +230,7 @@ def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -
             write_rows(copy_rows(rows), read_schema(settings.folder.tasks), stored, settings.compression)
         else:
             with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
-                for lines in copy_lines(rows):
+                for lines in copy_lines(rows, settings.load):
                     writer.write(lines)
     metrics.count(OUTPUT, documents=task.documents, bytes=stored.bytes, shards=1)
     yield OutputShard(task.name, task.documents, stored.bytes, stored.sha256.hexdigest())

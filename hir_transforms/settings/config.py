@@ -7,6 +7,7 @@ from hir_transforms.artifacts.settings import WorkOptions
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
 from hir_transforms.common.settings import Setting, declared
+from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.documents.datasets import Dataset, LineSettings
 from hir_transforms.documents.settings import InputOptions
 from hir_transforms.embeddings.settings import EmbeddingOptions
@@ -115,7 +116,8 @@ class PipelineConfig:
     @property
     def raw(self) -> Dataset:
         """The raw documents."""
-        return Dataset("raw", self.inputs.raw, **vars(self.lines))
+        load, parse = self.inputs.raw_load_dataset_fn, self.inputs.raw_parse_example_fn
+        return Dataset("raw", self.inputs.raw, load_dataset_fn=load, parse_example_fn=parse, **vars(self.lines))
 
     @property
     def target(self) -> Dataset | None:
@@ -123,7 +125,9 @@ class PipelineConfig:
         if not self.inputs.target:
             return None
         text_field = self.inputs.target_text_field or self.lines.text_field
-        return Dataset("target", self.inputs.target, **{**vars(self.lines), "text_field": text_field})
+        load, parse = self.inputs.target_load_dataset_fn, self.inputs.target_parse_example_fn
+        lines = {**vars(self.lines), "text_field": text_field}
+        return Dataset("target", self.inputs.target, load_dataset_fn=load, parse_example_fn=parse, **lines)
 
     @property
     def work_dir(self) -> str:
@@ -159,10 +163,16 @@ class PipelineConfig:
             for one in declared(type(options)):
                 if one.name in counting:
                     value = getattr(options, one.name)
-                    found[one.name] = list(value) if isinstance(value, tuple) else value
+                    found[one.name] = _to_json(value)
                     if one.declaration.kind.is_patterns and not value:
                         found[one.name] = None
         return found
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, UserFunction):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 _GROUPS: dict[str, Any] = {one.name: one.default_factory for one in fields(PipelineConfig)}

@@ -134,4 +134,4 @@ def test_an_edited_text_gets_no_row_of_the_old_one(tmp_path):
         path.write_bytes(jsonl([*texts[:edited], f"TEXT {edited}", *texts[edited + 1 :]]))
         message = error_of(dataset, tmp_path / f"edited-{edited}", given(stage.folder))
         offset = len(jsonl(texts[:edited]))
-        assert f"has a row of another text than that at byte {offset} of {path}; embed the dataset again" in message
+        assert f"has a row of another text than that at offset {offset} of {path}; embed the dataset again" in message

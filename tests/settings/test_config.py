@@ -20,6 +20,7 @@ from tests.helpers.config import CONFIG, changed
         ("top_k", ["yes", 1, None]),
         ("text_field", [5, None, 'a"b', "a\\b", "a,b\x01", "a,,b", "a,a", "a, a"]),
         ("target_text_field", [5, 'a"b', "a,a"]),
+        ("raw_parse_example_fn", [5, "json", "json:", "json:loads()", "json:load_s", "no_module:f", "os:environ"]),
         ("raw_gmm", [5]),
         ("compression", ["zip", "", "GZIP"]),
         ("output_format", ["csv", "", "Parquet"]),
@@ -48,6 +49,7 @@ def test_a_config_has_a_default_for_every_setting():
     assert {one.name for one in SETTINGS.values() if one.default is None} == {
         *("num_to_sample", "num_tokens_to_sample", "target_proportions", "id_field", "embedding_revision"),
         *("target_text_field", "output_format"),
+        *(f"{role}_{name}_fn" for role in ("raw", "target") for name in ("load_dataset", "parse_example")),
         *("raw_gmm", "gmm_checkpoint_dir", "output", "work_dir", "label_field", "wanted", "json"),
     }
     assert PipelineConfig.of() == PipelineConfig()

@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.settings import ALL_OR_SOME, NUMBER, SIGNED_NUMBER, WHOLE_NUMBER
+from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
@@ -104,6 +105,10 @@ VALUES = {
     "id_field": "url",
     "text_field": "title,doc.body",
     "target_text_field": "body",
+    "raw_load_dataset_fn": "json:load",
+    "raw_parse_example_fn": "json:dumps",
+    "target_load_dataset_fn": "csv:DictReader",
+    "target_parse_example_fn": "csv:reader",
     "max_document_bytes": 7,
     "on_bad_record": "fail",
     "max_rejected_share": 0.5,
@@ -130,7 +135,7 @@ def test_every_flag_reaches_its_setting():
     assert config == PipelineConfig.of(**given)
     found = {name: value for group in vars(config).values() for name, value in vars(group).items() if name in SETTINGS}
     for name, value in given.items():
-        shown = found[name]
+        shown = str(found[name]) if isinstance(found[name], UserFunction) else found[name]
         if isinstance(shown, tuple):
             shown = ",".join(f"{one:g}" if isinstance(one, float) else one for one in shown)
         assert shown == value
@@ -177,7 +182,8 @@ def test_what_commands_do_not_read():
     assert unread["score"] == sampling | writing
     assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "weight_per_token", "min_example_length"}
     text = {"raw", "target", "text_field", "target_text_field", "max_document_bytes", "on_bad_record"}
-    text.add("max_rejected_share")
+    text |= {"max_rejected_share", "raw_load_dataset_fn", "raw_parse_example_fn"}
+    text |= {"target_load_dataset_fn", "target_parse_example_fn"}
     assert {*COMMANDS["evaluate"].settings} - EVALUATION == {
         *text,
         *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets"),
