@@ -54,6 +54,13 @@ class TableDocuments:
             return str(_example(rows.slice(row, 1)) or rows.schema.names)[:EXCERPT_CHARACTERS]
         return SEPARATOR.join(_shown(_column(rows, name), row) for name in self._names)[:EXCERPT_CHARACTERS]
 
+    def text(self, rows: pa.Table, row: int) -> str | None:
+        """A row's text, None for a row that has none; raises `BadLineError` where a function makes none of it."""
+        if self._parser:
+            example = _example(rows.slice(row, 1))
+            return None if example is None else self._parser.parse(example)
+        return _join(tuple(_to_list(_as_strings(_column(rows, name).slice(row, 1)))[0] for name in self._names))
+
     def _columns(self, table: Table) -> list[str] | None:
         """The columns to read, None for all; raises `UserError` where one of the text is missing."""
         if self._parser:

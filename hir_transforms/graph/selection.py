@@ -23,7 +23,7 @@ from hir_transforms.files import storage
 from hir_transforms.files.tables import is_table
 from hir_transforms.graph.plan import Stages
 from hir_transforms.report.content import ReportSettings
-from hir_transforms.report.measure import MakeReport
+from hir_transforms.report.make import MakeReport
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.plan import plan_duplicates
@@ -208,6 +208,9 @@ def _report_settings(plan: SelectionPlan) -> ReportSettings:
         work_dir=plan.config.work_dir,
         sources=plan.sources,
         version=__version__,
+        ngrams=plan.config.ngrams,
+        target=plan.config.target if plan.config.inputs.raw else None,
+        num_targets=plan.num_targets,
     )
 
 

@@ -12,13 +12,21 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.fingerprints import to_json
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.evaluation.lengths import describe_lengths
+from hir_transforms.ngrams.features import NgramSettings
+from hir_transforms.report.cuts import Cuts, what_if_name
 from hir_transforms.report.noted import KINDS
+from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, MeasuredTexts, describe_quality
 from hir_transforms.selection.eligible import ScoreCounts
 from hir_transforms.selection.select import SelectionState
 
 KIND = "hir report"
 FORMAT_VERSION = 1
 NUM_BINS = 60
+UNKNOWN_TARGET = (
+    "This selection was made from scores alone: the target is not known, nor how n-grams were made. "
+    "Give --raw and --target, or run hir evaluate."
+)
+NO_TEXT = "There is no text in the documents that were drawn from the target or from what was selected."
 _PARTS = ("ngram", "gmm", "weight")
 _MOST_TARGETS = 10
 _PACKAGES = ("apache-beam", "numpy", "pyarrow", "scikit-learn", "scipy")
@@ -36,6 +44,9 @@ class ReportSettings:
         work_dir: the work folder.
         sources: names of the stages that the scores come from.
         version: of this package.
+        ngrams: how n-grams are made.
+        target: that the selection is held against; None where this run does not know of it.
+        num_targets: how many targets the patterns of that are.
     """
 
     settings: Mapping[str, Any]
@@ -45,22 +56,33 @@ class ReportSettings:
     work_dir: str
     sources: Sequence[str]
     version: str
+    ngrams: NgramSettings
+    target: Dataset | None
+    num_targets: int
 
 
-def describe_report(
-    measured: Mapping[str, Any],
-    texts: Mapping[tuple[str, int], str],
-    state: SelectionState,
-    settings: ReportSettings,
-) -> bytes:
-    """The report's JSON; the same bytes for the same selection.
+@dataclass(frozen=True, eq=False)
+class ReportedFacts:
+    """What is known of a selection.
 
-    Args:
-        measured: the sum over all score shards of what `measure_shard` gives.
-        texts: beginnings of texts by path and offset.
+    Attributes:
+        measured: the sum over all score shards of what `measure_rows` gives.
         state: with all thresholds.
-        settings: of the run.
+        cuts: where else the line could be.
+        excerpts: beginnings of texts by (index of the file, offset).
+        texts: of the target and of samples; None without a target.
     """
+
+    measured: Mapping[str, Any]
+    state: SelectionState
+    cuts: Cuts
+    excerpts: Mapping[tuple[int, int], str]
+    texts: MeasuredTexts | None
+
+
+def describe_report(facts: ReportedFacts, settings: ReportSettings) -> bytes:
+    """The report's JSON; the same bytes for the same selection."""
+    measured, state = facts.measured, facts.state
     counts = (state.counts or ScoreCounts()).summary()
     counts |= {"selected": measured["selected"], "selected_tokens": measured["tokens"]}
     histograms = {}
@@ -81,6 +103,8 @@ def describe_report(
         "settings": dict(settings.settings),
         "versions": _versions(settings.version),
         "stages": _describe_stages(settings),
+        "quality": _describe_quality(facts, settings),
+        "what_if": _describe_what_if(facts),
         "thresholds": [
             {"key": _finite(threshold.least_key), "asked": asked, "proportion": proportion}
             for threshold, asked, proportion in zip(state.thresholds, state.shares, state.proportions, strict=True)
@@ -93,7 +117,7 @@ def describe_report(
                     "file": document.file.path,
                     "offset": document.offset,
                     **{name: _finite(number) for name, number in document.numbers.items()},
-                    "text": texts[document.file.path, document.offset],
+                    "text": facts.excerpts[document.file.index, document.offset],
                 }
                 for document in measured[kind].documents
             ]
@@ -101,6 +125,37 @@ def describe_report(
         },
     }
     return to_json(content)
+
+
+def _describe_quality(facts: ReportedFacts, settings: ReportSettings) -> dict[str, Any]:
+    """How near the selection is to the target, and how many documents of it tell something."""
+    weights = facts.state.counts.weights if facts.state.counts else ()
+    found: dict[str, Any] = {
+        "effective_sample_size": [one.effective_size for one in weights],
+        "copies": facts.measured["copies"].summary() if "copies" in facts.measured else None,
+    }
+    if facts.texts is None:
+        return found | {"unknown": UNKNOWN_TARGET}
+    names = [name for name in (SELECTED, NGRAMS, RANDOM) if name in facts.texts.sets]
+    return found | (describe_quality(facts.texts, names) or {"unknown": NO_TEXT})
+
+
+def _describe_what_if(facts: ReportedFacts) -> list[dict[str, Any]]:
+    """For each place where the line could be, what is selected, and how near that is to the target."""
+    cuts = facts.cuts.what_if
+    names = [what_if_name(number) for number in range(len(cuts))]
+    # All by as many documents as of the smallest: of few, n-grams are missing, and the divergence is larger.
+    quality = describe_quality(facts.texts, (RANDOM, *names)) if facts.texts and cuts else None
+    nearness = [
+        {"kl_reduction": quality["sets"][name]["kl_reduction"], "measured_documents": quality["documents"]}
+        if quality
+        else {}
+        for name in names
+    ]
+    return [
+        {"documents": cut.documents, "key": _finite(cut.least_key), **near}
+        for cut, near in zip(cuts, nearness, strict=True)
+    ]
 
 
 def _finite(number: float) -> float | str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Of the 64 bits that order floats, the highest: sign, exponent, and 6 bits of the mantissa. A bin is 1.6 % wide.
-_CODE_BITS = 18
+# Of the 64 bits that order floats, the highest: sign, exponent, and 8 bits of the mantissa. A bin is 0.4 % wide.
+_CODE_BITS = 20
 _REST = np.uint64(64 - _CODE_BITS)
 _TAIL = 0.05
 _SIGN = np.uint64(1 << 63)
@@ -43,6 +43,18 @@ class FloatHistogram:
         counts = np.zeros((len(codes), self.counts.shape[1]), np.int64)
         np.add.at(counts, places, np.concatenate([self.counts, other.counts]))
         return FloatHistogram(codes, counts)
+
+    def cut(self, documents: int) -> tuple[float, int]:
+        """The lower end of the bin down to which there are at least so many documents, and how many there are.
+
+        Args:
+            documents: of the first set, which has some whose number is finite; of more than it has, all.
+        """
+        lows = _low_end(self.codes)
+        finite = np.isfinite(lows)
+        lows, above = lows[finite], np.cumsum(self.counts[::-1, 0])[::-1][finite]
+        place = max(0, int(np.searchsorted(-above, -documents, side="right")) - 1)
+        return float(lows[place]), int(above[place])
 
     def bins(self, number: int) -> list[tuple[float, float, list[int]]]:
         """At most so many bins of equal width, (low, high, documents of each set).

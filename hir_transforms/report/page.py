@@ -1,5 +1,6 @@
 """The report as one page of HTML that opens offline: its charts are SVG, and it has no script."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ _PART_NAMES = {
     "ngram": "n-gram part",
     "gmm": "embedding part",
 }
+_MEASURES = {"kl_reduction": "KL reduction", "kl": "KL", "jensen_shannon": "JS", "auc": "AUC"}
+_SETS = {"selected": "this weight", "ngrams": "n-grams alone", "random": "random documents"}
 _DOCUMENT_NAMES = {
     "best": "Largest weights",
     "above": "Selected, nearest to the line",
@@ -43,6 +46,8 @@ def render_page(report: Mapping[str, Any]) -> str:
         charts=[*_charts(report, top_k)],
         kinds=[(name, report["documents"][kind]) for kind, name in _DOCUMENT_NAMES.items()],
         top_k=top_k,
+        quality=_quality(report["quality"]),
+        what_if=_what_if(report["what_if"], counts["selected"]),
     )
 
 
@@ -84,6 +89,47 @@ def _charts(report: Mapping[str, Any], top_k: bool) -> Any:
         selected = {low: number for low, _, number in (lengths["selected"] or {"histogram": []})["histogram"]}
         bins = [[low, high, number, selected.get(low, 0)] for low, high, number in lengths["eligible"]["histogram"]]
         yield _chart("length: each bin is twice as wide as the one before", "tokens", bins, None)
+
+
+def _quality(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of the measures: of each set of documents, those that any of them has."""
+    sets = quality.get("sets", {})
+    measures = [name for name in _MEASURES if any(one.get(name) is not None for one in sets.values())]
+    return {
+        "headings": [_MEASURES[name] for name in measures],
+        "rows": [(_SETS[kind], [one.get(name) for name in measures]) for kind, one in sets.items()],
+    }
+
+
+def _what_if(cuts: Sequence[Mapping[str, Any]], selected: int) -> dict[str, Any] | None:
+    """A curve of the KL reduction over the logarithm of the number of documents; None where there are no cuts."""
+    if not cuts:
+        return None
+    measured = [one for one in cuts if "kl_reduction" in one]
+    if len(measured) < 2:
+        return {"points": []}
+    least, most = measured[0]["documents"], measured[-1]["documents"]
+    reductions = [one["kl_reduction"] for one in measured]
+    low, high = min(reductions), max(reductions)
+
+    def across(documents: int) -> float:
+        return round(_WIDTH * min(max(math.log(documents / least) / math.log(most / least), 0.0), 1.0), 2)
+
+    return {
+        "points": [
+            (
+                across(one["documents"]),
+                round(_HEIGHT * (high - one["kl_reduction"]) / ((high - low) or 1.0), 2),
+                f"{_number(one['documents'])} documents: {_number(one['kl_reduction'])}",
+            )
+            for one in measured
+        ],
+        "now": across(selected),
+        "least": least,
+        "most": most,
+        "low": low,
+        "high": high,
+    }
 
 
 def _chart(name: str, unit: str, bins: Sequence[Sequence[float]], line: float | None) -> dict[str, Any]:

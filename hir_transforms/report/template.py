@@ -32,6 +32,7 @@ pre { padding: 0.6rem 0.8rem; white-space: pre-wrap; font-size: 0.85rem; margin:
 figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 .all { fill: var(--all); } .chosen { fill: var(--chosen); fill-opacity: 0.65; } .axis { stroke: var(--line); }
 .cut { stroke: var(--mark); stroke-width: 2; }
+.curve { fill: none; stroke: var(--chosen); stroke-width: 2; } .dot { fill: var(--chosen); }
 .scale { display: flex; justify-content: space-between; color: var(--soft); font-size: 0.85rem; }
 .key { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; }
 .document { padding: 0.5rem 0.7rem; margin: 0.5rem 0; break-inside: avoid; }
@@ -53,7 +54,34 @@ figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 </div>
 <p>To do it again:</p>
 <pre>{{ report.commands.select|plain }}</pre>
-<p>To measure how good it is, against a random selection of the same size:</p>
+
+<h2>Is it good</h2>
+{% if quality.rows %}
+<p>Measured by the n-grams of {{ report.quality.documents|number }} documents of each selection, drawn at random where
+it has more, against {{ report.quality.target_documents|number }} documents of the target that it was made with.</p>
+<div class="wide"><table>
+<tr><th>selection of</th>{% for heading in quality.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
+{% for name, values in quality.rows %}
+<tr><td>{{ name }}</td>{% for value in values %}<td>{{ value|number if value is not none }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>
+<p>KL reduction: nats nearer to the target than a random selection of as many of the eligible documents, by DSIR's
+formula; more is better. KL: divergence of the target from the selection. JS: Jensen-Shannon distance, 0 to 1. AUC: how
+well a document of the target can be told from a selected one, 0.5 where it cannot.</p>
+{% else %}
+<p>{{ report.quality.unknown }}</p>
+{% endif %}
+<div class="tiles">
+{% for size in report.quality.effective_sample_size[:10] %}
+<div><b>{{ size|number if size is not none else "none" }}</b>effective sample size{{ " of target %d"|format(loop.index) if loop.length > 1 }}
+<small>of the weights of {{ report.counts.eligible|number }} documents</small></div>
+{% endfor %}
+{% if report.quality.copies %}
+<div><b>{{ report.quality.copies.duplicates|number }}</b>duplicates in the selection
+<small>{{ "%.2f%%"|format(100 * report.quality.copies.share) }}{% if report.quality.copies.counted < report.counts.selected %}, by {{ report.quality.copies.counted|number }} documents{% endif %}</small></div>
+{% endif %}
+</div>
+<p>To measure it with documents of the target that were held out, or beside another selection:</p>
 <pre>{{ report.commands.evaluate|plain }}</pre>
 
 <h2>Where the line is</h2>
@@ -80,6 +108,34 @@ where its weight and the noise that is drawn for it come to more than
 <p>The first and the last bar have what lies beyond. Highest bars: {{ chart.most[0]|number }} eligible, {{ chart.most[1]|number }} selected.</p>
 </figure>
 {% endfor %}
+
+{% if what_if %}
+<h3>What if</h3>
+<p>What would be selected with the line elsewhere, and how near to the target that would be.</p>
+{% if what_if.points %}
+<figure>
+<svg viewBox="-6 -6 612 163" role="img" aria-label="KL reduction by the number of documents selected">
+<line class="axis" x1="0" x2="600" y1="150" y2="150"/>
+<line class="cut" x1="{{ what_if.now }}" x2="{{ what_if.now }}" y1="0" y2="150"/>
+<polyline class="curve" points="{% for x, y, _ in what_if.points %}{{ x }},{{ y }} {% endfor %}"/>
+{% for x, y, title in what_if.points %}
+<circle class="dot" cx="{{ x }}" cy="{{ y }}" r="4"><title>{{ title }}</title></circle>
+{% endfor %}
+</svg>
+<div class="scale"><span>{{ what_if.least|number }}</span><span>documents selected, each mark double the one before; line: this
+selection</span><span>{{ what_if.most|number }}</span></div>
+<figcaption>KL reduction, from {{ what_if.low|number }} to {{ what_if.high|number }}</figcaption>
+</figure>
+{% endif %}
+<div class="wide"><table>
+<tr><th>documents</th><th>least {{ "weight" if top_k else "weight and noise" }}</th><th>KL reduction</th><th>measured by</th></tr>
+{% for one in report.what_if %}
+<tr><td>{{ one.documents|number }}</td><td>{{ one.key|number }}</td>
+<td>{{ one.kl_reduction|number if one.kl_reduction is defined }}</td>
+<td>{{ one.measured_documents|number if one.measured_documents is defined }}</td></tr>
+{% endfor %}
+</table></div>
+{% endif %}
 
 <h2>Documents</h2>
 <p>The beginnings of their texts.</p>

@@ -41,8 +41,21 @@ def test_bins_are_those_of_numpy_but_for_their_grain(weights):
     # A document may count in the bin before its own, by the width of its narrow bin.
     below = np.searchsorted(np.sort(values), edges[1:-1])
     found = np.cumsum([counts[0] for *_, counts in bins])[:-1]
-    slack = [np.sum(np.abs(values - edge) < 0.017 * abs(edge) + 1e-9) for edge in edges[1:-1]]
+    slack = [np.sum(np.abs(values - edge) < 0.005 * abs(edge) + 1e-9) for edge in edges[1:-1]]
     assert np.all(np.abs(found - below) <= slack)
+
+
+def test_a_cut_has_at_least_so_many_documents_above():
+    values = np.random.default_rng(0).normal(0, 100, 5000)
+    found = both(values, values > 0)
+    for wanted in (1, 40, 600, 5000):
+        least, documents = found.cut(wanted)
+        assert documents == np.sum(values >= least) >= wanted
+        # Within the bin of the value that is sought.
+        edge = np.sort(values)[-wanted]
+        assert abs(least - edge) <= 0.005 * abs(edge)
+    assert both([np.inf, 3.0, -np.inf], np.zeros(3, bool)).cut(1) == (3.0, 2)
+    assert both([2.0, 3.0], np.zeros(2, bool)).cut(9) == (2.0, 2)
 
 
 def test_infinite_values_are_counted_and_not_shown():

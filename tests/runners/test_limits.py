@@ -25,9 +25,9 @@ from tests.helpers.corpora import write_embedded
 from tests.runners.capture import leaves
 
 MAX_CONSUMERS = 32
-# With all that can be computed and the report, a selection for five separate targets has 68,100. (A million, as of 20
+# With all that can be computed and the report, a selection for five separate targets has 46,600. (A million, as of 20
 # iterations of EM that each feed two steps, take Flink minutes to plan.)
-MAX_PATHS = 70_000
+MAX_PATHS = 50_000
 MAX_JOB_BYTES = 5_000_000
 MAX_ELEMENT_BYTES = 1_000_000
 

@@ -1,13 +1,17 @@
 """The report of a selection against the scores and the documents themselves; the same bytes whoever computes it."""
 
+import hashlib
+import itertools
 import json
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hir_transforms.documents.identity import identity_hash
+from hir_transforms.report.histograms import FloatHistogram
 from pipelines import resample, select
-from tests.helpers.corpora import write_embedded
+from tests.helpers.corpora import jsonl, write_embedded
 from tests.helpers.folders import contents
 
 FILES = {"report.html", "report.json"}
@@ -18,6 +22,11 @@ def run(tmp_path_factory):
     """A folder with the output of a selection by two parts of the weight, and the flags of its corpus."""
     folder = tmp_path_factory.mktemp("corpus")
     flags = write_embedded(folder, raw=400, target=60, dim=4)
+    generator = np.random.default_rng(1)
+    words = [f"word{number}" for number in range(60)]
+    for role, size, known in (("raw", 400, 60), ("target", 60, 20)):
+        texts = (f"document {number} {' '.join(generator.choice(words[:known], 12))}" for number in range(size))
+        (folder / f"{role}.jsonl").write_bytes(jsonl(texts))
     flags += ["--min_example_length=0", "--raw_components=3", "--target_components=2", "--num_to_sample=50"]
     assert select.run([*flags, f"--output={folder / 'out'}", "--direct_num_workers=1"]) == 0
     return folder, flags
@@ -88,6 +97,61 @@ def test_histograms_counts_and_lengths_are_those_of_the_scores(report, scored):
     }
 
 
+def buckets_of(text, num_buckets=10_000):
+    """Counts of hashed n-grams, by DSIR's definition."""
+    tokens = text.lower().split()
+    counts = np.zeros(num_buckets, np.int64)
+    for ngram in [*tokens, *map(" ".join, itertools.pairwise(tokens))]:
+        counts[int(hashlib.sha256(ngram.encode()).hexdigest(), 16) % num_buckets] += 1
+    return counts
+
+
+def kl(target, other):
+    p, q = target / target.sum(), other / other.sum()
+    return np.sum(p * (np.log(p + 1e-10) - np.log(q + 1e-10)))
+
+
+def test_the_selection_is_held_against_the_target_n_grams_alone_and_a_random_one(run, tmp_path):
+    folder, flags = run
+    given = [*flags, f"--work_dir={folder / 'out.work'}", f"--output={tmp_path / 'top'}", "--top_k"]
+    assert resample.run([*given, "--direct_num_workers=1"]) == 0
+    found = json.loads((tmp_path / "top" / "report.json").read_bytes())
+    rows = [
+        row for path in (folder / "out.work" / "scores").glob("*.parquet") for row in pq.read_table(path).to_pylist()
+    ]
+    text_of, start = {}, 0
+    for line in (folder / "raw.jsonl").read_bytes().splitlines(keepends=True):
+        text_of[start] = json.loads(line)["text"]
+        start += len(line)
+    offsets = np.array([row["offset"] for row in rows])
+    weights, ngrams = (np.array([row[name] for row in rows]) for name in ("weight", "ngram"))
+    every = np.ones(len(rows), bool)
+    least, _ = FloatHistogram.of(ngrams, every[:, np.newaxis]).cut(50)
+    members = {"selected": weights >= np.sort(weights)[-50], "ngrams": ngrams >= least, "random": every}
+    by_hash = np.argsort(identity_hash(0, "raw.jsonl", offsets, purpose="report"))
+    chosen = {name: offsets[by_hash[one[by_hash]]][:50].tolist() for name, one in members.items()}
+    sums = {name: sum(buckets_of(text_of[offset]) for offset in one) for name, one in chosen.items()}
+    target = sum(buckets_of(json.loads(line)["text"]) for line in (folder / "target.jsonl").open())
+    quality = found["quality"]
+    assert (quality["documents"], quality["target_documents"]) == (50, 60)
+    for name, own in sums.items():
+        measures = quality["sets"][name]
+        assert measures["kl"] == pytest.approx(kl(target, own), abs=1e-12)
+        assert measures["kl_reduction"] == pytest.approx(kl(target, sums["random"]) - kl(target, own), abs=1e-12)
+    assert quality["copies"] == {"duplicates": 0, "share": 0.0, "counted": 50}
+    manifest = json.loads((tmp_path / "top" / "manifest.json").read_bytes())
+    assert quality["effective_sample_size"] == [manifest["effective_sample_size"]]
+    # What would be selected by lines elsewhere.
+    assert [one["documents"] for one in found["what_if"]] == pytest.approx([50, 100, 200], abs=3)
+    assert all(np.sum(weights >= one["key"]) == one["documents"] for one in found["what_if"])
+    assert {one["measured_documents"] for one in found["what_if"]} == {
+        min(one["documents"] for one in found["what_if"])
+    }
+    page = (tmp_path / "top" / "report.html").read_text()
+    assert "n-grams alone" in page
+    assert "KL reduction" in page
+
+
 def test_what_was_done_can_be_done_again(report, run):
     command = report["commands"]["select"]
     for flag in ("--raw_components=3", "--num_to_sample=50", f"--raw={run[0] / 'raw.jsonl'}"):
@@ -115,6 +179,8 @@ def test_resample_reports_as_well_and_replaces_its_own(run):
     assert resample.run([*given, "--num_to_sample=20", "--top_k", "--direct_num_workers=1"]) == 0
     report = json.loads((folder / "again" / "report.json").read_bytes())
     assert report["counts"]["selected"] == 20
+    assert "hir evaluate" in report["quality"]["unknown"]
+    assert "sets" not in report["quality"]
     assert report["commands"]["select"].startswith("hir resample --work_dir WORK_DIR --output OUTPUT ")
     assert report["documents"]["best"][0]["text"].startswith("document ")
     assert (
