@@ -2,7 +2,7 @@
 
 A block's language says what becomes of it: `sh` is run, by the shell or, where all its commands are `hir`, each in a
 process that has imported everything; `sh cluster` needs a cluster or a cloud, `sh minutes` takes some, and neither is
-run. `python` is run as well.
+run. `python` is run as well, and `yaml beam` by Beam YAML.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ import yaml
 import zstandard
 
 from tests.helpers.commands import run_hir
+from tests.helpers.notebook import needs_notebook, run_python
 from tests.helpers.ports import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -64,8 +65,9 @@ def of(*languages):
 
 def test_nothing_is_left_out_but_what_is_marked():
     assert len(BLOCKS) == sum(document.read_text("utf-8").count("```") for document in DOCUMENTS) // 2
-    assert {block.language for block in BLOCKS} == {"sh", "sh cluster", "sh minutes", "python", "text", "yaml"}
-    assert [str(block) for block in of("text", "yaml") if COMMAND.search(block.text)] == []
+    languages = {"sh", "sh cluster", "sh minutes", "python", "text", "yaml", "yaml beam"}
+    assert {block.language for block in BLOCKS} == languages
+    assert [str(block) for block in of("text", "yaml", "yaml beam") if COMMAND.search(block.text)] == []
     assert [str(block) for block in of("sh cluster") if not ELSEWHERE.search(block.text)] == []
     lines = [line for block in of("sh minutes") for line in block.text.splitlines()]
     assert [line for line in lines if not line.startswith(("make ", "pip install "))] == []
@@ -83,7 +85,8 @@ def write_data(folder):
     def lines(size):
         # To a model, a number is one piece of a word.
         texts = [" ".join(map(str, generator.integers(0, 300, 120))) for _ in range(size)]
-        return "".join(json.dumps({"text": text, "content": text}) + "\n" for text in texts).encode()
+        records = ({"text": text, "content": text, "url": f"/{number}"} for number, text in enumerate(texts))
+        return "".join(json.dumps(record) + "\n" for record in records).encode()
 
     for name, size in (("raw", 24), ("more", 12), ("target", 12), ("law", 8), ("code", 8)):
         (folder / f"{name}.jsonl").write_bytes(lines(size))
@@ -170,6 +173,19 @@ def test_every_command_runs(block, folder_of):
     else:
         failed = run_by_shell(text, folder, printed)
     assert not failed, printed.read_text()
+
+
+@needs_notebook
+@pytest.mark.parametrize("block", of("yaml beam"), ids=str)
+def test_every_pipeline_of_beam_yaml_runs(block, folder_of):
+    folder = folder_of(block.document)
+    (folder / "pipeline.yaml").write_text(block.text)
+    flags = ["--yaml_pipeline_file=pipeline.yaml", "--runner=DirectRunner"]
+    run_python("-m", "apache_beam.yaml.main", *flags, cwd=folder)
+    texts_of = lambda path: {json.loads(line)["text"] for line in path.read_text().splitlines()}
+    (written,) = folder.glob("selected.jsonl-*")
+    assert len(texts_of(written)) == 5
+    assert texts_of(written) < texts_of(folder / "raw.jsonl")
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)

@@ -5,15 +5,18 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
 import apache_beam as beam
+import numpy as np
+from apache_beam.typehints.decorators import no_annotations
 
+from hir_transforms.common.errors import UserError
 from hir_transforms.embeddings.model import EmbeddingModel
 from hir_transforms.embeddings.transforms import ComputeEmbeddings
 from hir_transforms.mixtures.fitting import MixtureSettings
 from hir_transforms.mixtures.plan import mixture_settings
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.mixtures.transforms import FitGaussianMixture
-from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.ngrams.transforms import CountNgrams, FitNgramEstimator
+from hir_transforms.ngrams.features import NgramSettings, num_tokens, shared_featurizer
+from hir_transforms.ngrams.transforms import BATCH_TEXTS, CountNgrams, FitNgramEstimator
 from hir_transforms.selection.sample import SampleDocuments
 from hir_transforms.weights.transforms import MixLogWeights, MixtureLogWeights, NgramLogWeights
 
@@ -29,12 +32,20 @@ class SelectLike(beam.PTransform):
     The n-gram estimator and the mixtures are fitted to raw and the target, raw's documents get their importance
     weights, and k of them are sampled without replacement: `hir select` on collections in memory, with its defaults.
     Keys are as `SampleDocuments` takes them. The selection is a function of the documents and the settings; bundles
-    and workers do not show. Texts cross two shuffles on their way out, so of a large corpus in files `hir select`
-    takes less. It leaves out texts of fewer than 100 tokens: filter them here before.
+    and workers do not show. Documents cross two shuffles on their way out, so of a large corpus in files `hir select`
+    takes less.
+
+    With `text_field` and `key_field` elements are records, and the selected ones come out as they are: dicts, or rows
+    of a schema such as those of Beam YAML and Beam SQL.
 
     Attributes:
-        target: texts of the target.
+        target: texts of the target, or records of it; None where raw and target are given as one input, the
+            dictionary {"raw": collection, "target": collection}.
         k: documents to select.
+        tokens: instead of k, the most tokens to select.
+        text_field: of records, the field of the text; None for elements (key, text).
+        key_field: of raw's records, the field of the key.
+        min_example_length: texts of fewer tokens are not selected; `hir select` has 100.
         alpha: share of the n-gram weight: with 1 nothing is embedded, with 0 no n-grams are counted.
         ngrams: how n-grams are made.
         smoothing: see `FitNgramEstimator`.
@@ -45,7 +56,7 @@ class SelectLike(beam.PTransform):
         top_k, seed: see `SampleDocuments`.
 
     Raises:
-        UserError: if there is no such model; when run, if raw has fewer than k documents.
+        UserError: if there is no such model; when run, if raw has fewer than k documents, or a record lacks a field.
         ValueError: for settings out of range; when run, if raw or the target has no n-gram.
 
     Example:
@@ -58,9 +69,13 @@ class SelectLike(beam.PTransform):
         (2, 'sort the array')
     """
 
-    target: beam.PCollection[str]
-    k: int
+    target: beam.PCollection[Any] | None = None
+    k: int | None = None
     _: KW_ONLY
+    tokens: int | None = None
+    text_field: str | None = None
+    key_field: str | None = None
+    min_example_length: int = 0
     alpha: float = 0.5
     ngrams: NgramSettings = field(default_factory=NgramSettings)
     smoothing: float = 0.0
@@ -71,25 +86,59 @@ class SelectLike(beam.PTransform):
     top_k: bool = False
     seed: int = 0
 
-    def expand(self, raw: beam.PCollection[tuple[K, str]]) -> beam.PCollection[tuple[K, str]]:
+    def __post_init__(self) -> None:
+        if (self.text_field is None) != (self.key_field is None):
+            raise ValueError("records need both text_field and key_field; without these, elements are (key, text)")
+        self._sample = SampleDocuments(self.k, self.tokens, self.top_k, self.seed)
+        self._mix = MixLogWeights(self.alpha, self.scaling)
+
+    @no_annotations  # Beam cannot check more than one input
+    def expand(self, inputs: beam.PCollection[Any] | Mapping[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
         """See the class."""
-        mix = MixLogWeights(self.alpha, self.scaling)
-        if self.alpha == 1.0:
-            weights = self._ngram_weights(raw)
-        elif self.alpha == 0.0:
-            weights = self._embedding_weights(raw)
-        else:
-            parts = {"ngram": self._ngram_weights(raw), "embedding": self._embedding_weights(raw)}
-            weights = parts | "Mix" >> mix
-        selected = weights | "Sample" >> SampleDocuments(k=self.k, top_k=self.top_k, seed=self.seed)
+        raw, target = (inputs["raw"], inputs["target"]) if isinstance(inputs, Mapping) else (inputs, self.target)
+        if target is None:
+            raise ValueError("SelectLike: no target; give it, or the inputs raw and target together")
+        documents = texts = raw
+        if self.text_field is not None:
+            documents = raw | "Keys" >> beam.Map(lambda record, name: (_value(record, name), record), self.key_field)
+            texts = documents | "Texts" >> beam.Map(_keyed_text, self.text_field)
+            target = target | "TargetTexts" >> beam.Map(_text, self.text_field)
+        selected = self._weights(texts, target) | "Sample" >> self._sample
         return (
-            {"text": raw, "selected": selected | "Selected" >> beam.Map(lambda key: (key, None))}
+            {"document": documents, "selected": selected | "Selected" >> beam.Map(lambda key: (key, None))}
             | "Join" >> beam.CoGroupByKey()
-            | "Texts" >> beam.FlatMap(_selected_texts)
+            | "Documents"
+            >> beam.FlatMap(_selected, self.text_field is None).with_output_types(raw.element_type or Any)
         )
 
-    def _ngram_weights(self, raw: beam.PCollection[tuple[K, str]]) -> beam.PCollection[tuple[K, float]]:
-        target_counts = self.target | "CountTarget" >> CountNgrams(self.ngrams)
+    def _weights(
+        self, raw: beam.PCollection[tuple[K, str]], target: beam.PCollection[str]
+    ) -> beam.PCollection[tuple[K, Any]]:
+        """What is sampled by: (key, weight), and for a budget of tokens (key, (weight, tokens))."""
+        if self.alpha == 1.0:
+            weights = self._ngram_weights(raw, target)
+        elif self.alpha == 0.0:
+            weights = self._embedding_weights(raw, target)
+        else:
+            parts = {"ngram": self._ngram_weights(raw, target), "embedding": self._embedding_weights(raw, target)}
+            weights = parts | "Mix" >> self._mix
+        if self.tokens is None and not self.min_example_length:
+            return weights
+        tokens = (
+            raw
+            | "Batch" >> beam.BatchElements(max_batch_size=BATCH_TEXTS)
+            | "Count" >> beam.FlatMap(_count_tokens, self.ngrams)
+        )
+        return (
+            {"weight": weights, "tokens": tokens}
+            | "JoinTokens" >> beam.CoGroupByKey()
+            | "LongEnough" >> beam.FlatMap(_long_enough, self.min_example_length, self.tokens is not None)
+        )
+
+    def _ngram_weights(
+        self, raw: beam.PCollection[tuple[K, str]], target: beam.PCollection[str]
+    ) -> beam.PCollection[tuple[K, float]]:
+        target_counts = target | "CountTarget" >> CountNgrams(self.ngrams)
         estimator = (
             raw
             | "Texts of raw" >> beam.Values()
@@ -98,10 +147,12 @@ class SelectLike(beam.PTransform):
         )
         return raw | "WeighNgrams" >> NgramLogWeights(estimator)
 
-    def _embedding_weights(self, raw: beam.PCollection[tuple[K, str]]) -> beam.PCollection[tuple[K, float]]:
+    def _embedding_weights(
+        self, raw: beam.PCollection[tuple[K, str]], target: beam.PCollection[str]
+    ) -> beam.PCollection[tuple[K, float]]:
         vectors = raw | "EmbedRaw" >> ComputeEmbeddings(self.model)
         target_vectors = (
-            self.target
+            target
             | "Keys of target" >> beam.Map(lambda text: (text, text))
             | "EmbedTarget" >> ComputeEmbeddings(self.model)
         )
@@ -110,7 +161,44 @@ class SelectLike(beam.PTransform):
         return vectors | "WeighEmbeddings" >> MixtureLogWeights(raw_mixture, target_mixture)
 
 
-def _selected_texts(joined: tuple[Any, Mapping[str, Iterable[Any]]]) -> Iterator[tuple[Any, str]]:
+def _value(record: Any, name: str) -> Any:
+    """A field of a dict or a row; raises `UserError` where there is none."""
+    try:
+        return record[name] if isinstance(record, Mapping) else getattr(record, name)
+    except (KeyError, AttributeError):
+        raise UserError(f"SelectLike: a record has no field {name!r}: {record!s:.200}") from None
+
+
+def _text(record: Any, name: str) -> str:
+    text = record if isinstance(record, str) else _value(record, name)
+    if not isinstance(text, str):
+        raise UserError(f"SelectLike: the field {name!r} of a record is {type(text).__name__}, not a text")
+    return text
+
+
+def _keyed_text(keyed: tuple[K, Any], name: str) -> tuple[K, str]:
+    key, record = keyed
+    return key, _text(record, name)
+
+
+def _count_tokens(batch: list[tuple[K, str]], settings: NgramSettings) -> Iterator[tuple[K, int]]:
+    # Which bucket an n-gram falls into does not matter here.
+    featurizer = shared_featurizer(NgramSettings(settings.ngrams, 1, settings.tokenizer, "fast"))
+    keys, texts = zip(*batch, strict=True)
+    num_ngrams = featurizer.count([text.encode() for text in texts], np.zeros(1, np.int64))
+    yield from zip(keys, num_tokens(num_ngrams, settings.ngrams).tolist(), strict=True)
+
+
+def _long_enough(
+    joined: tuple[K, Mapping[str, Iterable[Any]]], min_tokens: int, with_tokens: bool
+) -> Iterator[tuple[K, Any]]:
+    key, found = joined
+    (weight,), (tokens,) = found["weight"], found["tokens"]
+    if tokens >= min_tokens:
+        yield key, ((weight, tokens) if with_tokens else weight)
+
+
+def _selected(joined: tuple[K, Mapping[str, Iterable[Any]]], with_key: bool) -> Iterator[Any]:
     key, found = joined
     if list(found["selected"]):
-        yield from ((key, text) for text in found["text"])
+        yield from ((key, document) if with_key else document for document in found["document"])

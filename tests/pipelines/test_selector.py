@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,13 +17,7 @@ from hir_transforms.settings.config import SETTINGS
 from pipelines import evaluate, select
 from pipelines.selector import Selector
 from tests.helpers.folders import contents
-
-ROOT = Path(__file__).parents[2]
-# Where `make suite` puts what runs notebooks.
-NOTEBOOK = ROOT / ".tools" / f"notebook-{sys.version_info.major}.{sys.version_info.minor}"
-needs_notebook = pytest.mark.skipif(
-    not NOTEBOOK.is_dir(), reason=f"pandas and nbclient are not installed ({NOTEBOOK}): 'make suite' installs them"
-)
+from tests.helpers.notebook import needs_notebook, run_python
 
 
 @pytest.fixture(scope="module")
@@ -176,16 +169,6 @@ selection = Selector(**settings, options=["--direct_num_workers=2"]).select(outp
 def program(settings, output):
     plain = {**settings, "raw": [str(path) for path in settings["raw"]], "target": str(settings["target"])}
     return PROGRAM.format(settings=plain, output=str(output))
-
-
-def run_python(*arguments):
-    """Runs Python with what notebooks take; returns what it prints."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{NOTEBOOK}"}
-    process = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
 
 
 @needs_notebook

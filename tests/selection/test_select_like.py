@@ -67,3 +67,65 @@ def test_embeddings_alone():
 def test_both():
     found = selected(k=9, alpha=0.75, seed=2)
     assert found == expected(0.75 * ngram_weights() + 0.25 * embedding_weights(), 9, 2)
+
+
+def of_records(raw, *, text_field="body", **settings):
+    """What is selected of records, as a list; `raw` makes them of a pipeline."""
+
+    def build(pipeline):
+        inputs = {"raw": raw(pipeline), "target": pipeline | "Target" >> beam.Create(TARGET)}
+        return inputs | SelectLike(alpha=1.0, ngrams=NGRAMS, text_field=text_field, key_field="id", **settings)
+
+    return elements(build)
+
+
+def dicts(pipeline):
+    return pipeline | "Raw" >> beam.Create([{"id": key, "body": text, "more": [key]} for key, text in RAW])
+
+
+def rows(pipeline):
+    return dicts(pipeline) | beam.Map(lambda record: beam.Row(id=int(record["id"]), body=str(record["body"])))
+
+
+def test_records_come_out_as_they_are():
+    found = expected(ngram_weights(), 9, 2)
+    records = sorted(of_records(dicts, k=9, seed=2), key=lambda record: record["id"])
+    assert records == [{"id": key, "body": text, "more": [key]} for key, text in found]
+    assert sorted((row.id, row.body) for row in of_records(rows, k=9, seed=2)) == found
+
+
+def test_targets_may_be_records_too():
+    def build(pipeline):
+        target = pipeline | "Target" >> beam.Create([{"body": text} for text in TARGET])
+        selects = SelectLike(target, k=9, alpha=1.0, ngrams=NGRAMS, text_field="body", key_field="id", seed=2)
+        return dicts(pipeline) | selects | beam.Map(lambda record: (record["id"], record["body"]))
+
+    assert sorted(elements(build)) == expected(ngram_weights(), 9, 2)
+
+
+def test_short_texts_are_left_out_and_tokens_counted():
+    lengths = {key: len(text.split()) for key, text in RAW}
+    assert {*lengths.values()} == {8, 9}
+    longer = of_records(dicts, k=15, min_example_length=9)
+    assert sorted(record["id"] for record in longer) == [key for key, length in lengths.items() if length == 9]
+    ranks = ngram_weights() + gumbel_noise(key_hashes(0, [key for key, _ in RAW]))
+    order = np.argsort(-ranks)
+    fitting = int(np.searchsorted(np.cumsum([lengths[place] for place in order]), 50, side="right"))
+    assert sorted(record["id"] for record in of_records(dicts, tokens=50)) == sorted(order[:fitting].tolist())
+
+
+def test_what_is_wrong_with_records_is_named():
+    target = beam.Pipeline() | beam.Create(TARGET)
+    for text_field, key_field in (("body", None), (None, "id")):
+        with pytest.raises(ValueError, match=r"^records need both text_field and key_field"):
+            SelectLike(target, k=1, text_field=text_field, key_field=key_field)
+    with pytest.raises(ValueError, match=r"^give either k or tokens$"):
+        SelectLike(target, k=1, tokens=1)
+    with pytest.raises(ValueError, match="no target; give it, or the inputs raw and target together"):
+        dicts(beam.Pipeline()) | SelectLike(k=1, text_field="body", key_field="id")
+    for field, message in (
+        ("none", "a record has no field 'none': "),
+        ("more", "the field 'more' of a record is list"),
+    ):
+        with pytest.raises(Exception, match=f"SelectLike: {message}"):
+            of_records(dicts, k=1, text_field=field)
