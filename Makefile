@@ -5,6 +5,7 @@
 # make format    rewrite the code to the project's format
 # make tools     install the servers that some tests need (Go is needed; without them those tests are skipped)
 # make template  make docs/flags.md and the metadata of the Dataflow templates, and check what can be checked without a cloud
+# make docs      make the API reference, build/reference/index.html
 # make clean     remove what was built and written, except .venv* and .tools
 
 # The version of Python in $(VENV), and all that the tests run in.
@@ -24,7 +25,7 @@ find_python = for name in python$(1) python3 python "$(PYENV_ROOT)"/versions/$(1
 	  "$$name" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $(1) 2>/dev/null && \
 	  echo "$$name" && exit; done; exit 1
 
-.PHONY: demo test test-versions suite venv lint types format tools template clean
+.PHONY: demo test test-versions suite venv lint types format tools template docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -82,6 +83,9 @@ template: $(STAMP)
 	@$(BIN)/python -m hir_transforms.settings.flags_page docs/flags.md
 	@$(BIN)/hadolint templates/Dockerfile
 	@$(BIN)/python -m pytest --quiet tests/test_templates.py
+
+docs: $(STAMP)
+	@$(BIN)/python docs/make_reference.py build/reference
 
 clean:
 	@rm -rf build dist demo *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

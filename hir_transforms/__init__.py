@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from hir_transforms.weights.transforms import NgramLogWeights as NgramLogWeights
 
 __version__ = "0.1.0"
+# In the order of the API reference.
 _MODULES = {
+    "pipelines.selector": ("Selector",),
+    "results.selection": ("Selection",),
+    "results.scores": ("Scores",),
+    "results.evaluation": ("Evaluation",),
     "common.errors": ("UserError",),
+    "selection.select_like": ("SelectLike",),
     "embeddings.model": ("EmbeddingModel", "find_model"),
     "embeddings.transforms": ("ComputeEmbeddings",),
     "mixtures.em": ("GaussianMixture",),
@@ -42,12 +48,7 @@ _MODULES = {
     "ngrams.estimator": ("NgramEstimator",),
     "ngrams.features": ("NgramSettings",),
     "ngrams.transforms": ("CountNgrams", "FitNgramEstimator", "NgramCounts"),
-    "pipelines.selector": ("Selector",),
-    "results.evaluation": ("Evaluation",),
-    "results.scores": ("Scores",),
-    "results.selection": ("Selection",),
     "selection.sample": ("SampleDocuments",),
-    "selection.select_like": ("SelectLike",),
     "weights.transforms": ("MixLogWeights", "MixtureLogWeights", "NgramLogWeights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -4,6 +4,7 @@ import doctest
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -53,6 +54,13 @@ def test_examples_run(name):
     assert example.examples
     failures = doctest.DocTestRunner(verbose=False).run(example).failed
     assert failures == 0
+
+
+def test_there_are_no_other_examples():
+    of_transforms = {inspect.getsourcefile(getattr(hir_transforms, name)) for name in TRANSFORMS}
+    package = Path(hir_transforms.__file__).parent
+    modules = [path for folder in (package, package.parent / "pipelines") for path in folder.rglob("*.py")]
+    assert {str(path) for path in modules if ">>> " in path.read_text("utf-8")} == of_transforms
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

@@ -31,8 +31,8 @@ class LookUpEmbeddings(beam.PTransform):
     Attributes:
         stage: that the rows are for; its settings are the files.
 
-    Raises (when run):
-        UserError: if there is not exactly one row for each document, or shards are not of one model.
+    Raises:
+        UserError: when run, if there is not exactly one row for each document, or shards are not of one model.
     """
 
     stage: Stage

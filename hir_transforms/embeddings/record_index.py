@@ -39,8 +39,8 @@ class WriteRecordIndex(beam.PTransform):
         stage_folder: the index is a folder in it.
         embeddings: what is listed.
 
-    Raises (when run):
-        UserError: if the records are not of one model.
+    Raises:
+        UserError: when run, if the records are not of one model.
     """
 
     stage_folder: str

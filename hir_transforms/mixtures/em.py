@@ -152,6 +152,7 @@ class GaussianMixture:
 
     @property
     def num_components(self) -> int:
+        """K."""
         return self.means.shape[0]
 
     @property
@@ -161,6 +162,7 @@ class GaussianMixture:
 
     @property
     def num_features(self) -> int:
+        """D, of the means."""
         return self.means.shape[1]
 
     @cached_property

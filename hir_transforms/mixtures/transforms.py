@@ -38,10 +38,10 @@ class FitGaussianMixture(beam.PTransform):
     Attributes:
         settings: how the mixture is fitted; `target` is of no concern here.
 
-    Raises (when run):
-        UserError: without any vector.
-        ValueError: for a vector that is not finite or of another dimension, or a key of a type that `SampleDocuments`
-            does not take.
+    Raises:
+        UserError: when run, without any vector.
+        ValueError: when run, for a vector that is not finite or of another dimension, or a key of a type that
+            `SampleDocuments` does not take.
 
     Example:
         >>> import apache_beam as beam, numpy as np

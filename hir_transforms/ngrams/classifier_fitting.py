@@ -59,8 +59,8 @@ class WriteNgramClassifier(beam.PTransform):
         target: PCollection of the `ReadTask`s of the target.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
-    Raises (when run):
-        UserError: for raw, or a target, without any n-gram.
+    Raises:
+        UserError: when run, for raw, or a target, without any n-gram.
     """
 
     stage: Stage[ClassifierSettings]

@@ -83,8 +83,8 @@ class WriteNgramCounts(beam.PTransform):
         stage: where the counts are written; says what is counted, and how.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
-    Raises (when run):
-        UserError: for a dataset, or a target, without any n-gram.
+    Raises:
+        UserError: when run, for a dataset, or a target, without any n-gram.
     """
 
     stage: Stage[CountSettings]

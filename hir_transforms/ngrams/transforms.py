@@ -39,8 +39,8 @@ class CountNgrams(beam.PTransform):
     Attributes:
         settings: how n-grams are made.
 
-    Raises (when run):
-        ValueError: if the tokenizer needs data that is not installed.
+    Raises:
+        ValueError: when run, if the tokenizer needs data that is not installed.
 
     Example:
         >>> import apache_beam as beam
@@ -101,8 +101,8 @@ class FitNgramEstimator(beam.PTransform):
         target: the `NgramCounts` of the target, made with the same settings: a collection of one, or the counts.
         smoothing: added to every bucket of the target, n-grams of at least 0; 0 is DSIR's default.
 
-    Raises (when run):
-        ValueError: if raw or the target has no n-gram, or their counts are of different settings.
+    Raises:
+        ValueError: when run, if raw or the target has no n-gram, or their counts are of different settings.
 
     Example:
         >>> import apache_beam as beam

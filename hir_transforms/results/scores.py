@@ -25,10 +25,10 @@ class Scores(Result):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """See `Result`."""
+        """What the scores were made of, their settings, and what was counted."""
         return self.stage.complete_manifest()
 
     @property
     def table(self) -> pa.Table:
-        """See the class."""
+        """A row for each document that may be selected."""
         return read_tables(shard.path for shard in load_score_shards(self.stage) if shard.path)

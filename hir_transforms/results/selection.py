@@ -27,14 +27,14 @@ class Selection(Result):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """See `Result`."""
+        """What was selected of what, the settings, and what was counted; raises `UserError` if it is gone."""
         if not is_complete(self.folder):
             raise UserError(f"no complete selection in {self.folder}")
         return json.loads(storage.read_bytes(storage.join(self.folder, MANIFEST)))
 
     @property
     def table(self) -> pa.Table:
-        """See the class."""
+        """A row for each selected document."""
         return read_tables([storage.join(self.folder, SELECTION)])
 
     @property

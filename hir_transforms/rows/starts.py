@@ -70,8 +70,8 @@ class FindRowStarts(beam.PTransform):
         kind: what a row is.
         dataset: the documents, for messages.
 
-    Raises (when run):
-        UserError: if there is not exactly one row for each document.
+    Raises:
+        UserError: when run, if there is not exactly one row for each document.
     """
 
     stage_folder: str

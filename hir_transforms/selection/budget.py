@@ -28,8 +28,8 @@ class CheckBudget(beam.PTransform):
         documents: the folder with the parts' documents.
         settings: what is to be selected.
 
-    Raises (when run):
-        UserError: if fewer are eligible than asked for.
+    Raises:
+        UserError: when run, if fewer are eligible than asked for.
     """
 
     documents: str

@@ -41,8 +41,8 @@ class SampleDocuments(beam.PTransform):
 
     Raises:
         ValueError: unless one of k and tokens is given, at least 1.
-        UserError (when run): if there are fewer documents or tokens than asked for.
-        TypeError (when run): for a key of another type.
+        UserError: when run, if there are fewer documents or tokens than asked for.
+        TypeError: when run, for a key of another type.
 
     Example:
         >>> import apache_beam as beam

@@ -75,8 +75,8 @@ class PickDocuments(beam.PTransform):
         num_targets: columns of weights, each for one target.
         proportions: each target's share, adding up to 1; None for the default that the scores' manifest tells.
 
-    Raises (when run):
-        UserError: if fewer documents or tokens are eligible than asked for.
+    Raises:
+        UserError: when run, if fewer documents or tokens are eligible than asked for.
     """
 
     settings: SelectionSettings

@@ -67,8 +67,8 @@ class WriteTrials(beam.PTransform):
         target: PCollection of the `ReadTask`s of the target.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
-    Raises (when run):
-        UserError: for raw, or a target, of too few documents to hide any.
+    Raises:
+        UserError: when run, for raw, or a target, of too few documents to hide any.
     """
 
     stage: Stage[TrialSettings]

@@ -62,8 +62,8 @@ class ImportWeights(beam.PTransform):
         stage: where the weights are written. Its dataset are the files of weights, as `find_weights` gives them; its
             upstream is the list of documents.
 
-    Raises (when run):
-        UserError: if there is not exactly one row for each document.
+    Raises:
+        UserError: when run, if there is not exactly one row for each document.
     """
 
     stage: Stage[GivenWeights]

@@ -33,8 +33,9 @@ class NgramLogWeights(beam.PTransform):
     Attributes:
         estimator: of one target; a collection of one, as `FitNgramEstimator` gives it, or the estimator itself.
 
-    Raises (when run):
-        ValueError: for an estimator of several targets, or if its tokenizer needs data that is not installed.
+    Raises:
+        ValueError: when run, for an estimator of several targets, or one whose tokenizer needs data that is not
+            installed.
 
     Example:
         >>> import apache_beam as beam, numpy as np
@@ -77,8 +78,8 @@ class MixtureLogWeights(beam.PTransform):
     Attributes:
         raw, target: the mixtures; collections of one, as `FitGaussianMixture` gives them, or the mixtures themselves.
 
-    Raises (when run):
-        ValueError: for a vector of another dimension, or one that is not finite.
+    Raises:
+        ValueError: when run, for a vector of another dimension, or one that is not finite.
 
     Example:
         >>> import apache_beam as beam, numpy as np
