@@ -52,6 +52,7 @@ NUMERICS = [
         "ngrams/kernel/sha256",
         "ngrams/kernel/tokens",
         "report/copies",
+        "report/deciding",
         "report/histograms",
         "report/quality",
         "selection/gumbel",

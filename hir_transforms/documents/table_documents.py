@@ -61,6 +61,10 @@ class TableDocuments:
             return None if example is None else self._parser.parse(example)
         return _join(tuple(_to_list(_as_strings(_column(rows, name).slice(row, 1)))[0] for name in self._names))
 
+    def id(self, rows: pa.Table, row: int) -> str | None:
+        """A row's id; None for a row that has none."""
+        return self._ids(rows.slice(row, 1))[0]
+
     def _columns(self, table: Table) -> list[str] | None:
         """The columns to read, None for all; raises `UserError` where one of the text is missing."""
         if self._parser:

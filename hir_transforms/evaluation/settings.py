@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
-from hir_transforms.common.settings import TEXT, Kind, Settings, setting
+from hir_transforms.common.settings import SELECTING, TEXT, Kind, Settings, setting
 from hir_transforms.documents.ids import IdParser
 from hir_transforms.documents.settings import FILE, PATTERNS
 
 _evaluation = functools.partial(setting, task="evaluation", commands=("evaluate",), metadata=NO_EFFECT)
+_label = functools.partial(_evaluation, None, commands=(*SELECTING, "evaluate"))
 
 
 def _label_field(name: str) -> str | None:
@@ -34,10 +35,11 @@ class EvaluationOptions(Settings):
     heldout: tuple[str, ...] = _evaluation(
         (), "JSON lines of the wanted kind that the selection was not made with", kind=PATTERNS
     )
-    label_field: str | None = _evaluation(
-        None, "JSON field of a label, whose values are counted", kind=Kind(_label_field, "NAME", ".+")
+    label_field: str | None = _label(
+        "field of a label, whose values are counted, for the report those of samples",
+        kind=Kind(_label_field, "NAME", ".+"),
     )
-    wanted: str | None = _evaluation(None, "the label of wanted documents: their share is the precision", kind=TEXT)
+    wanted: str | None = _label("the label of wanted documents: their share is the precision", kind=TEXT)
     json: str | None = _evaluation(
         None, "file for all measures; required where workers are on other machines", kind=FILE
     )

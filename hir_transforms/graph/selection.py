@@ -24,6 +24,7 @@ from hir_transforms.files.tables import is_table
 from hir_transforms.graph.plan import Stages
 from hir_transforms.report.content import ReportSettings
 from hir_transforms.report.make import MakeReport
+from hir_transforms.report.reading import ReadingSettings
 from hir_transforms.selection.duplicates import FindDuplicates
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.plan import plan_duplicates
@@ -57,6 +58,7 @@ class SelectionPlan:
         settings: of the run, for the output's manifest.
         duplicates: the stage that finds the documents whose text an earlier one has too.
         trials: of the n-gram estimators, for the output's manifest; None where the estimator was given.
+        estimator: the stage of what weighs n-grams; None where they are not weighed, or it is not known.
     """
 
     config: PipelineConfig
@@ -66,6 +68,7 @@ class SelectionPlan:
     settings: Mapping[str, Any]
     duplicates: Stage[None]
     trials: Sequence[Mapping[str, Any]] | None = None
+    estimator: Stage | None = None
 
     @classmethod
     def of(
@@ -74,7 +77,10 @@ class SelectionPlan:
         """What to select from the scores of these stages."""
         sources = [stage.name for stage in stages.all]
         duplicates = plan_duplicates(stages.scores)
-        return cls(config, stages.scores, config.num_targets, sources, config.settings(), duplicates, trials)
+        # Without what it depends on, all of which would be sent along.
+        estimator = replace(stages.ngrams.estimator, datasets=(), upstream=()) if stages.ngrams else None
+        settings = config.settings()
+        return cls(config, stages.scores, config.num_targets, sources, settings, duplicates, trials, estimator)
 
     @property
     def dataset(self) -> Dataset:
@@ -201,16 +207,26 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
 
 
 def _report_settings(plan: SelectionPlan) -> ReportSettings:
+    config = plan.config
+    labels = config.evaluation
+    reading = ReadingSettings(
+        plan.dataset,
+        config.target if config.inputs.raw else None,
+        plan.num_targets,
+        config.ngrams,
+        plan.estimator,
+        labels.label_field,
+    )
+    told = {"label_field": labels.label_field, "wanted": labels.wanted}
     return ReportSettings(
         plan.settings,
-        *_commands(plan.settings),
-        dataset=plan.dataset,
+        *_commands({**plan.settings, **told}),
+        reading=reading,
+        wanted=labels.wanted,
+        trials=plan.trials,
         work_dir=plan.config.work_dir,
         sources=plan.sources,
         version=__version__,
-        ngrams=plan.config.ngrams,
-        target=plan.config.target if plan.config.inputs.raw else None,
-        num_targets=plan.num_targets,
     )
 
 
@@ -222,10 +238,11 @@ def _commands(settings: Mapping[str, Any]) -> tuple[str, str]:
         if name in SETTINGS and value and value != SETTINGS[name].default
     }
     datasets = [_flag(name, given[name]) for name in ("raw", "target") if name in given]
+    labels = [_flag(name, given[name]) for name in ("label_field", "wanted") if name in given]
     start = "hir select --output OUTPUT" if "raw" in given else "hir resample --work_dir WORK_DIR --output OUTPUT"
     command = [start, *(_flag(name, value) for name, value in given.items())]
     named = datasets if len(datasets) == 2 else ["--raw RAW", "--target TARGET"]
-    return " ".join(command), " ".join(["hir evaluate --selected OUTPUT", *named])
+    return " ".join(command), " ".join(["hir evaluate --selected OUTPUT", *named, *labels])
 
 
 def _flag(name: str, value: Any) -> str:

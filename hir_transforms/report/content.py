@@ -8,23 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from hir_transforms.artifacts.stages import Stage
-from hir_transforms.common.fingerprints import to_json
-from hir_transforms.documents.datasets import Dataset
 from hir_transforms.evaluation.lengths import describe_lengths
-from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.report.cuts import Cuts, what_if_name
+from hir_transforms.report.composition import describe_labels, describe_ngrams
+from hir_transforms.report.cuts import what_if_name
+from hir_transforms.report.facts import Facts
+from hir_transforms.report.fitted import describe_stages
 from hir_transforms.report.noted import KINDS
-from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, MeasuredTexts, describe_quality
+from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, describe_quality
+from hir_transforms.report.reading import ReadingSettings
 from hir_transforms.selection.eligible import ScoreCounts
-from hir_transforms.selection.select import SelectionState
 
 KIND = "hir report"
 FORMAT_VERSION = 1
 NUM_BINS = 60
 UNKNOWN_TARGET = (
-    "This selection was made from scores alone: the target is not known, nor how n-grams were made. "
-    "Give --raw and --target, or run hir evaluate."
+    "The target is not known to this run, so it cannot be told how near to it the selection is: "
+    "give --raw and --target, or run hir evaluate."
 )
 NO_TEXT = "There is no text in the documents that were drawn from the target or from what was selected."
 _PARTS = ("ngram", "gmm", "weight")
@@ -40,48 +39,27 @@ class ReportSettings:
         settings: of the run, JSON values.
         command: that makes this selection again, but for where it goes.
         evaluation: the command that measures it.
-        dataset: of the documents that are shown.
+        reading: what documents are read for.
+        wanted: the label of wanted documents; None for none.
+        trials: of estimators and other settings; None where nothing was tried.
         work_dir: the work folder.
         sources: names of the stages that the scores come from.
         version: of this package.
-        ngrams: how n-grams are made.
-        target: that the selection is held against; None where this run does not know of it.
-        num_targets: how many targets the patterns of that are.
     """
 
     settings: Mapping[str, Any]
     command: str
     evaluation: str
-    dataset: Dataset
+    reading: ReadingSettings
+    wanted: str | None
+    trials: Sequence[Mapping[str, Any]] | None
     work_dir: str
     sources: Sequence[str]
     version: str
-    ngrams: NgramSettings
-    target: Dataset | None
-    num_targets: int
 
 
-@dataclass(frozen=True, eq=False)
-class ReportedFacts:
-    """What is known of a selection.
-
-    Attributes:
-        measured: the sum over all score shards of what `measure_rows` gives.
-        state: with all thresholds.
-        cuts: where else the line could be.
-        excerpts: beginnings of texts by (index of the file, offset).
-        texts: of the target and of samples; None without a target.
-    """
-
-    measured: Mapping[str, Any]
-    state: SelectionState
-    cuts: Cuts
-    excerpts: Mapping[tuple[int, int], str]
-    texts: MeasuredTexts | None
-
-
-def describe_report(facts: ReportedFacts, settings: ReportSettings) -> bytes:
-    """The report's JSON; the same bytes for the same selection."""
+def describe_report(facts: Facts, settings: ReportSettings) -> dict[str, Any]:
+    """The report's JSON values; the same for the same selection."""
     measured, state = facts.measured, facts.state
     counts = (state.counts or ScoreCounts()).summary()
     counts |= {"selected": measured["selected"], "selected_tokens": measured["tokens"]}
@@ -95,15 +73,18 @@ def describe_report(facts: ReportedFacts, settings: ReportSettings) -> bytes:
                 for histogram in found
                 if histogram
             ]
-    content = {
+    return {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
         "counts": counts,
         "commands": {"select": settings.command, "evaluate": settings.evaluation},
         "settings": dict(settings.settings),
         "versions": _versions(settings.version),
-        "stages": _describe_stages(settings),
-        "quality": _describe_quality(facts, settings),
+        "stages": describe_stages(settings.work_dir, settings.sources),
+        "trials": [dict(one) for one in settings.trials or ()],
+        "quality": _describe_quality(facts),
+        "labels": describe_labels(facts, settings.reading.label_field, settings.wanted),
+        "ngrams": describe_ngrams(facts),
         "what_if": _describe_what_if(facts),
         "thresholds": [
             {"key": _finite(threshold.least_key), "asked": asked, "proportion": proportion}
@@ -117,17 +98,17 @@ def describe_report(facts: ReportedFacts, settings: ReportSettings) -> bytes:
                     "file": document.file.path,
                     "offset": document.offset,
                     **{name: _finite(number) for name, number in document.numbers.items()},
-                    "text": facts.excerpts[document.file.index, document.offset],
+                    "text": facts.read[document.file.index, document.offset].excerpt,
+                    "deciding": [list(one) for one in facts.read[document.file.index, document.offset].deciding],
                 }
                 for document in measured[kind].documents
             ]
             for kind in KINDS
         },
     }
-    return to_json(content)
 
 
-def _describe_quality(facts: ReportedFacts, settings: ReportSettings) -> dict[str, Any]:
+def _describe_quality(facts: Facts) -> dict[str, Any]:
     """How near the selection is to the target, and how many documents of it tell something."""
     weights = facts.state.counts.weights if facts.state.counts else ()
     found: dict[str, Any] = {
@@ -140,7 +121,7 @@ def _describe_quality(facts: ReportedFacts, settings: ReportSettings) -> dict[st
     return found | (describe_quality(facts.texts, names) or {"unknown": NO_TEXT})
 
 
-def _describe_what_if(facts: ReportedFacts) -> list[dict[str, Any]]:
+def _describe_what_if(facts: Facts) -> list[dict[str, Any]]:
     """For each place where the line could be, what is selected, and how near that is to the target."""
     cuts = facts.cuts.what_if
     names = [what_if_name(number) for number in range(len(cuts))]
@@ -169,16 +150,3 @@ def _lengths(counts: np.ndarray) -> dict[str, Any] | None:
 def _versions(own: str) -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"hir-beam": own, "python": platform.python_version(), **versions}
-
-
-def _describe_stages(settings: ReportSettings) -> list[dict[str, Any]]:
-    """What the stages behind the scores have counted: numbers and texts alone."""
-    found = []
-    for name in settings.sources:
-        manifest = Stage(name, settings.work_dir, {}, (), (), "").read_manifest()
-        if manifest:
-            counts = {
-                key: value for key, value in manifest["counts"].items() if isinstance(value, int | float | str | bool)
-            }
-            found.append({"stage": name, "counts": counts})
-    return found

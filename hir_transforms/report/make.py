@@ -1,8 +1,5 @@
 """`MakeReport`: the files of a report, of bounded statistics of the score shards once the selection is known."""
 
-import functools
-import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +9,16 @@ import apache_beam as beam
 from hir_transforms.common.combining import Chunk, Gather, SumChunks, from_chunks, to_chunks
 from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import ReadTask
-from hir_transforms.evaluation.two_samples import DrawnDocument
-from hir_transforms.ngrams.features import shared_featurizer
-from hir_transforms.report.content import ReportedFacts, ReportSettings, describe_report
+from hir_transforms.report.content import ReportSettings, describe_report
 from hir_transforms.report.cuts import Cuts, sample_sets
+from hir_transforms.report.facts import Facts
+from hir_transforms.report.fitting_size import fit_report
 from hir_transforms.report.measure import measure_rows
-from hir_transforms.report.page import render_page
 from hir_transforms.report.places import PlaceSample
-from hir_transforms.report.quality import MeasuredTexts
+from hir_transforms.report.reading import DocumentLooker, ReadingSettings
 from hir_transforms.report.rows import ReportedRows
-from hir_transforms.report.target import TargetText, read_target, target_tasks
-from hir_transforms.report.texts import ReadText, TextTask, read_texts, text_tasks
+from hir_transforms.report.target import target_tasks
+from hir_transforms.report.texts import TextTask, text_tasks
 from hir_transforms.selection.eligible import SelectionSettings
 from hir_transforms.selection.select import SelectionState, list_tasks
 from hir_transforms.weights.score_shards import ScoreShard, read_hashes
@@ -30,8 +26,9 @@ from hir_transforms.weights.score_shards import ScoreShard, read_hashes
 REPORT_FILES = ("report.html", "report.json")
 _STATE, _CUTS, _TEXTS, _TARGET = "state", "cuts", "texts", "target"
 _SAMPLE = "sample-"
-# Documents that were read leave a worker so many at a time: those of one hundred pages are a small element.
-_TOGETHER = 16
+# Documents that were read leave a worker with so many buckets together, of 8 bytes each, or so many at a time.
+_BUCKETS_TOGETHER = 1 << 15
+_DOCUMENTS_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class MakeReport(beam.PTransform):
 
     def expand(self, state: beam.PCollection[SelectionState]) -> beam.PCollection[tuple[str, bytes]]:
         """See the class."""
+        reading = self.settings.reading
         return (
             state
             | "List" >> beam.FlatMap(_list_measuring)
@@ -76,12 +74,12 @@ class MakeReport(beam.PTransform):
             | "GatherMeasured" >> Gather()
             | "Cut" >> beam.FlatMap(_list_sampling)
             | "SpreadSampling" >> beam.Reshuffle()
-            | "Sample" >> beam.FlatMap(_sample, self.selection, self.settings.dataset.is_loaded)
+            | "Sample" >> beam.FlatMap(_sample, self.selection, reading.raw.is_loaded)
             | "Merge" >> SumChunks()
             | "GatherSamples" >> Gather()
-            | "ListTexts" >> beam.FlatMap(_list_reading, self.settings)
+            | "ListTexts" >> beam.FlatMap(_list_reading, reading)
             | "SpreadReading" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read, beam.pvalue.AsSingleton(self.known_files), self.settings)
+            | "Read" >> beam.ParDo(_ReadDoFn(reading), beam.pvalue.AsSingleton(self.known_files))
             | "GatherAll" >> Gather()
             | "Render" >> beam.FlatMap(_render, self.settings)
         )
@@ -123,10 +121,10 @@ def _sample(task: Any, settings: SelectionSettings, is_loaded: bool) -> Iterator
                 yield (f"{_SAMPLE}{name}", 0), sample
 
 
-def _list_reading(chunks: list[Chunk], settings: ReportSettings) -> Iterator[Any]:
+def _list_reading(chunks: list[Chunk], settings: ReadingSettings) -> Iterator[Any]:
     yield from chunks
     measured = from_chunks(chunks)
-    yield from text_tasks(measured, _samples(measured).values() if settings.target else ())
+    yield from text_tasks(measured, _samples(measured) if settings.needs_samples else {})
     if settings.target:
         yield from target_tasks(settings.target, settings.num_targets)
 
@@ -135,22 +133,33 @@ def _samples(measured: Mapping[str, Any]) -> dict[str, PlaceSample]:
     return {name.removeprefix(_SAMPLE): value for name, value in measured.items() if name.startswith(_SAMPLE)}
 
 
-def _read(task: Any, known_files: KnownFiles, settings: ReportSettings) -> Iterator[Chunk]:
-    featurizer = functools.partial(shared_featurizer, settings.ngrams)
-    if isinstance(task, TextTask):
-        known_files.require(task.file.path, task.file)
-        yield from _together(_TEXTS, read_texts(task, settings.dataset, featurizer))
-    elif isinstance(task, ReadTask):
-        assert settings.target
-        yield from _together(_TARGET, read_target(task, settings.target, settings.num_targets, featurizer()))
-    else:
-        yield task
+@dataclass(eq=False)
+class _ReadDoFn(beam.DoFn):
+    settings: ReadingSettings
+
+    def setup(self) -> None:
+        self._looker = DocumentLooker(self.settings)
+
+    def process(self, task: Any, known_files: KnownFiles) -> Iterator[Chunk]:
+        if isinstance(task, TextTask):
+            known_files.require(task.file.path, task.file)
+            yield from _together(_TEXTS, self._looker.read(task))
+        elif isinstance(task, ReadTask):
+            yield from _together(_TARGET, self._looker.read_target(task))
+        else:
+            yield task
 
 
 def _together(name: str, read: Iterable[Any]) -> Iterator[Chunk]:
-    documents = iter(read)
-    while some := list(itertools.islice(documents, _TOGETHER)):
-        yield (name, 0), some
+    held: list[Any] = []
+    buckets = 0
+    for one in read:
+        held.append(one)
+        buckets += len(one.counted.buckets) if one.counted else 0
+        if buckets >= _BUCKETS_TOGETHER or len(held) == _DOCUMENTS_TOGETHER:
+            yield (name, 0), held
+            held, buckets = [], 0
+    yield (name, 0), held
 
 
 def _render(chunks: list[Chunk], settings: ReportSettings) -> Iterator[tuple[str, bytes]]:
@@ -159,38 +168,14 @@ def _render(chunks: list[Chunk], settings: ReportSettings) -> Iterator[tuple[str
         if name in read:
             read[name] += documents
     measured = from_chunks(chunk for chunk in chunks if chunk[0][0] not in read)
-    texts = {one.place: one for one in read[_TEXTS]}
-    excerpts = {place: one.excerpt for place, one in texts.items() if one.excerpt is not None}
-    content = describe_report(
-        ReportedFacts(
-            measured,
-            measured[_STATE],
-            measured[_CUTS],
-            excerpts,
-            _measured_texts(measured, texts, read[_TARGET], settings),
-        ),
-        settings,
+    facts = Facts(
+        measured,
+        measured[_STATE],
+        measured[_CUTS],
+        _samples(measured),
+        {one.place: one for one in read[_TEXTS]},
+        read[_TARGET],
+        settings.reading.num_targets,
     )
-    page, data = REPORT_FILES
-    yield page, render_page(json.loads(content)).encode()
-    yield data, content
-
-
-def _measured_texts(
-    measured: Mapping[str, Any],
-    texts: Mapping[tuple[int, int], ReadText],
-    target: Iterable[TargetText],
-    settings: ReportSettings,
-) -> MeasuredTexts | None:
-    """The documents that are counted; None without a target to hold them against."""
-    if settings.target is None:
-        return None
-    targets: list[list[DrawnDocument]] = [[] for _ in range(settings.num_targets)]
-    for one in target:
-        targets[one.target].append(one.counted)
-    sets = {}
-    for name, sample in _samples(measured).items():
-        places = zip(*(column[: sample.within].tolist() for column in (sample.file, sample.offsets)), strict=True)
-        found = (texts[place].counted for place in places)
-        sets[name] = [counted for counted in found if counted]
-    return MeasuredTexts.of(targets, sets)
+    page, content = fit_report(describe_report(facts, settings))
+    yield from zip(REPORT_FILES, (page, content), strict=True)

@@ -18,8 +18,20 @@ _PART_NAMES = {
     "ngram": "n-gram part",
     "gmm": "embedding part",
 }
-_MEASURES = {"kl_reduction": "KL reduction", "kl": "KL", "jensen_shannon": "JS", "auc": "AUC"}
-_SETS = {"selected": "this weight", "ngrams": "n-grams alone", "random": "random documents"}
+_MEASURES = {
+    "precision": "precision",
+    "kl_reduction": "KL reduction",
+    "kl": "KL",
+    "jensen_shannon": "JS",
+    "auc": "AUC",
+}
+_LABELS_SHOWN = 20
+_SETS = {
+    "selected": "this weight",
+    "ngrams": "n-grams alone",
+    "random": "random documents",
+    "target": "the target",
+}
 _DOCUMENT_NAMES = {
     "best": "Largest weights",
     "above": "Selected, nearest to the line",
@@ -36,7 +48,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         report: the JSON values of `describe_report`.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"plain": _plain, "number": _number}
+    environment.filters |= {"plain": _plain, "number": _number, "signed": lambda share: f"{share:+.3g}"}
     counts = report["counts"]
     top_k = bool(report["settings"].get("top_k"))
     return environment.from_string(TEMPLATE).render(
@@ -46,7 +58,10 @@ def render_page(report: Mapping[str, Any]) -> str:
         charts=[*_charts(report, top_k)],
         kinds=[(name, report["documents"][kind]) for kind, name in _DOCUMENT_NAMES.items()],
         top_k=top_k,
-        quality=_quality(report["quality"]),
+        quality=_quality(report["quality"], report["labels"]),
+        labels=_labels(report["labels"]),
+        courses=[*_courses(report["stages"])],
+        trials=_trials(report["trials"]),
         what_if=_what_if(report["what_if"], counts["selected"]),
     )
 
@@ -91,13 +106,63 @@ def _charts(report: Mapping[str, Any], top_k: bool) -> Any:
         yield _chart("length: each bin is twice as wide as the one before", "tokens", bins, None)
 
 
-def _quality(quality: Mapping[str, Any]) -> dict[str, Any]:
+def _quality(quality: Mapping[str, Any], labels: Mapping[str, Any] | None) -> dict[str, Any]:
     """A table of the measures: of each set of documents, those that any of them has."""
-    sets = quality.get("sets", {})
+    sets = {name: dict(one) for name, one in quality.get("sets", {}).items()}
+    for name, one in (labels or {"sets": {}})["sets"].items():
+        if name in sets and "precision" in one:
+            sets[name]["precision"] = one["precision"]
     measures = [name for name in _MEASURES if any(one.get(name) is not None for one in sets.values())]
     return {
         "headings": [_MEASURES[name] for name in measures],
         "rows": [(_SETS[kind], [one.get(name) for name in measures]) for kind, one in sets.items()],
+    }
+
+
+def _labels(labels: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A table of the shares of the commonest labels of the selection and of the target; None without labels."""
+    if not labels:
+        return None
+    sets = labels["sets"]
+    named = [
+        label for name in ("selected", "target", "random") if name in sets for label, _ in sets[name]["commonest"]
+    ]
+    rows = [
+        (label, [_share(dict(one["commonest"]).get(label, 0), one["documents"]) for one in sets.values()])
+        for label in [*dict.fromkeys(named)][:_LABELS_SHOWN]
+    ]
+    missing = [_share(one["missing"], one["documents"]) for one in sets.values()]
+    return {
+        "headings": [f"{_SETS[name]} ({_number(one['documents'])})" for name, one in sets.items()],
+        "rows": rows,
+        "missing": missing if any(one["missing"] for one in sets.values()) else None,
+    }
+
+
+def _courses(stages: Sequence[Mapping[str, Any]]) -> Any:
+    """A curve of the log likelihood of each mixture by iteration: (name, points, first, last)."""
+    for stage in stages:
+        values = stage.get("log_likelihood", [])
+        if len(values) > 1:
+            low, high = min(values), max(values)
+            points = [
+                (
+                    round(_WIDTH * number / (len(values) - 1), 2),
+                    round(_HEIGHT * (high - value) / ((high - low) or 1.0), 2),
+                )
+                for number, value in enumerate(values)
+            ]
+            yield stage["stage"], points, values[0], values[-1]
+
+
+def _trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """A table of whatever the trials tell: numbers and texts, one trial a row; None where nothing was tried."""
+    if not trials:
+        return None
+    names = list(dict.fromkeys(name for one in trials for name in one))
+    return {
+        "headings": [name.replace("_", " ") for name in names],
+        "rows": [[_number(one[name]) if one.get(name) is not None else "" for name in names] for one in trials],
     }
 
 

@@ -11,7 +11,8 @@ from hir_transforms.documents.records import SourceFile
 from hir_transforms.files.tables import is_table
 from hir_transforms.report.rows import ReportedRows
 
-MAX_LINE_BYTES = 16 << 20
+# Of a longer line, the counts would be a large element.
+_MAX_LINE_BYTES = 1 << 20
 # A compressed file is read from its beginning, a row of a table with those around it, a record that a function gives
 # after all before it: no further than this.
 _MAX_STREAM_OFFSET = 64 << 20
@@ -52,14 +53,14 @@ class PlaceSample:
 
     @classmethod
     def of(cls, rows: ReportedRows, members: npt.NDArray[np.bool_], size: Size, is_loaded: bool) -> "PlaceSample":
-        """That of some of the rows, bool [N]; documents that are slow to reach are only counted."""
+        """That of some of the rows, bool [N]; documents that are slow to reach, or long, are only counted."""
         eligible = rows.eligible
         of_shard = eligible.rows
         places, offsets = of_shard.file[eligible.row_indices], of_shard.offset[eligible.row_indices]
         lengths = of_shard.length[eligible.row_indices]
         ends = np.array([_end_of(file, is_loaded) for file in of_shard.files], np.int64)
         index = np.array([file.index for file in of_shard.files], np.int64)
-        found = members & (offsets < ends[places]) & (lengths <= MAX_LINE_BYTES)
+        found = members & (offsets < ends[places]) & (lengths <= _MAX_LINE_BYTES)
         first = rows.order[found[rows.order]][: size.documents]
         columns = (rows.hashes, eligible.corpus_positions, offsets, lengths, index[places])
         sampled = {name: column[first] for name, column in zip(_COLUMNS, columns, strict=True)}

@@ -1,29 +1,13 @@
 """The documents of the target that a selection is held against: all of them, or a sample of bounded size."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
 
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.documents.identity import identity_hash
 from hir_transforms.documents.read_tasks import estimated_bytes, plan_tasks
-from hir_transforms.documents.reading import DocumentReader
 from hir_transforms.documents.records import Block, ReadTask, block_hash
-from hir_transforms.evaluation.two_samples import DrawnDocument
-from hir_transforms.ngrams.features import NgramFeaturizer
-from hir_transforms.report.texts import count_text
 
 # Of text that is read of each target, at most so much beyond its first piece.
 _MAX_BYTES = 4 << 20
-
-
-@dataclass(frozen=True)
-class TargetText:
-    """A document of the target: which of several targets it is of, and its n-grams."""
-
-    target: int
-    counted: DrawnDocument
 
 
 def target_tasks(target: Dataset, num_targets: int) -> Iterator[ReadTask]:
@@ -48,14 +32,3 @@ def _size(task: ReadTask) -> int:
     if task.stream:
         return estimated_bytes([task.stream.file]) // task.stream.step
     return sum(min(block.file.size, task.block_size) for block in task.groups[0])
-
-
-def read_target(
-    task: ReadTask, target: Dataset, num_targets: int, featurizer: NgramFeaturizer
-) -> Iterator[TargetText]:
-    """The documents of a piece."""
-    for group in DocumentReader(target).read(task):
-        hashes = [identity_hash(0, one.file.name, one.offsets, purpose="report") for one in group.batches]
-        number = group.target if num_targets > 1 else 0
-        for text, hashed in zip(group.texts, np.concatenate(hashes).tolist() if hashes else [], strict=True):
-            yield TargetText(number, count_text(text, hashed, featurizer))

@@ -37,6 +37,7 @@ figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 .key { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; }
 .document { padding: 0.5rem 0.7rem; margin: 0.5rem 0; break-inside: avoid; }
 .document div { color: var(--soft); font-size: 0.8rem; }
+.ngram { display: inline-block; padding: 0 0.4em; margin: 0.1em 0; border: 1px solid var(--line); border-radius: 4px; }
 .text { display: block; white-space: pre-wrap; unicode-bidi: isolate; overflow: hidden; max-height: 12rem; }
 @media print { body { max-width: none; padding: 0; } .text { max-height: none; } }
 </style>
@@ -67,9 +68,14 @@ it has more, against {{ report.quality.target_documents|number }} documents of t
 </table></div>
 <p>KL reduction: nats nearer to the target than a random selection of as many of the eligible documents, by DSIR's
 formula; more is better. KL: divergence of the target from the selection. JS: Jensen-Shannon distance, 0 to 1. AUC: how
-well a document of the target can be told from a selected one, 0.5 where it cannot.</p>
+well a document of the target can be told from a selected one, 0.5 where it cannot.{% if labels and report.labels.wanted is not none %} Precision: the share of documents with the {{ report.labels.field|plain }} <bdi>{{ report.labels.wanted|plain }}</bdi>.{% endif %}</p>
 {% else %}
 <p>{{ report.quality.unknown }}</p>
+{% if labels and report.labels.wanted is not none %}
+<p>Precision: {{ report.labels.sets.selected.precision|number }} of {{ report.labels.sets.selected.documents|number }} selected
+documents have the {{ report.labels.field|plain }} <bdi>{{ report.labels.wanted|plain }}</bdi>, of random ones
+{{ report.labels.sets.random.precision|number }}.</p>
+{% endif %}
 {% endif %}
 <div class="tiles">
 {% for size in report.quality.effective_sample_size[:10] %}
@@ -145,13 +151,37 @@ selection</span><span>{{ what_if.most|number }}</span></div>
 <div class="document"><bdi class="text">{{ document.text|plain }}</bdi>
 <div><bdi>{{ document.file|plain }}</bdi>, byte {{ document.offset|number }}: weight {{ document.weight|number }}
 {%- if document.ngram is defined and document.gmm is defined %} (n-grams {{ document.ngram|number }}, embedding
-{{ document.gmm|number }}){% endif %}, {{ document.tokens|number }} tokens</div></div>
+{{ document.gmm|number }}){% endif %}, {{ document.tokens|number }} tokens</div>
+{% if document.deciding %}
+<div>Decided by {% for name, share in document.deciding %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</div>
+{% endif %}
+</div>
 {% else %}
 <p>None.</p>
 {% endfor %}
 {% endfor %}
 
 <h2>What it is</h2>
+{% if labels %}
+<h3>{{ report.labels.field|plain }}</h3>
+<p>Shares of samples, of so many documents.</p>
+<div class="wide"><table>
+<tr><th>label</th>{% for heading in labels.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
+{% for label, shares in labels.rows %}
+<tr><td><bdi>{{ label|plain }}</bdi></td>{% for share in shares %}<td>{{ share }}</td>{% endfor %}</tr>
+{% endfor %}
+{% if labels.missing %}
+<tr><td>none</td>{% for share in labels.missing %}<td>{{ share }}</td>{% endfor %}</tr>
+{% endif %}
+</table></div>
+{% endif %}
+{% if report.ngrams %}
+<h3>N-grams</h3>
+<p>Those that add most to the log weights of {{ report.ngrams.documents|number }} documents, selected and random ones, and those
+that take most, all together.</p>
+<p>Add: {% for name, share in report.ngrams.raising %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</p>
+<p>Take: {% for name, share in report.ngrams.lowering %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</p>
+{% endif %}
 <h3>Lengths in tokens</h3>
 <div class="wide"><table>
 <tr><th>quantile</th>{% for name in report.lengths.eligible.quantiles %}<th>{{ name }}</th>{% endfor %}</tr>
@@ -166,10 +196,30 @@ selection</span><span>{{ what_if.most|number }}</span></div>
 <div class="wide"><table>
 <tr><th>stage</th><th>what it counted</th></tr>
 {% for stage in report.stages %}
-<tr><td>{{ stage.stage }}</td><td>{% for name, value in stage.counts.items() %}{{ name|replace("_", " ") }}
+<tr><td>{{ stage.stage }}</td><td>{% if stage.warning is defined %}<b>Warning:</b> {{ stage.warning|plain }} {% endif %}{% for name, value in stage.counts.items() %}{{ name|replace("_", " ") }}
 {{ value|number|plain }}{{ "; " if not loop.last }}{% endfor %}</td></tr>
 {% endfor %}
 </table></div>
+{% for name, points, first, last in courses %}
+<figure>
+<figcaption>{{ name }}: mean log likelihood by iteration</figcaption>
+<svg viewBox="-2 -2 604 155" role="img" aria-label="Log likelihood of {{ name }} by iteration">
+<polyline class="curve" points="{% for x, y in points %}{{ x }},{{ y }} {% endfor %}"/>
+<line class="axis" x1="0" x2="600" y1="150" y2="150"/>
+</svg>
+<div class="scale"><span>{{ first|number }}</span><span>{{ points|length }} iterations</span><span>{{ last|number }}</span></div>
+</figure>
+{% endfor %}
+{% if trials %}
+<h3>Trials</h3>
+<p>How much each found of hidden documents of the target among a sample of raw.</p>
+<div class="wide"><table>
+<tr>{% for heading in trials.headings %}<th>{{ heading|plain }}</th>{% endfor %}</tr>
+{% for row in trials.rows %}
+<tr>{% for value in row %}<td>{{ value|plain }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>
+{% endif %}
 {% if report.thresholds|length > 1 %}
 <h3>Targets</h3>
 <div class="wide"><table>

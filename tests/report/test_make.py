@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,10 +12,11 @@ import pytest
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.report.histograms import FloatHistogram
 from pipelines import resample, select
-from tests.helpers.corpora import jsonl, write_embedded
+from tests.helpers.corpora import write_embedded
 from tests.helpers.folders import contents
 
 FILES = {"report.html", "report.json"}
+TOPICS = ("law", "poetry", None)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,13 @@ def run(tmp_path_factory):
     words = [f"word{number}" for number in range(60)]
     for role, size, known in (("raw", 400, 60), ("target", 60, 20)):
         texts = (f"document {number} {' '.join(generator.choice(words[:known], 12))}" for number in range(size))
-        (folder / f"{role}.jsonl").write_bytes(jsonl(texts))
+        lines = (
+            json.dumps({"text": text, "topic": TOPICS[number % 3 if role == "raw" else 0]}) + "\n"
+            for number, text in enumerate(texts)
+        )
+        (folder / f"{role}.jsonl").write_text("".join(lines))
     flags += ["--min_example_length=0", "--raw_components=3", "--target_components=2", "--num_to_sample=50"]
+    flags += ["--label_field=topic", "--wanted=law"]
     assert select.run([*flags, f"--output={folder / 'out'}", "--direct_num_workers=1"]) == 0
     return folder, flags
 
@@ -95,6 +102,48 @@ def test_histograms_counts_and_lengths_are_those_of_the_scores(report, scored):
         **{"read": 400, "rejected": 0, "short": 0, "duplicate": 0, "eligible": 400, "selected": 50},
         "selected_tokens": sum(selected),
     }
+
+
+def test_labels_are_counted_and_the_wanted_ones_are_the_precision(report, run, scored):
+    topics, start = {}, 0
+    for line in (run[0] / "raw.jsonl").read_bytes().splitlines(keepends=True):
+        topics[start] = json.loads(line)["topic"]
+        start += len(line)
+    labels = report["labels"]
+    assert (labels["field"], labels["wanted"]) == ("topic", "law")
+    sets = {"selected": [topics[offset] for offset in scored[1]], "random": [*topics.values()]}
+    for name, found in sets.items():
+        counted = labels["sets"][name]
+        assert dict(counted["commonest"]) == {topic: found.count(topic) for topic in ("law", "poetry")}
+        assert (counted["documents"], counted["missing"]) == (len(found), found.count(None))
+        assert counted["precision"] == found.count("law") / len(found)
+    assert labels["sets"]["target"]["precision"] == 1
+    assert labels["sets"]["ngrams"]["documents"] >= 50
+    page = (run[0] / "out" / "report.html").read_text()
+    assert "<h3>topic</h3>" in page
+    assert "<th>precision</th>" in page
+
+
+def test_n_grams_that_decide_are_named(report, run):
+    ngrams = report["ngrams"]
+    assert 50 <= ngrams["documents"] <= 100
+    raising, lowering = (dict(ngrams[name]) for name in ("raising", "lowering"))
+    # The target has the first twenty of sixty words.
+    words_of = [[int(name[4:]) for name in one if re.fullmatch(r"word\d+", name)] for one in (raising, lowering)]
+    assert max(words_of[0]) < 20 <= min(words_of[1])
+    assert min(raising.values()) > 0 > max(lowering.values())
+    best = report["documents"]["best"][0]
+    words = best["text"].lower().split()
+    assert best["deciding"]
+    assert all(set(name.split()) <= set(words) for name, _ in best["deciding"])
+
+
+def test_em_is_told_by_iteration(report, run):
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    for name in ("gmm/raw", "gmm/target-0"):
+        with np.load(run[0] / "out.work" / f"{name}.npz") as mixture:
+            assert stages[name]["log_likelihood"] == mixture["log_likelihood"].tolist()
+    assert "log likelihood by iteration" in (run[0] / "out" / "report.html").read_text()
 
 
 def buckets_of(text, num_buckets=10_000):

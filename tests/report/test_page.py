@@ -25,11 +25,12 @@ NASTY = {
 def report(tmp_path_factory):
     """The folder of a selection of all documents, and of none but nasty ones."""
     folder = tmp_path_factory.mktemp("report")
-    lines = [{"text": f"{text} {number}"} for number, text in enumerate(NASTY.values())]
+    lines = [{"text": f"{text} {number}", "<i>kind</i>": text} for number, text in enumerate(NASTY.values())]
     (folder / "<raw> & more.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "target.jsonl").write_text(json.dumps({"text": "and on right to left"}) + "\n")
     given = [f"--raw={folder / '<raw> & more.jsonl'}", f"--target={folder / 'target.jsonl'}", "--alpha=1"]
     settings = ["--min_example_length=0", f"--num_to_sample={len(NASTY)}", "--direct_num_workers=1"]
+    settings += ["--label_field=<i>kind</i>", f"--wanted={NASTY['script']}"]
     assert select.run([*given, *settings, f"--output={folder / 'out'}"]) == 0
     return folder / "out"
 
@@ -75,7 +76,7 @@ def test_nothing_is_loaded_from_elsewhere(report):
     page = (report / "report.html").read_text()
     assert "default-src 'none'" in page
     assert not re.search(
-        r"""(src|href)=|url\(|@import|https?://""", re.sub(r"<bdi.*?</bdi>", "", page, flags=re.DOTALL)
+        r"""(src|href)=|url\(|@import|https?://""", re.sub(r"<(bdi|pre).*?</\1>", "", page, flags=re.DOTALL)
     )
 
 

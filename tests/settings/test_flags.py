@@ -120,7 +120,8 @@ VALUES = {
     "json": "/measures.json",
 }
 # What `evaluate` alone reads.
-EVALUATION = {"selected", "heldout", "label_field", "wanted", "json"}
+EVALUATION = {"selected", "heldout", "json"}
+LABELS = {"label_field", "wanted"}
 
 
 def test_every_flag_reaches_its_setting():
@@ -128,7 +129,7 @@ def test_every_flag_reaches_its_setting():
     assert {*given} == {*SETTINGS} - {"num_tokens_to_sample"}
     of_select = {name: value for name, value in VALUES.items() if name not in EVALUATION}
     config = config_from(*(f"--{name}" for name in SWITCHES), **of_select)
-    argv = [f"--{name}={VALUES[name]}" for name in EVALUATION]
+    argv = [f"--{name}={VALUES[name]}" for name in EVALUATION | LABELS]
     config = replace(
         config, evaluation=config_of(parse_options([*argv, "--target=/t"], "evaluate"), "evaluate").evaluation
     )
@@ -179,12 +180,12 @@ def test_what_commands_do_not_read():
     writing = {"num_shards", "compression", "output_format", "overwrite", "no_report"}
     assert unread["select"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
-    assert unread["score"] == sampling | writing
+    assert unread["score"] == sampling | writing | LABELS
     assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "weight_per_token", "min_example_length"}
     text = {"raw", "target", "text_field", "target_text_field", "max_document_bytes", "on_bad_record"}
     text |= {"max_rejected_share", "raw_load_dataset_fn", "raw_parse_example_fn"}
     text |= {"target_load_dataset_fn", "target_parse_example_fn"}
-    assert {*COMMANDS["evaluate"].settings} - EVALUATION == {
+    assert {*COMMANDS["evaluate"].settings} - EVALUATION - LABELS == {
         *text,
         *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets"),
     }
@@ -201,12 +202,12 @@ def test_what_commands_do_not_read():
     }
 
 
-@pytest.mark.parametrize("name", sorted({*SETTINGS} - EVALUATION - {*NEEDED, "work_dir"}))
+@pytest.mark.parametrize("name", sorted({*SETTINGS} - EVALUATION - {*NEEDED, "work_dir", "wanted"}))
 def test_without_raw_what_decides_the_scores_is_refused_by_resample(name):
     given = [f"--{name}" if name in SWITCHES else f"--{name}={VALUES.get(name, 7)}"]
     given += [] if name == "num_tokens_to_sample" else ["--num_to_sample=10"]
     kept = {"num_tokens_to_sample", "top_k", "seed", "min_example_length", "skip_duplicates", "target_proportions"}
-    kept |= {"num_shards", "compression", "output_format", "overwrite", "no_progress", "no_report"}
+    kept |= {"num_shards", "compression", "output_format", "overwrite", "no_progress", "no_report", "label_field"}
     if name == "gmm_checkpoint_dir":
         return
     options = parse_options(["--work_dir=/work", "--output=/out", *given], "resample")

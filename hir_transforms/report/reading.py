@@ -1,0 +1,151 @@
+"""What a report keeps of the documents that it reads: counts of n-grams, beginnings, labels, and what decides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hir_transforms.artifacts.stages import Stage
+from hir_transforms.documents.datasets import Dataset
+from hir_transforms.documents.identity import identity_hash
+from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.records import ReadTask
+from hir_transforms.evaluation.labels import shorten
+from hir_transforms.evaluation.two_samples import DrawnDocument
+from hir_transforms.ngrams.classifier_fitting import ClassifierSettings, load_classifier
+from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, shared_featurizer
+from hir_transforms.ngrams.fitting import load_estimator
+from hir_transforms.report.deciding import Share, both_ends, ngram_shares, strongest
+from hir_transforms.report.texts import FoundText, TextTask, read_texts
+
+EXCERPT_CHARACTERS = 300
+_DECIDING = 8
+_NAMED = 40
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """A document of raw.
+
+    Attributes:
+        place: (index of the file in the corpus, offset).
+        excerpt: of the text, where it is shown.
+        deciding: the n-grams that add or take most, where it is shown.
+        counted: its n-grams, where they are counted.
+        named: n-grams that add or take much, where they are named.
+        label: where it has one.
+    """
+
+    place: tuple[int, int]
+    excerpt: str | None = None
+    deciding: tuple[Share, ...] = ()
+    counted: DrawnDocument | None = None
+    named: tuple[Share, ...] = ()
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class TargetText:
+    """A document of the target: which of several targets it is of, its n-grams, and its label."""
+
+    target: int
+    counted: DrawnDocument
+    label: str | None
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """What documents are read for.
+
+    Attributes:
+        raw: the dataset of those that may be selected.
+        target: that of the wanted ones; None where it is not known, and then no n-gram is counted.
+        num_targets: how many targets the patterns of that are.
+        ngrams: how n-grams are made.
+        estimator: the stage of what weighs n-grams; None where they are not weighed.
+        label_field: of the labels; None for none.
+    """
+
+    raw: Dataset
+    target: Dataset | None
+    num_targets: int
+    ngrams: NgramSettings
+    estimator: Stage | None
+    label_field: str | None
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether more is read than what is shown."""
+        return self.target is not None or self.label_field is not None
+
+
+class DocumentLooker:
+    """Looks at documents; what it takes for that is loaded when it is first needed."""
+
+    def __init__(self, settings: ReadingSettings) -> None:
+        self._settings = settings
+        self._weights: npt.NDArray[np.float64] | None = None
+
+    def read(self, task: TextTask) -> Iterator[ReadText]:
+        """The documents of a file of raw."""
+        for found in read_texts(task, self._settings.raw, self._settings.label_field):
+            yield self._look(task.file.index, found)
+
+    def _look(self, file: int, found: FoundText) -> ReadText:
+        wanted, text = found.wanted, found.text
+        read = ReadText((file, wanted.offset), label=None if found.label is None else shorten(found.label))
+        if text is None:
+            return read if wanted.shown_for is None else replace(read, excerpt=f"({found.problem})")
+        if wanted.hash is not None and self._settings.target:
+            read = replace(read, counted=self._count(text, wanted.hash))
+        if wanted.shown_for is not None:
+            deciding = strongest(self._shares(text, wanted.shown_for), _DECIDING)
+            read = replace(read, excerpt=_beginning(text), deciding=tuple(deciding))
+        if wanted.is_named:
+            raising, lowering = both_ends(self._shares(text, 0), _NAMED)
+            read = replace(read, named=(*raising, *lowering))
+        return read
+
+    def read_target(self, task: ReadTask) -> Iterator[TargetText]:
+        """The documents of a piece of the target."""
+        target, label_field = self._settings.target, self._settings.label_field
+        assert target
+        for group in DocumentReader(target, label_field).read(task):
+            number = group.target if self._settings.num_targets > 1 else 0
+            for batch in group.batches:
+                hashes = identity_hash(0, batch.file.name, batch.offsets, purpose="report").tolist()
+                labels = batch.ids or [None] * len(hashes)
+                for text, hashed, label in zip(batch.texts, hashes, labels, strict=True):
+                    short = None if label is None else shorten(label)
+                    yield TargetText(number, self._count(text, hashed), short)
+
+    @property
+    def _featurizer(self) -> NgramFeaturizer:
+        return shared_featurizer(self._settings.ngrams)
+
+    def _count(self, text: str, hashed: int) -> DrawnDocument:
+        _, buckets, counts = self._featurizer.list_counts([text.encode()])
+        order = np.argsort(buckets)
+        return DrawnDocument(hashed, buckets[order].astype(np.int32), counts[order].astype(np.int32))
+
+    def _shares(self, text: str, target: int) -> list[Share]:
+        estimator, ngrams = self._settings.estimator, self._settings.ngrams
+        # The tokens of word_tokenize are not told by a pattern.
+        if estimator is None or ngrams.tokenizer != "wordpunct":
+            return []
+        if self._weights is None:
+            self._weights = _bucket_weights(estimator)
+        weights = self._weights[target : target + 1]
+        return ngram_shares(text, ngrams.ngrams, lambda texts: self._featurizer.score(texts, weights)[0][:, 0])
+
+
+def _bucket_weights(estimator: Stage) -> npt.NDArray[np.float64]:
+    """What an n-gram of each bucket adds, float64 [T, B]; of a classifier, but for the text's length."""
+    if isinstance(estimator.settings, ClassifierSettings):
+        return load_classifier(estimator).coefficients.mean(axis=1)
+    return load_estimator(estimator).log_ratio
+
+
+def _beginning(text: str) -> str:
+    return text[:EXCERPT_CHARACTERS] + ("\N{HORIZONTAL ELLIPSIS}" if len(text) > EXCERPT_CHARACTERS else "")
