@@ -11,7 +11,9 @@ from hypothesis import settings
 from hir_transforms.commands import display
 from hir_transforms.embeddings.distill import write_distilled
 from hir_transforms.embeddings.model import find_model
+from hir_transforms.runners import local
 from hir_transforms.runners.beam_internals import methods_inspected_once
+from tests.helpers.forking import ForkedWorker
 from tests.helpers.memory_filesystem import MemoryFileSystem
 from tests.helpers.models import write_small_transformer
 
@@ -40,6 +42,13 @@ def like_a_short_command(monkeypatch):
     monkeypatch.setattr(display, "_LINE_SECONDS", threading.TIMEOUT_MAX)
     with methods_inspected_once():
         yield
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request, monkeypatch):
+    """Worker processes of commands in this process are forked, but for what is about how they start."""
+    if request.module.__name__ != "tests.runners.test_local":
+        monkeypatch.setattr(local, "start_process", ForkedWorker)
 
 
 @pytest.fixture(scope="session")

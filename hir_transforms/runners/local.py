@@ -151,9 +151,7 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
         with tempfile.TemporaryFile() as messages:
             try:
                 # The kernel kills the process when this thread ends, be it by a SIGKILL of this process.
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE, stderr=messages
-                )
+                self._process = start_process(messages)
             except OSError as error:
                 self._workers.death = f"a worker process cannot be started ({error})"
                 return
@@ -189,6 +187,11 @@ class WatchedWorkerHandler(GrpcWorkerHandler):
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
+
+
+def start_process(messages: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a worker process, which writes its messages to this file."""
+    return subprocess.Popen([sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE, stderr=messages)
 
 
 def _describe(status: int, messages: IO[bytes]) -> str:

@@ -15,7 +15,7 @@ import threading
 
 # For what is numerical, which reads them when it is imported: each core has a worker of its own.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **_ONE_THREAD,
     "TOKENIZERS_PARALLELISM": "false",
     # Arrow's own allocator keeps some 20 MB more of what many small files have freed.
@@ -49,7 +49,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     start = json.loads(sys.stdin.buffer.readline())
     die_with_launcher()
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     sys.path[:] = start["path"]  # the same modules as the launcher's, wherever it was started
     logging.disable(logging.ERROR)

@@ -5,8 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from hir_transforms.artifacts.runs import RUNS
+from tests.helpers.commands import Command
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import children, is_alive
 
@@ -53,20 +52,12 @@ class Run:
             "target_laplace_smoothing": 1,  # else a line tells that the target has few n-grams
             **{"num_to_sample": 100, "num_shards": 4, "direct_num_workers": 2, "output": self.output},
         }
-        command = [
-            sys.executable,
-            "-m",
-            "pipelines.select",
-            *(f"--{name}={value}" for name, value in arguments.items()),
-        ]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        flags = [f"--{name}={value}" for name, value in arguments.items()]
+        self.process = Command(["select", *flags], ROOT, workers=2)
 
     def end(self):
         """Exit status and what was printed."""
-        printed = self.process.communicate(timeout=PATIENCE)[0].decode()
-        return self.process.returncode, printed
+        return self.process.end(PATIENCE)
 
     def workers(self):
         """Process ids of the workers."""
