@@ -22,8 +22,8 @@ def test_the_locale_is_one_that_does_harm():
     assert python("-c", "import sys; print(sys.getfilesystemencoding())").stdout != "utf-8\n"
 
 
-@pytest.mark.parametrize("module", [["pipelines.select"], ["pipelines", "select"]])
-def test_names_in_utf8_are_used_in_the_c_locale(tmp_path, module):
+@pytest.mark.parametrize(("module", "workers"), [(["pipelines.select"], 1), (["pipelines", "select"], 2)])
+def test_names_in_utf8_are_used_in_the_c_locale(tmp_path, module, workers):
     folder = tmp_path / "日本"
     folder.mkdir()
     (folder / "ü, 1.jsonl").write_bytes(jsonl(["one two three", "four five six"] * 20) + b"no json\n")
@@ -33,7 +33,7 @@ def test_names_in_utf8_are_used_in_the_c_locale(tmp_path, module):
         f"--raw={folder}/ü*.jsonl",
         f"--target={folder}/ziel.jsonl",
         f"--output={folder}/ö",
-        *("--num_to_sample=5", "--min_example_length=1", "--alpha=1", "--direct_num_workers=2"),
+        *("--num_to_sample=5", "--min_example_length=1", "--alpha=1", f"--direct_num_workers={workers}"),
     )
     assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, [f"{folder}/ö"]), result.stderr
     assert json.loads((folder / "ö/manifest.json").read_text("utf-8"))["settings"]["raw"] == [f"{folder}/ü*.jsonl"]

@@ -55,7 +55,7 @@ def test_a_terminal_shows_an_error_below_what_it_takes_away(corpus, tmp_path):
 
 @pytest.mark.parametrize("switch", ["--no_progress", "--no_progress=true"])
 def test_a_terminal_shows_nothing_if_it_is_not_to(corpus, tmp_path, switch):
-    run = OnTerminal([*SELECT, *corpus, f"--output={tmp_path}/out", switch], cwd=ROOT)
+    run = OnTerminal([*SELECT, *corpus, f"--output={tmp_path}/out", "--direct_num_workers=1", switch], cwd=ROOT)
     assert run.end() == (0, f"{PRINTED}{tmp_path}/out\n")
     assert run.raw == ""
 

@@ -10,7 +10,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 ONE_WORKER = ("--runner=FnApiRunner",)
-TWO_WORKERS = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+TWO_WORKERS = ("--runner=hir_transforms.runners.local.MultiProcessRunner", "--direct_num_workers=2")
+# As Beam starts them, which takes seconds.
+BEAMS_WORKERS = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
 def elements(build: Callable[[beam.Pipeline], beam.PCollection], options: Sequence[str] = ONE_WORKER) -> list[Any]:

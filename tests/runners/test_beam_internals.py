@@ -121,7 +121,10 @@ def test_each_method_is_inspected_once(inspected):
             stateful = Counting()
             assert {spec.name for spec in userstate.get_dofn_specs(stateful)[0]} == {"count"}
             assert core.get_function_arguments(stateful, "process") == (["element", "count"], [COUNT])
-            for mutable in core.get_function_arguments(stateful, "process"):
+            for mutable in (
+                *core.get_function_arguments(stateful, "process"),
+                *userstate.get_dofn_specs(stateful),
+            ):
                 mutable.clear()
         methods = {method.__func__ for method in inspected}
         assert Counting.process in methods
@@ -143,7 +146,10 @@ def test_functions_of_the_same_dofn_class_are_told_apart():
     with methods_inspected_once():
         dofns = [core.CallableWrapperDoFn(function) for function in of_functions]
         found = [core.get_function_arguments(dofn, "process") for dofn in dofns]
+        bound = [core.CallableWrapperDoFn(method) for method in ("".upper, Counting().process)]
+        states = [userstate.get_dofn_specs(dofn)[0] for dofn in (*dofns, *bound)]
     assert [defaults for _, defaults in found] == [[], [3]]
+    assert states == [set(), set(), set(), {COUNT.state_spec}]
 
 
 @pytest.mark.usefixtures("inspected")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.commands import Command
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import children, files_below, is_alive, wait_until
 from tests.helpers.terminal import OnTerminal
@@ -36,44 +37,40 @@ def corpus(tmp_path_factory):
 
 def command(corpus, folder, *flags):
     paths = [f"--raw={corpus / 'raw.jsonl'}", f"--target={corpus / 'target.jsonl'}", f"--output={folder / 'out'}"]
-    given = [*paths, "--num_to_sample=100", "--min_example_length=1", *flags]
-    return [sys.executable, "-m", "pipelines", "select", *given]
+    return ["select", *paths, "--num_to_sample=100", "--min_example_length=1", *flags]
 
 
-def start(corpus, folder, *flags):
-    return subprocess.Popen(
-        [*command(corpus, folder, *flags), "--no_progress"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        text=True,
-    )
+def start(corpus, folder, *flags, workers=0):
+    return Command(command(corpus, folder, *flags, "--no_progress", f"--direct_num_workers={workers}"), ROOT, workers)
 
 
 def interrupt(process, number):
-    """Sends the signal as a terminal (Ctrl-C, to all) or `kill` (SIGTERM) does; returns what was printed."""
+    """Sends the signal as a terminal (Ctrl-C, to all) or `kill` (SIGTERM) does.
+
+    Returns:
+        The exit status and what was printed.
+    """
     started = [child for one in children(process.pid) for child in (one, *children(one))]
     at = time.monotonic()
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    printed, _ = process.communicate(timeout=60)
+    status, printed = process.end(60)
     assert wait_until(lambda: not any(map(is_alive, started)), SECONDS)
     assert time.monotonic() - at < SECONDS
-    return printed
+    return status, printed
 
 
 def check_interrupted(process, number, folder):
-    printed = interrupt(process, number)
     word = "interrupted" if number == signal.SIGINT else "terminated"
-    assert printed == f"hir select: {word}; the same command goes on with what is finished\n"
-    assert process.returncode == 1
+    message = f"hir select: {word}; the same command goes on with what is finished\n"
+    assert interrupt(process, number) == (1, message)
     assert [name for name in os.listdir(folder) if name != "out.work"] == []
     assert [path for path in files_below(folder) if "tmp-" in path] == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_terminal_shows_is_taken_away(corpus, tmp_path, workers):
-    run = OnTerminal([*command(corpus, tmp_path, *WORDS, f"--direct_num_workers={workers}")], cwd=ROOT)
+    flags = [*WORDS, f"--direct_num_workers={workers}"]
+    run = OnTerminal([sys.executable, "-m", "pipelines", *command(corpus, tmp_path, *flags)], cwd=ROOT)
     assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
     at = time.monotonic()
     run.process.send_signal(signal.SIGINT)
@@ -89,14 +86,14 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["
 @BOTH
 @pytest.mark.parametrize("workers", [1, 2])
 def test_while_text_is_read(corpus, tmp_path, workers, number):
-    process = start(corpus, tmp_path, *WORDS, f"--direct_num_workers={workers}")
+    process = start(corpus, tmp_path, *WORDS, workers=workers)
     assert wait_until((tmp_path / "out.work" / "ngram").exists, 120)
     check_interrupted(process, number, tmp_path)
 
 
 @pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
 def test_while_documents_are_embedded(corpus, tmp_path, workers, number):
-    process = start(corpus, tmp_path, *EMBEDDED, "--alpha=0", f"--direct_num_workers={workers}")
+    process = start(corpus, tmp_path, *EMBEDDED, "--alpha=0", workers=workers)
     embeddings = tmp_path / "out.work" / "embeddings"
     assert wait_until(lambda: any(embeddings.rglob("*.avro*")), 120)
     check_interrupted(process, number, tmp_path)

@@ -10,7 +10,7 @@ from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 from hir_transforms.selection.gumbel import gumbel_noise
 from hir_transforms.selection.select_like import SelectLike
-from tests.helpers.collections import ONE_WORKER, TWO_WORKERS, elements
+from tests.helpers.collections import BEAMS_WORKERS, ONE_WORKER, elements
 
 KINDS = ("stir {} eggs into the flour and bake it", "return the sum of {} along an axis")
 RAW = [(number, KINDS[number % 2].format(number)) for number in range(30)]
@@ -55,7 +55,7 @@ def expected(weights, k, seed):
     return sorted(RAW[place] for place in np.argsort(-ranks)[:k])
 
 
-@pytest.mark.parametrize("options", [ONE_WORKER, TWO_WORKERS], ids=["one worker", "two workers"])
+@pytest.mark.parametrize("options", [ONE_WORKER, BEAMS_WORKERS], ids=["one worker", "two workers"])
 def test_ngrams_alone(options):
     assert selected(options, RAW[::-1], k=9, alpha=1.0, seed=2) == expected(ngram_weights(), 9, 2)
 
