@@ -199,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", default="30,300,3000", help="MB to measure at [30,300,3000]")
     parser.add_argument("--peer_mb", type=int, default=30, help="MB that data-selection gets [30]")
     parser.add_argument("--num_to_sample", type=int, default=1000, help="documents to select [1000]")
+    parser.add_argument("--hashes", default=",".join(HASHES), help=f"hashes to measure [{','.join(HASHES)}]")
     parser.add_argument("--runs", type=int, default=1, help="runs of each, of which the median counts [1]")
     parser.add_argument(
         "--growth_runs", type=int, default=0, help="runs of the comparisons of sizes and of numbers of files [0]"
@@ -208,7 +209,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = [float(size) for size in arguments.sizes.split(",")]
     console = Console(width=120)
     processes = joblib.cpu_count()
-    for name in HASHES:
+    hashes = arguments.hashes.split(",")
+    for name in hashes:
         warm_up(NgramSettings(hash=name))
     with tempfile.TemporaryDirectory(dir=arguments.raw.parent) as temporary:
         folder = Path(temporary)
@@ -229,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         table.add_row("data-selection", "slice", f"{slice_path.stat().st_size / MB:.0f}", f"{peer.seconds:.1f}",
                       f"{peer_rate:.2f}", "1.0", f"{peer.peak:.0f}")  # fmt: skip
-        for hash_name in HASHES:
+        for hash_name in hashes:
             for name, (corpus, size) in corpora.items():
                 runs = [
                     select(f"{corpus}/*.jsonl", arguments.target, folder / "work", k, f"--hash={hash_name}")
@@ -246,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         floor = size / floor_seconds(dataset, processes)
         console.print(f"floor: read and decode the unrepeated corpus on {processes} cores: {floor:.0f} MB/s")
         table = Table("one scoring pass on one core", "hash", "s", "share", "MB/s")
-        for hash_name in HASHES:
+        for hash_name in hashes:
             profile = profile_pass(dataset, NgramSettings(hash=hash_name))
             total = sum(profile.values())
             for part, seconds in (*profile.items(), ("together", total)):

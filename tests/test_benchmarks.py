@@ -14,7 +14,7 @@ ARGUMENTS = {
     "embeddings": ["--raw={raw}", "--documents=5"],
     "kernel": ["--raw={raw}", "--repetitions=1", "--rows=cache entries compared as a vector"],
     "mixture": ["--data=separate", "--rows=200", "--features=4", "--components=4", "--iterations=1", "--workers=1"],
-    "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.05", "--num_to_sample=20"],
+    "ngrams": ["--raw={raw}", "--target={target}", "--sizes=0.05", "--num_to_sample=20", "--hashes=fast"],
     "quality": ["--documents={raw}", "--embeddings={folder}/raw.npy", "--label_field=source", "--target_sizes=20"],
     "resample": ["--folder={folder}", "--millions=0.002", "--peer_mb=1", "--peer_k=10", "--processes=1"],
 }

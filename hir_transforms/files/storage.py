@@ -32,6 +32,8 @@ _beginning = threading.Lock()
 
 def join(folder: str, *names: str) -> str:
     """Path of a file in a folder."""
+    if is_local(folder):  # as in `open_raw`
+        return os.path.join(folder, *names)
     return FileSystems.join(folder, *names)
 
 

@@ -36,7 +36,7 @@ def plan_from_saved_scores(config: PipelineConfig, scores: Stage, sources: list[
 
 def max_useful_workers(scores: Stage, source_bytes: int, num_to_sample: int | None) -> int:
     """How many processes have enough to do with a selection from these scores."""
-    rows = sum(shard.rows for shard in load_score_shards(scores))
+    rows = sum(rows for _, rows, _ in scores.counts()["shards"])
     share = min(1.0, num_to_sample / max(1, rows)) if num_to_sample else 1.0
     return math.ceil(max(rows / _ROWS_PER_PROCESS, share * source_bytes / _BYTES_PER_PROCESS, 1))
 

@@ -124,8 +124,9 @@ def count_shards(shards: list[ScoreShard]) -> dict[str, Any]:
 
 def load_score_shards(stage: Stage) -> Iterator[ScoreShard]:
     """The shards of a complete stage, as its manifest lists them."""
+    folder = stage.folder
     for index, rows, rejected in stage.counts()["shards"]:
-        yield ScoreShard(index, part_path(stage.folder, index) if rows else None, rows, rejected)
+        yield ScoreShard(index, part_path(folder, index) if rows else None, rows, rejected)
 
 
 def default_proportions(stage: Stage) -> tuple[float, ...] | None:

@@ -125,12 +125,12 @@ def test_a_run_that_died_while_it_published_is_repaired_by_the_same_command(stor
     assert not store.contents("again.incomplete")
 
 
-def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs):
-    """With the real model: `embed`, then selections with projection, checkpoints, scaled weights, given mixtures."""
+def test_every_other_stage_and_the_shards_of_hir_embed(store, inputs, small_transformer):
+    """`embed`, then selections with projection, checkpoints, scaled weights, given mixtures."""
     lines = gzip.decompress((inputs / "raw.jsonl.gz").read_bytes()).splitlines(keepends=True)[:12]
     store.put("few.jsonl", b"".join(lines))
     common = [f"--raw={store.root}/few.jsonl", "--direct_num_workers=1", *store.flags]
-    assert embed.run([*common, f"--work_dir={store.root}/few.work"]) == 0
+    assert embed.run([*common, f"--work_dir={store.root}/few.work", f"--embedding_model={small_transformer}"]) == 0
     flags = [
         *common,
         f"--target={store.root}/few.jsonl",

@@ -449,7 +449,7 @@ def taken_offsets(shards, selection, threshold):
     return np.concatenate([row.rows.offset[row.row_indices[row.taken(0, threshold)[0]]] for row in eligible])
 
 
-SEEDS = range(1500)
+SEEDS = range(1000)
 
 
 @pytest.fixture(scope="module")
