@@ -18,6 +18,7 @@ class Command:
         self._printed = tempfile.NamedTemporaryFile("rb")  # noqa: SIM115  # as long as this object
         self._process = CONTEXT.Process(target=_run, args=(arguments, folder, self._printed.name, workers))
         self._process.start()
+        assert self._process.pid
         self.pid = self._process.pid
 
     def poll(self):
