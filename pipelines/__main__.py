@@ -16,6 +16,7 @@ COMMANDS = {
     "fit": "fit the n-gram estimator and the mixtures",
     "embed": "embed raw or target documents once, for any number of selections",
     "score": "score all raw documents",
+    "plan": "tell what select would read, compute and take, and change nothing",
     "tune": "try the n-gram estimators on hidden target documents",
     "resample": "select again from the scores of an earlier selection",
     "evaluate": "measure how good selections are, and what they have in common",
@@ -25,7 +26,7 @@ COMMANDS = {
 }
 
 # Those that take long enough to show how far they are.
-SHOWN = {"select", "fit", "embed", "score", "tune", "resample"}
+SHOWN = {"select", "fit", "embed", "score", "plan", "tune", "resample"}
 
 
 def usage() -> str:

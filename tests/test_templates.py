@@ -12,9 +12,8 @@ import yaml
 from google.cloud.dataflow_v1beta3.types import TemplateMetadata
 from google.protobuf import json_format
 
-from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.flags import config_of, parse_options
-from hir_transforms.settings.template_metadata import metadata, write_metadata
+from hir_transforms.settings.template_metadata import TEMPLATES, metadata, write_metadata
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_FOLDER = ROOT / "templates"
@@ -22,13 +21,13 @@ DOCKERFILE = (TEMPLATE_FOLDER / "Dockerfile").read_text()
 RERUNS = sorted((TEMPLATE_FOLDER / "reruns").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_metadata_is_in_step_with_the_flags(name, tmp_path):
     written = write_metadata(tmp_path)[name].read_bytes()
     assert (TEMPLATE_FOLDER / f"{name}_metadata.json").read_bytes() == written, "run 'make template'"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_metadata_is_what_dataflows_api_takes(name):
     content = json.loads((TEMPLATE_FOLDER / f"{name}_metadata.json").read_text())
     parsed = json_format.ParseDict(content, TemplateMetadata.pb(TemplateMetadata()))  # unknown fields are errors
@@ -74,7 +73,7 @@ def test_the_patterns_tell_good_values_from_bad_ones(values, good):
             assert all(re.search(pattern, value) for pattern in patterns[name]) == good, (name, value)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_defaults_match_their_patterns(name):
     for parameter in metadata(name)["parameters"]:
         if "defaultValue" in parameter:

@@ -36,8 +36,6 @@ _HOLD = {
 }
 # The files by which a folder is known to hold a model of this tool.
 _MODEL, _WEIGHTS = "config.json", "model.safetensors"
-# Of what differs, so much is told.
-_MOST_CHANGES = 3
 
 
 def inspect(path: str, planned: Mapping[str, Stage] | None = None) -> Iterator[str]:
@@ -74,7 +72,7 @@ def _work_folder(path: str, states: list[StageState]) -> Iterator[str]:
     rows = [("stage", "state", "size", "time", "")]
     for one in states:
         took = duration(seconds[one.stage.name]) if one.stage.name in seconds else ""
-        told = _changes(one) or (wording.counts(one.manifest["counts"]) if one.manifest else "")
+        told = wording.changes(one.changes) or (wording.counts(one.manifest["counts"]) if one.manifest else "")
         rows.append((one.stage.name, one.state, wording.size(one.bytes), took, told))
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:4]]
     for row in rows:
@@ -95,7 +93,7 @@ def _stage(path: str, planned: Mapping[str, Stage] | None) -> Iterator[str]:
     (state,) = (one for one in stage_states(work_dir, planned) if one.stage.name == name)
     yield f"{path}: {_HOLD.get(name.partition('/')[0], 'stage')}, {state.state}"
     if state.changes:
-        yield f"since it was made: {_changes(state)}"
+        yield f"since it was made: {wording.changes(state.changes)}"
     if manifest := state.manifest:
         for role, described in manifest["inputs"].items():
             yield f"from files of {role}: {_files(described['files'])}"
@@ -139,12 +137,6 @@ def _static_model(path: str) -> Iterator[str]:
     yield f"{path}: static embedding model, of {config.get('tokenizer_name')}"
     yield f"{rows:,} tokens of {dimensions} numbers ({header['embeddings']['dtype']})"
     yield f"size: {wording.size(len(content))}"
-
-
-def _changes(state: StageState) -> str:
-    """What has changed, the first few of many."""
-    more = len(state.changes) - _MOST_CHANGES
-    return "; ".join([*state.changes[:_MOST_CHANGES], *([f"{more} more"] if more > 0 else [])])
 
 
 def _made_with(manifest: Mapping[str, Any]) -> Iterator[str]:

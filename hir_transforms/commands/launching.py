@@ -130,10 +130,7 @@ def build_pipeline(
         UserError: for what cannot come to a good end.
     """
     missing = missing_stages(wanted)
-    for stage in stages.all:
-        check_complete_stage(stage)
-    check_num_rows_of(missing)
-    _warn_of_few_rows(stages, missing)
+    check_stages(stages, missing)
     _warm_up(config, missing)
     prepare(missing)
     if unchanged := [stage.name for stage in stages.all if stage.manifest()]:
@@ -183,6 +180,14 @@ def build_selection(
         return Launch([], [])
     beside = [plan.duplicates] if plan.finds_duplicates else []
     return build_pipeline(options, config, stages, [stages.scores], lambda graph: compose(graph, plan), beside)
+
+
+def check_stages(stages: Stages, missing: list[Stage]) -> None:
+    """Raises `UserError` for what complete stages, or files that are given to missing ones, tell at once."""
+    for stage in stages.all:
+        check_complete_stage(stage)
+    check_num_rows_of(missing)
+    _warn_of_few_rows(stages, missing)
 
 
 def check_num_rows_of(missing: Iterable[Stage]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MOST_FILES = 3
+_MOST_CHANGES = 3
 
 
 def size(num_bytes: float) -> str:
@@ -43,3 +44,9 @@ def paths(names: Sequence[str]) -> str:
     """The first few of many paths, and how many more there are."""
     more = len(names) - _MOST_FILES
     return ", ".join([*names[:_MOST_FILES], *([f"{more:,} more"] if more > 0 else [])])
+
+
+def changes(found: Sequence[str]) -> str:
+    """What has changed, the first few of many."""
+    more = len(found) - _MOST_CHANGES
+    return "; ".join([*found[:_MOST_CHANGES], *([f"{more} more"] if more > 0 else [])])

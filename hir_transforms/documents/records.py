@@ -164,6 +164,11 @@ class DocumentGroup:
         return np.array([xxhash.xxh3_64_intdigest(text) for text in self.encoded], np.uint64)
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of the lines of its documents, with a newline each."""
+        return sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in self.batches)
+
+    @property
     def target(self) -> int:
         """The target that the group's files belong to, see `SourceFile`."""
         return self.batches[0].file.target

@@ -15,6 +15,9 @@ from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.model import STATIC, EmbeddingModel, folder_revision, loading_error
 from hir_transforms.files import storage
 
+# In the place of the revision of a model that is still to be distilled: no stage is of it.
+UNDISTILLED = "not distilled yet"
+
 
 @dataclass(frozen=True)
 class DistillSettings:
@@ -90,12 +93,23 @@ def write_distilled(teacher: EmbeddingModel, folder: str) -> None:
         os.rename(new, folder)
 
 
+def plan_static_model(work_dir: str, teacher: EmbeddingModel) -> Stage[DistillSettings]:
+    """The stage of the static model of a transformer."""
+    return Stage.create("static_model", work_dir, DistillSettings(teacher))
+
+
+def static_model(stage: Stage[DistillSettings], revision: str, prompt: str = "") -> EmbeddingModel:
+    """The static model in a stage; `revision` is `UNDISTILLED` while it is not there."""
+    name = f"{STATIC}{stage.settings.teacher.name}"
+    return EmbeddingModel(name, "folder", revision, stage.path("model"), prompt, is_static=True)
+
+
 def distilled_model(work_dir: str, teacher: EmbeddingModel, prompt: str = "") -> EmbeddingModel:
     """The static model of a transformer, in a stage of the work folder; distilled now if it is not there.
 
     It is made before anything is planned, since the digest of its content is in the fingerprints of its embeddings.
     """
-    stage = Stage.create("static_model", work_dir, DistillSettings(teacher))
+    stage = plan_static_model(work_dir, teacher)
     folder = stage.path("model")
     if stage.manifest() is None:
         stage.prepare()
@@ -104,5 +118,4 @@ def distilled_model(work_dir: str, teacher: EmbeddingModel, prompt: str = "") ->
         for name, content in files.items():
             storage.write_bytes(storage.join(folder, name), content, durable=True)
         stage.write_manifest({"revision": revision})
-    name, revision = f"{STATIC}{teacher.name}", stage.counts()["revision"]
-    return EmbeddingModel(name, "folder", revision, folder, prompt, is_static=True)
+    return static_model(stage, stage.counts()["revision"], prompt)

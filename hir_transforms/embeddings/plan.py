@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError
 from hir_transforms.documents.datasets import Dataset
-from hir_transforms.embeddings.distill import distilled_model, require_distill
+from hir_transforms.embeddings.distill import (
+    UNDISTILLED,
+    distilled_model,
+    plan_static_model,
+    require_distill,
+    static_model,
+)
 from hir_transforms.embeddings.model import STATIC, EmbeddingModel, find_model
 from hir_transforms.embeddings.settings import EmbeddingOptions
 from hir_transforms.embeddings.source import EmbeddingSource, check_sources, find_embeddings
@@ -22,15 +28,18 @@ class EmbeddingStages:
     target: Stage[EmbeddingSource] | None
 
 
-def find_sources(work_dir: str, options: EmbeddingOptions, datasets: Sequence[Dataset]) -> list[EmbeddingSource]:
+def find_sources(
+    work_dir: str, options: EmbeddingOptions, datasets: Sequence[Dataset], *, may_distill: bool = True
+) -> list[EmbeddingSource]:
     """Where the embeddings of each dataset come from: files that are given, else the model.
 
-    A model that is to be distilled is made here, if it is not in the work folder yet.
+    A model that is to be distilled is made here, if it is not in the work folder yet; its revision is `UNDISTILLED`
+    where that may not be.
 
     Raises:
         UserError: if one cannot be found, or not all can be of one model.
     """
-    model = functools.cache(lambda: _find_model(work_dir, options))
+    model = functools.cache(lambda: _find_model(work_dir, options, may_distill))
     given = [options.files(dataset.role) for dataset in datasets]
     sources = [find_embeddings(files) if files else model() for files in given]
     if len(sources) == 2:
@@ -38,14 +47,18 @@ def find_sources(work_dir: str, options: EmbeddingOptions, datasets: Sequence[Da
     return sources
 
 
-def _find_model(work_dir: str, options: EmbeddingOptions) -> EmbeddingModel:
+def _find_model(work_dir: str, options: EmbeddingOptions, may_distill: bool) -> EmbeddingModel:
     name = options.embedding_model
     find = functools.partial(
         find_model, revision=options.embedding_revision, trust_remote_code=options.trust_remote_code
     )
     if name.startswith(STATIC):
         require_distill(name)
-        return distilled_model(work_dir, find(name.removeprefix(STATIC)), options.embedding_prompt)
+        teacher = find(name.removeprefix(STATIC))
+        stage = plan_static_model(work_dir, teacher)
+        if not may_distill and stage.manifest() is None:
+            return static_model(stage, UNDISTILLED, options.embedding_prompt)
+        return distilled_model(work_dir, teacher, options.embedding_prompt)
     return replace(find(name, prompt=options.embedding_prompt), batch_size=options.embedding_batch_size)
 
 

@@ -89,10 +89,14 @@ class Stages:
         return found
 
 
-def plan_stages(config: PipelineConfig) -> Stages:
-    """All stages of `select`; raises `UserError` for a model or a file that cannot be found."""
+def plan_stages(config: PipelineConfig, *, may_distill: bool = True) -> Stages:
+    """All stages of `select`; a model that is to be distilled is distilled now, unless that may not be.
+
+    Raises:
+        UserError: for a model or a file that cannot be found.
+    """
     ngrams = _plan_ngrams(config) if config.weights.fits_ngrams else None
-    embedding_models = _plan_embedding_models(config) if config.weights.scores_embeddings else None
+    embedding_models = _plan_embedding_models(config, may_distill) if config.weights.scores_embeddings else None
     documents = plan_documents(config.work_dir, config.raw, config.ngrams, config.inputs.id_field)
     ngram_weights: Stage | None = None
     embedding_weights: Stage | None = None
@@ -132,11 +136,11 @@ def _plan_ngrams(config: PipelineConfig) -> NgramStages:
     )
 
 
-def _plan_embedding_models(config: PipelineConfig) -> EmbeddingModelStages:
+def _plan_embedding_models(config: PipelineConfig, may_distill: bool) -> EmbeddingModelStages:
     options, num_targets, seed = config.mixtures, config.num_targets, config.work.fit_seed
     given = find_given(options)
     datasets = [config.raw, *([config.target] if config.target and config.embeds_target else [])]
-    sources = find_sources(config.work_dir, config.embeddings, datasets)
+    sources = find_sources(config.work_dir, config.embeddings, datasets, may_distill=may_distill)
     given.check_embeddings(*sources)
     stages = [plan_embeddings(config.work_dir, *one) for one in zip(datasets, sources, strict=True)]
     embeddings = EmbeddingStages(stages[0], stages[1] if len(stages) > 1 else None)

@@ -136,21 +136,32 @@ def is_selected(plan: SelectionPlan) -> bool:
     Raises:
         UserError: for an output that is in the way, or another folder to be cleared that holds what is not ours.
     """
+    check_output(plan)
+    interrupted = OutputFolder(plan.output).recover()
+    if interrupted and (result := read_result(plan.output)) and result.fingerprint == plan.fingerprint:
+        return True
+    check_replaceable(plan)
+    return False
+
+
+def check_output(plan: SelectionPlan) -> None:
+    """Raises `UserError` for an output that cannot be, or a folder to be cleared that holds what is not ours."""
     output = plan.output
     if storage.is_local(output) and os.path.islink(output):
         raise UserError(f"--output: {output} is a symbolic link; name the folder itself")
     _ = plan.output_format  # now, not after hours
     if plan.finds_duplicates:
         plan.duplicates.own_files()
-    interrupted = OutputFolder(output).recover()
+
+
+def check_replaceable(plan: SelectionPlan) -> None:
+    """Raises `UserError` for an output that is in the way."""
+    output = plan.output
     if not storage.exists(output):
-        return False
-    if interrupted and (result := read_result(output)) and result.fingerprint == plan.fingerprint:
-        return True
+        return
     if not plan.config.output.overwrite:
         raise UserError(f"--output: {output} exists and is not empty; add --overwrite to replace it")
     own_files(output)
-    return False
 
 
 def rejected_lines(work_dir: str, stages: Collection[str]) -> list[RejectedLines]:

@@ -1,6 +1,7 @@
 """`ReadSampledTasks`: enough of a corpus for a number of n-grams or documents, spread uniformly over all of it."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from hir_transforms.common import metrics
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.read_tasks import estimated_bytes, is_streamed, plan_tasks, with_block
 from hir_transforms.documents.reading import DocumentReader
-from hir_transforms.documents.records import BlockSample, ReadTask, SourceFile, block_hash, block_hashes
+from hir_transforms.documents.records import BlockSample, DocumentGroup, ReadTask, SourceFile, block_hash, block_hashes
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 
 _PILOT_GROUPS = 16
@@ -114,7 +115,7 @@ def _fraction(
     dataset: Dataset, files: list[SourceFile], settings: NgramSettings, sample: NgramSample | DocumentSample
 ) -> float:
     """The share of all blocks to read: of 1 and more, all."""
-    pilot = _run_pilot(dataset, plan_tasks(files, loaded=dataset.is_loaded), settings, sample.seed)
+    pilot = _run_pilot(dataset, settings, sample.seed)
     return max(sample.fraction(pilot, estimated_bytes(files)), math.nextafter(pilot.first_hash, math.inf) / 2.0**64)
 
 
@@ -130,26 +131,29 @@ class Pilot:
     first_hash: float
 
 
-def _run_pilot(dataset: Dataset, tasks: Iterable[ReadTask], settings: NgramSettings, seed: int) -> Pilot:
-    """Reads the groups whose first blocks have the smallest hashes."""
-    reader = DocumentReader(dataset)
+def _run_pilot(dataset: Dataset, settings: NgramSettings, seed: int) -> Pilot:
     featurizer = NgramFeaturizer(settings)
     counts = np.zeros(settings.num_buckets, np.int64)
-    read_bytes = num_documents = num_read = 0
+    read_bytes = num_documents = 0
     first_hash = 2.0**64
-    candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
-    for hashed, task, number in candidates:
-        group = next(reader.read(with_block(task, number) if task.stream else task), None)
-        if group is None:
-            continue
+    for hashed, group in pilot_groups(dataset, seed):
         if featurizer.count(group.encoded, counts).any():
             first_hash = min(first_hash, float(hashed))
-        read_bytes += sum(int(batch.lengths.sum()) + len(batch.lengths) for batch in group.batches)
+        read_bytes += group.num_bytes
         num_documents += len(group.encoded)
-        num_read += 1
-        if num_read == _PILOT_GROUPS:
-            break
     return Pilot(float(counts.sum()) / max(1, read_bytes), num_documents / max(1, read_bytes), first_hash)
+
+
+def pilot_groups(dataset: Dataset, seed: int) -> Iterator[tuple[int, DocumentGroup]]:
+    """The groups of a dataset whose first blocks have the smallest hashes, and these hashes; a few of all."""
+    reader = DocumentReader(dataset)
+    tasks = plan_tasks(dataset.list_files(), loaded=dataset.is_loaded)
+    candidates = heapq.nsmallest(_PILOT_CANDIDATES, _candidates(tasks, seed), key=lambda candidate: candidate[0])
+    groups = (
+        (hashed, next(reader.read(with_block(task, number) if task.stream else task), None))
+        for hashed, task, number in candidates
+    )
+    yield from itertools.islice(((hashed, group) for hashed, group in groups if group is not None), _PILOT_GROUPS)
 
 
 def _candidates(tasks: Iterable[ReadTask], seed: int) -> Iterator[tuple[int, ReadTask, int]]:

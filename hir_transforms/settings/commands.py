@@ -15,18 +15,21 @@ class Command:
         name: after `hir`.
         description: what it does.
         required: names of the settings that must be given.
-        kept_in: name of the setting of the place that others than the launcher find the result in.
+        kept_in: name of the setting of the place that others than the launcher find the result in; None where there is
+            no result.
+        like: name of the command whose settings it reads, if not its own.
     """
 
     name: str
     description: str
     required: tuple[str, ...]
-    kept_in: str = "work_dir"
+    kept_in: str | None = "work_dir"
+    like: str | None = None
 
     @property
     def settings(self) -> Mapping[str, Setting]:
         """Those that it reads, by name."""
-        names = {self.name, FROM_RAW} if self.name == "resample" else {self.name}
+        names = {self.name, FROM_RAW} if self.name == "resample" else {self.like or self.name}
         return {name: one for name, one in SETTINGS.items() if names.intersection(one.declaration.commands)}
 
 
@@ -45,6 +48,13 @@ COMMANDS = {
             ("raw", "target"),
         ),
         Command("resample", "Selects again from the scores of an earlier selection.", ("output",)),
+        Command(
+            "plan",
+            "Tells what 'hir select' would read, compute and take, and changes nothing.",
+            ("raw", "output"),
+            kept_in=None,
+            like="select",
+        ),
         Command("evaluate", "Measures how good selections are.", ("selected", "target"), "json"),
     )
 }

@@ -177,6 +177,7 @@ def config_of(options: SettingOptions, command: str) -> PipelineConfig:
         if "resample" not in one.declaration.commands and one.converted(value) != one.default:
             raise UserError(f"--{name}: without --raw the scores are taken as they are; add --raw and the other flags")
     config = PipelineConfig.of(**given)
+    command = COMMANDS[command].like or command
     if command in SELECTING:
         config.check_selection()
     if command in FITTING or (command == "resample" and not from_scores):

@@ -16,7 +16,7 @@ _HEADER = """# Flags
 
 `hir help COMMAND` lists those that a command reads; one that it does not read is an error. Every option of Beam is a
 flag too, such as `--runner` and `--direct_num_workers` (by default all cores). `resample`* reads a flag only together
-with `--raw`: without it, the scores are taken as they are.
+with `--raw`: without it, the scores are taken as they are. `plan` reads those of `select`.
 """
 
 

@@ -22,6 +22,9 @@ _IMAGE = {
     "regexes": [r"^[^\s]+$"],
 }
 
+# The commands that are worth a job: those with a result.
+TEMPLATES = tuple(name for name, command in COMMANDS.items() if command.kept_in)
+
 
 def metadata(name: str) -> dict[str, Any]:
     """The content of a template's metadata file, as Dataflow's `TemplateMetadata` describes it."""
@@ -57,7 +60,7 @@ def _parameter(one: Setting, optional: bool) -> dict[str, Any]:
 
 def write_metadata(folder: Path) -> Mapping[str, Path]:
     """Writes `NAME_metadata.json` for each template; returns the paths by name."""
-    paths = {name: folder / f"{name}_metadata.json" for name in COMMANDS}
+    paths = {name: folder / f"{name}_metadata.json" for name in TEMPLATES}
     for name, path in paths.items():
         path.write_bytes(to_json(metadata(name)))
     return paths

@@ -11,7 +11,7 @@ from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.settings.commands import COMMANDS
 from hir_transforms.settings.config import SETTINGS, PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
-from pipelines import embed, evaluate, fit, resample, score, select, tune
+from pipelines import embed, evaluate, fit, plan, resample, score, select, tune
 
 NEEDED = {"raw": "/data/raw/*.jsonl", "target": "/data/target.jsonl", "output": "/out", "num_to_sample": "10"}
 MAINS = {
@@ -21,6 +21,7 @@ MAINS = {
     "score": score,
     "tune": tune,
     "resample": resample,
+    "plan": plan,
     "evaluate": evaluate,
 }
 SWITCHES = [one.name for one in SETTINGS.values() if one.is_switch]
@@ -178,7 +179,7 @@ def test_what_commands_do_not_read():
     unread = {name: {*SETTINGS} - EVALUATION - {*command.settings} for name, command in others.items()}
     sampling = {"num_to_sample", "num_tokens_to_sample", "top_k", "seed", "skip_duplicates", "target_proportions"}
     writing = {"num_shards", "compression", "output_format", "overwrite", "no_report"}
-    assert unread["select"] == set()
+    assert unread["select"] == unread["plan"] == set()
     assert unread["resample"] == {"gmm_checkpoint_dir"}
     assert unread["score"] == sampling | writing | LABELS
     assert unread["fit"] == unread["score"] | {"id_field", "weight_scaling", "weight_per_token", "min_example_length"}
