@@ -1,5 +1,6 @@
 """The last part of a graph, from score shards to the output; the same for `select` and `resample`."""
 
+import functools
 import json
 import os
 import shlex
@@ -102,25 +103,13 @@ class SelectionPlan:
 
     @property
     def output_format(self) -> str:
-        """The format of the output files: what is asked for, else that of the input.
+        """The format of the output files: what is asked for, else that of the input."""
+        return self.config.output.output_format or (PARQUET if self.has_types else JSONL)
 
-        Raises:
-            UserError: for Parquet asked for where lines have been scored.
-        """
-        asked = self.config.output.output_format
-        if asked == JSONL:
-            return JSONL
-        if self.dataset.is_loaded:
-            if asked == PARQUET:
-                loads = self.dataset.load_dataset_fn
-                raise UserError(f"--output_format: {loads} gives records, which have no types to write; leave it out")
-            return JSONL
-        lines = next((file.path for file in scored_files(self.scores) if not is_table(file.path)), None)
-        if asked == PARQUET and lines:
-            raise UserError(
-                f"--output_format: {lines} is neither Parquet nor Arrow; only their rows have types to write"
-            )
-        return JSONL if lines else PARQUET
+    @functools.cached_property
+    def has_types(self) -> bool:
+        """Whether all that was scored are rows of tables."""
+        return not self.dataset.is_loaded and all(is_table(file.path) for file in scored_files(self.scores))
 
     @property
     def finds_duplicates(self) -> bool:
@@ -149,7 +138,6 @@ def check_output(plan: SelectionPlan) -> None:
     output = plan.output
     if storage.is_local(output) and os.path.islink(output):
         raise UserError(f"--output: {output} is a symbolic link; name the folder itself")
-    _ = plan.output_format  # now, not after hours
     if plan.finds_duplicates:
         plan.duplicates.own_files()
 
@@ -208,6 +196,7 @@ def write_selection(plan: SelectionPlan, scores: beam.PCollection[Stage]) -> Non
         plan.fingerprint,
         rejected_lines(plan.config.work_dir, plan.sources),
         plan.dataset.load_dataset_fn,
+        plan.output_format == PARQUET and not plan.has_types,
         plan.trials,
     )
     report = None

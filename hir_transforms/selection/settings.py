@@ -132,7 +132,7 @@ class OutputOptions(Settings):
     compression: str = _output("none", "compression of the output files", kind=choice(*COMPRESSIONS))
     output_format: str | None = _output(
         None,
-        "format of the output files; parquet takes Parquet or Arrow input",
+        "format of the output files",
         kind=_FORMAT,
         shown_default="jsonl; parquet if all of --raw is Parquet or Arrow",
     )

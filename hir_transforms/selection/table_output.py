@@ -47,11 +47,11 @@ def common_schema(picked: Sequence[PickedFile], known_files: KnownFiles) -> pa.S
                     f"{common.field(name).type}; --output_format jsonl can write both"
                 ) from None
             first = first or file.path
-    _check_types(common)
+    check_types(common)
     return common
 
 
-def _check_types(schema: pa.Schema) -> None:
+def check_types(schema: pa.Schema) -> None:
     """Raises `UserError` for types that Arrow has but Parquet has not."""
     for field in schema:
         try:

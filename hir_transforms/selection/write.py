@@ -1,10 +1,9 @@
 """`WriteSelection`: the selected lines as shards, in corpus order, moved into place when all is complete."""
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import apache_beam as beam
 import msgspec
@@ -24,12 +23,14 @@ from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import SourceFile
 from hir_transforms.files import storage
 from hir_transforms.files.compression import compressed, compressed_suffix
+from hir_transforms.files.hashing_writer import HashingWriter
 from hir_transforms.selection.copy_lines import copy_lines, copy_rows
 from hir_transforms.selection.eligible import ScoreCounts
+from hir_transforms.selection.line_types import merge_schemas, schema_of_lines, tables_of_lines
 from hir_transforms.selection.picked import PickedFile, group_overlapping, read_picked
 from hir_transforms.selection.select import SelectionState
 from hir_transforms.selection.settings import PARQUET
-from hir_transforms.selection.table_output import common_schema, read_schema, write_rows, write_schema
+from hir_transforms.selection.table_output import check_types, common_schema, read_schema, write_rows, write_schema
 from hir_transforms.weights.parts import ID_FIELD
 
 # What its metrics are counted under, as those of a stage.
@@ -65,11 +66,12 @@ class OutputSettings:
         folder: the final place.
         num_shards: 0 for shards of about 256 MB; never more than there are documents.
         compression: one of `COMPRESSIONS`.
-        format: one of `FORMATS`; PARQUET only where all that was scored are tables.
+        format: one of `FORMATS`.
         settings: all settings of the run, for the manifest.
         fingerprint: of everything that the output depends on.
         rejected: where rejected lines are kept.
         load: gives the records of files, where these are selected and not lines or rows.
+        infers_types: whether the types of PARQUET are to be found in lines: not all that was scored are tables.
         trials: of the n-gram estimators, for the manifest; None where the estimator was given.
     """
 
@@ -81,6 +83,7 @@ class OutputSettings:
     fingerprint: str
     rejected: Sequence[RejectedLines]
     load: UserFunction | None = None
+    infers_types: bool = False
     trials: Sequence[Mapping[str, Any]] | None = None
 
 
@@ -133,12 +136,16 @@ class WriteSelection(beam.PTransform):
         picked, state = selection
         listed = picked | "List" >> Gather()
         known_files = beam.pvalue.AsSingleton(self.known_files)
-        shards = (
-            listed
-            | "Cut" >> beam.FlatMap(_save_tasks, known_files, self.settings)
-            | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.FlatMap(_write_saved, known_files, self.settings)
-        )
+        tasks = listed | "Cut" >> beam.FlatMap(_save_tasks, known_files, self.settings) | "Spread" >> beam.Reshuffle()
+        typed = None
+        if self.settings.infers_types:
+            typed = beam.pvalue.AsSingleton(
+                tasks
+                | "Types" >> beam.FlatMap(_schema_of_task, known_files, self.settings)
+                | "GatherTypes" >> Gather()
+                | "SaveTypes" >> beam.Map(_save_schema, self.settings)
+            )
+        shards = tasks | "Write" >> beam.FlatMap(_write_saved, known_files, self.settings, typed)
         written = beam.pvalue.AsList(shards)
         selected = beam.pvalue.AsSingleton(listed | "Count" >> beam.Map(count_selected))
         report = None if self.report is None else beam.pvalue.AsDict(self.report)
@@ -171,7 +178,7 @@ def plan_output(picked: list[PickedFile], settings: OutputSettings) -> Iterator[
 
 def _save_tasks(picked: list[PickedFile], known_files: KnownFiles, settings: OutputSettings) -> Iterator[str]:
     """Paths of the tasks, which wait in files: one may name every picked file."""
-    if settings.format == PARQUET:
+    if settings.format == PARQUET and not settings.infers_types:
         write_schema(common_schema(picked, known_files), settings.folder.tasks)
     for task in plan_output(picked, settings):
         path = storage.join(settings.folder.tasks, f"{task.name}.json")
@@ -193,30 +200,27 @@ def _read_run(task: WriteTask) -> Iterator[tuple[pa.Table, dict[str, SourceFile]
                 return
 
 
-class _HashingWriter:
-    """Passes bytes on, counting and hashing them."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.bytes = 0
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.bytes += len(data)
-        self.sha256.update(data)
-        self._file.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
+def _load_task(path: str) -> WriteTask:
+    return msgspec.json.decode(storage.read_bytes(path), type=WriteTask)
 
 
-def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
-    yield from _write(msgspec.json.decode(storage.read_bytes(path), type=WriteTask), known_files, settings)
+def _schema_of_task(path: str, known_files: KnownFiles, settings: OutputSettings) -> Iterator[tuple[str, bytes]]:
+    """The name of a shard, and the schema of its lines."""
+    task = _load_task(path)
+    if task.name != SELECTION:
+        lines = copy_lines(known_files.check(_read_run(task)), settings.load)
+        yield task.name, schema_of_lines(lines).serialize().to_pybytes()
+
+
+def _save_schema(schemas: list[tuple[str, bytes]], settings: OutputSettings) -> None:
+    read = (pa.ipc.read_schema(pa.py_buffer(schema)) for _, schema in sorted(schemas))
+    schema = merge_schemas(read)
+    check_types(schema)
+    write_schema(schema, settings.folder.tasks)
+
+
+def _write_saved(path: str, known_files: KnownFiles, settings: OutputSettings, _: Any) -> Iterator[OutputShard]:
+    yield from _write(_load_task(path), known_files, settings)
 
 
 def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -> Iterator[OutputShard]:
@@ -224,10 +228,14 @@ def _write(task: WriteTask, known_files: KnownFiles, settings: OutputSettings) -
         if task.name == SELECTION:
             _write_selection(task, file)
             return
-        stored = _HashingWriter(file)
+        stored = HashingWriter(file)
         rows = known_files.check(_read_run(task))
         if settings.format == PARQUET:
-            write_rows(copy_rows(rows), read_schema(settings.folder.tasks), stored, settings.compression)
+            schema = read_schema(settings.folder.tasks)
+            tables = (
+                tables_of_lines(copy_lines(rows, settings.load), schema) if settings.infers_types else copy_rows(rows)
+            )
+            write_rows(tables, schema, stored, settings.compression)
         else:
             with compressed(settings.compression, cast(BinaryIO, stored)) as writer:
                 for lines in copy_lines(rows, settings.load):

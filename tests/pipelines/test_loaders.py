@@ -102,6 +102,10 @@ def test_scores_are_taken_again_only_with_the_functions(corpus, tmp_path, capsys
     assert (tmp_path / "out" / "part-00000-of-00001.jsonl").read_bytes() == (
         folder / "out" / "part-00000-of-00001.jsonl"
     ).read_bytes()
+    parquet = ["--output_format=parquet", "--overwrite"]
+    assert resample.run([*records, *given, "--no_report", *parquet]) == 0
+    table = pq.read_table(tmp_path / "out" / "part-00000-of-00001.parquet")
+    assert table.to_pylist() == [json.loads(line) for line in (folder / "out" / "part-00000-of-00001.jsonl").open()]
     capsys.readouterr()
     assert resample.run([*command, "--overwrite"]) == 2
     assert "--raw is required: loaders:load and loaders:text_of read what was scored" in capsys.readouterr().err
@@ -152,7 +156,6 @@ def test_rows_and_lines_are_parsed_by_a_function(corpus, tmp_path):
         ("--raw_load_dataset_fn=os.path:getsize", "--raw: os.path:getsize raised TypeError: 'int' object is not iter"),
         ("--raw_load_dataset_fn=builtins:open", "--raw: builtins:open gave no dict but str as record 0 of "),
         ("--raw_parse_example_fn=builtins:len", "--raw: no text in "),
-        ("--output_format=parquet", "--output_format: loaders:load gives records, which have no types to write"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_before_work_starts(corpus, tmp_path, capsys, flag, message):

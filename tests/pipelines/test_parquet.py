@@ -234,14 +234,30 @@ def test_a_broken_file_is_one_line(corpus, tmp_path, capfd, command):
     assert error.count("\n") == 1
 
 
-def test_parquet_of_lines_is_refused_before_anything_runs(corpus, tmp_path, capfd):
-    for raw in (corpus.raw, f"{corpus.several},{corpus.raw}"):
-        assert run(select, raw, corpus.target, tmp_path / "out", *FLAGS, "--output_format=parquet") == 2
-        error = capfd.readouterr().err
-        assert error.endswith(
-            f"--output_format: {corpus.raw} is neither Parquet nor Arrow; only their rows have types to write\n"
-        )
-        assert not (tmp_path / "out.work" / "documents").exists()
+def test_parquet_of_lines_has_the_types_of_their_values(corpus, tmp_path, capfd):
+    lines = [json.loads(line) | {"number": number} for number, line in enumerate(corpus.raw.open())]
+    lines[0]["number"] = 0.5
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    flags = [*FLAGS, "--num_to_sample=200", "--num_shards=3", "--min_example_length=0", "--output_format=parquet"]
+    assert run(select, tmp_path / "raw.jsonl", corpus.target, tmp_path / "out", *flags) == 0
+    tables = [pq.read_table(path) for path in sorted((tmp_path / "out").glob("part-*-of-00003.parquet"))]
+    assert pa.concat_tables(tables).to_pylist() == lines
+    assert {table.schema.field("number").type for table in tables} == {pa.float64()}
+    lines[-1]["number"] = "a"
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capfd.readouterr()
+    assert run(select, tmp_path / "raw.jsonl", corpus.target, tmp_path / "none", *flags) == 2
+    assert "--output_format: the field 'number' of the selected lines holds values that are" in capfd.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_rows_beside_lines_are_written_with_the_types_of_json(corpus, tmp_path):
+    raw = f"{corpus.several},{corpus.raw}"
+    flags = [*FLAGS, "--num_to_sample=400", "--min_example_length=0", "--output_format=parquet", "--no_report"]
+    assert run(select, raw, corpus.target, tmp_path / "out", *flags) == 0
+    table = pq.read_table(tmp_path / "out" / "part-00000-of-00001.parquet")
+    assert table["text"].to_pylist() == corpus.table["text"].to_pylist() * 2
+    assert (table.schema.field("when").type, table["when"].null_count) == (pa.string(), 200)
 
 
 def test_lines_and_rows_together_are_written_as_lines(corpus, tmp_path):
