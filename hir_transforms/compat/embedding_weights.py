@@ -44,9 +44,11 @@ class EmbeddingWeights(DSIR):
         target_text_emb_path: Given = None,
         checkpoint_dir: Given = None,
         gmm_raw_checkpoint_path: Given = None,
-        gmm_target_checkpoint_path: Given = None,
+        gmm_target_checkpoint_path: Given | Sequence[Given] = None,
     ) -> None:
         """Embeds raw and target, fits a mixture to each, and keeps the log weights of raw's embeddings.
+
+        With separate targets each of them has a mixture, and weights are float64 [N, T].
 
         Args:
             chunk_size: texts to embed at a time.
@@ -55,22 +57,41 @@ class EmbeddingWeights(DSIR):
             raw_text_emb_path: embeddings of raw that are there, [N, D], in the order of the virtual shards; else they
                 are computed, and kept as `raw text embeddings.npy` in `cache_dir`. The suffix may be left out.
             target_text_emb_path: the same of the target.
-            checkpoint_dir: where the mixtures are kept, as `gmm_raw.npz` and `gmm_target.npz`; `cache_dir` by default.
+            checkpoint_dir: where the mixtures are kept, as `gmm_raw.npz` and `gmm_target.npz` (of separate targets
+                `gmm_target-0.npz`, `gmm_target-1.npz`, ...); `cache_dir` by default.
             gmm_raw_checkpoint_path: a mixture of raw that is there, instead of fitting one.
-            gmm_target_checkpoint_path: the same of the target.
+            gmm_target_checkpoint_path: the same of the target; of separate targets, a list with one of each.
 
         Raises:
-            UserError: for a missing file, separate targets, or a model that is not there.
+            UserError: for a missing file, a model that is not there, or rows or mixtures that are not those of the
+                targets.
         """
-        if self.separate_targets:
-            raise UserError("separate_targets: mixtures are fitted to one target here; use Selector for several")
         folder = Path(checkpoint_dir or self.cache_dir)
         folder.mkdir(parents=True, exist_ok=True)
         raw = self._embeddings("raw", raw_text_emb_path, chunk_size)
         target = self._embeddings("target", target_text_emb_path, chunk_size)
-        of_raw = _mixture("raw", raw, raw_max_samples, gmm_raw_checkpoint_path, folder)
-        of_target = _mixture("target", target, target_max_samples, gmm_target_checkpoint_path, folder)
-        _save(self._gmm_weights_path, log_ratios(raw, of_raw, [of_target])[:, 0])
+        of_raw = _mixture("raw", raw, raw_max_samples, gmm_raw_checkpoint_path, folder / "gmm_raw.npz")
+        if not self.separate_targets:
+            path = folder / "gmm_target.npz"
+            of_target = _mixture("target", target, target_max_samples, gmm_target_checkpoint_path, path)
+            _save(self._gmm_weights_path, log_ratios(raw, of_raw, [of_target])[:, 0])
+            return
+        parts = self._of_targets(target)
+        given = [None] * len(parts) if gmm_target_checkpoint_path is None else gmm_target_checkpoint_path
+        if isinstance(given, str | os.PathLike) or len(given) != len(parts):
+            raise UserError(f"gmm_target_checkpoint_path: must be a list of {len(parts)} mixtures, one of each target")
+        of_targets = [
+            _mixture("target", part, target_max_samples, checkpoint, folder / f"gmm_target-{number}.npz")
+            for number, (part, checkpoint) in enumerate(zip(parts, given, strict=True))
+        ]
+        _save(self._gmm_weights_path, log_ratios(raw, of_raw, of_targets))
+
+    def _of_targets(self, rows: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """The rows of each target, one after the other as their virtual shards are."""
+        sizes = [sum(1 for _ in self.target_load_dataset_fn(path)) for path in self.target_datasets]
+        if sum(sizes) != len(rows):
+            raise UserError(f"target_text_emb_path: {len(rows)} embeddings for {sum(sizes)} examples")
+        return np.split(rows, np.cumsum(sizes)[:-1])
 
     def compute_hybrid_importance_weight(
         self,
@@ -79,7 +100,7 @@ class EmbeddingWeights(DSIR):
         ng_importance_weights_path: Given = None,
         gmm_importance_weights_path: Given = None,
     ) -> None:
-        """Writes `alpha * n-gram + (1 - alpha) * mixture`, log weights of all examples, float64 [N].
+        """Writes `alpha * n-gram + (1 - alpha) * mixture`, log weights of all examples, float64 [N] or [N, T].
 
         The file is there under two names: `save_path`, and the same with `log_importance_weights` in the place of
         `importance_weights`, or the other way round.
@@ -149,7 +170,7 @@ def _embedded(texts: Iterator[str], model: EmbeddingModel, size: int) -> Iterato
 
 
 def _mixture(
-    role: str, rows: npt.NDArray[np.float32], max_samples: int | None, given: Given, folder: Path
+    role: str, rows: npt.NDArray[np.float32], max_samples: int | None, given: Any, path: Path
 ) -> GaussianMixture:
     """The mixture that is given, or that is fitted to a sample of the rows by their places, and kept."""
     if given is not None:
@@ -166,7 +187,7 @@ def _mixture(
     hashes = key_hashes(settings.seed, range(len(rows)), purpose="rows")
     sample = np.sort(np.argsort(hashes, kind="stable")[: settings.max_samples])
     mixture, _ = fit_mixture(partial(_batches, rows[sample], hashes[sample]), settings)
-    with storage.atomic_write(os.path.abspath(folder / f"gmm_{role}.npz")) as file:
+    with storage.atomic_write(os.path.abspath(path)) as file:
         mixture.save(file)
     return mixture
 

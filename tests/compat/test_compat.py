@@ -336,9 +336,45 @@ def test_given_weights_are_mixed(fitted, tmp_path):
         fitted.compute_hybrid_importance_weight(0.5, tmp_path / "weights.npy", **paths)
     with pytest.raises(UserError, match=f"{number - 1} weights for {number} examples"):
         fitted.resample(tmp_path / "out", 5, log_importance_weights_path=tmp_path / "mixture.npy")
-    fitted.separate_targets = True
-    try:
-        with pytest.raises(UserError, match="separate_targets: mixtures are fitted to one target"):
-            fitted.fit_gmm_importance_estimator()
-    finally:
-        fitted.separate_targets = False
+
+
+def test_each_of_separate_targets_has_a_mixture(tmp_path):
+    generator = np.random.default_rng(0)
+    sizes = {"raw": 60, "a": 30, "b": 20}
+    rows = {}
+    for number, (name, size) in enumerate(sizes.items()):
+        lines = (json.dumps({"text": f"{name} text {row}"}) + "\n" for row in range(size))
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+        rows[name] = generator.normal(number, size=(size, 4)).astype(np.float32)
+        np.save(tmp_path / f"{name}.npy", rows[name])
+    np.save(tmp_path / "targets.npy", np.concatenate([rows["a"], rows["b"]]))
+
+    def fit(cache, targets, embeddings, **given):
+        paths = [str(tmp_path / f"{name}.jsonl") for name in targets]
+        raw, folder = str(tmp_path / "raw.jsonl"), tmp_path / f"cache-{cache}"
+        dsir = compat.HashedNgramDSIR(
+            [raw], paths, folder, num_proc=3, min_example_length=0, separate_targets=len(targets) > 1
+        )
+        dsir.fit_gmm_importance_estimator(
+            raw_text_emb_path=tmp_path / "raw", target_text_emb_path=tmp_path / embeddings, **given
+        )
+        return dsir, np.load(folder / "gmm_log_importance_weights.npy")
+
+    both, weights = fit("both", "ab", "targets")
+    for column, name in zip(weights.T, "ab", strict=True):
+        np.testing.assert_array_equal(fit(name, [name], name)[1], column)
+    kept = [tmp_path / "cache-both" / f"gmm_target-{number}.npz" for number in (0, 1)]
+    np.testing.assert_array_equal(fit("again", "ab", "targets", gmm_target_checkpoint_path=kept)[1], weights)
+    both.fit_importance_estimator()
+    both.compute_hybrid_importance_weight(0.5, tmp_path / "log_importance_weights.npy")
+    mixed = np.load(tmp_path / "log_importance_weights.npy")
+    assert mixed.shape == (60, 2)
+    both.resample(
+        tmp_path / "out", 11, top_k=True, log_importance_weights_path=tmp_path / "log_importance_weights.npy"
+    )
+    first = np.argsort(-mixed[:, 0])[: int(11 * both.target_proportions[0])]
+    assert {*first.tolist()} < {*np.load(tmp_path / "out" / "selected_indices.npy").tolist()}
+    with pytest.raises(UserError, match=r"^target_text_emb_path: 30 embeddings for 50 examples$"):
+        fit("wrong", "ab", "a")
+    with pytest.raises(UserError, match=r"^gmm_target_checkpoint_path: must be a list of 2 mixtures, one of each"):
+        fit("wrong", "ab", "targets", gmm_target_checkpoint_path=kept[0])
