@@ -14,7 +14,7 @@ from hir_transforms.report.cuts import what_if_name
 from hir_transforms.report.facts import Facts
 from hir_transforms.report.fitted import describe_stages
 from hir_transforms.report.noted import KINDS
-from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, describe_quality
+from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, describe_quality, describe_reductions
 from hir_transforms.report.reading import ReadingSettings
 from hir_transforms.selection.eligible import ScoreCounts
 
@@ -125,14 +125,7 @@ def _describe_what_if(facts: Facts) -> list[dict[str, Any]]:
     """For each place where the line could be, what is selected, and how near that is to the target."""
     cuts = facts.cuts.what_if
     names = [what_if_name(number) for number in range(len(cuts))]
-    # All by as many documents as of the smallest: of few, n-grams are missing, and the divergence is larger.
-    quality = describe_quality(facts.texts, (RANDOM, *names)) if facts.texts and cuts else None
-    nearness = [
-        {"kl_reduction": quality["sets"][name]["kl_reduction"], "measured_documents": quality["documents"]}
-        if quality
-        else {}
-        for name in names
-    ]
+    nearness = describe_reductions(facts.texts, names) if facts.texts else [{} for _ in names]
     return [
         {"documents": cut.documents, "key": _finite(cut.least_key), **near}
         for cut, near in zip(cuts, nearness, strict=True)

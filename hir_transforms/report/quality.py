@@ -65,6 +65,45 @@ class MeasuredTexts:
         return np.stack([self.halves(documents).sum(axis=0) for documents in self.targets])
 
 
+@dataclass(frozen=True, eq=False)
+class _Comparable:
+    """The n-grams of as many documents of each of some sets: those of the smallest hashes.
+
+    Attributes:
+        size: how many of each.
+        targets: int64 [T, B].
+        halves: by name, int64 [2, B].
+    """
+
+    size: int
+    targets: npt.NDArray[np.int64]
+    halves: Mapping[str, npt.NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, texts: MeasuredTexts, names: Sequence[str]) -> "_Comparable | None":
+        """As many as the smallest set has; None where a target or a set has no n-gram."""
+        targets = texts.target_counts
+        size = min(len(texts.sets[name]) for name in names)
+        halves = {name: texts.halves(texts.sets[name][:size]) for name in names}
+        filled = targets.any(axis=1).all() and all(one.any() for one in halves.values())
+        return cls(size, targets, halves) if filled else None
+
+    def reduction(self, name: str) -> float:
+        """The KL reduction of a set against `RANDOM`."""
+        return kl_reduction(self.targets, self.halves[RANDOM].sum(axis=0), self.halves[name].sum(axis=0))
+
+
+def describe_reductions(texts: MeasuredTexts, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The KL reduction of each of some sets, against as many documents of `RANDOM`; JSON values.
+
+    Of all, as many documents count as of the smallest: of few, n-grams are missing, and the divergence is larger.
+    """
+    sets = _Comparable.of(texts, [RANDOM, *names])
+    if sets is None:
+        return [{} for _ in names]
+    return [{"kl_reduction": sets.reduction(name), "measured_documents": sets.size} for name in names]
+
+
 def describe_quality(texts: MeasuredTexts, names: Sequence[str]) -> dict[str, Any] | None:
     """How near each of some sets is to the target, JSON values; None where there is nothing to hold them against.
 
@@ -74,22 +113,19 @@ def describe_quality(texts: MeasuredTexts, names: Sequence[str]) -> dict[str, An
         texts: of the target and the sets.
         names: of the sets, `RANDOM` among them.
     """
-    targets = texts.target_counts
-    size = min(len(texts.sets[name]) for name in names)
-    counts = {name: texts.halves(texts.sets[name][:size]) for name in names}
-    if not targets.any(axis=1).all() or not all(halves.any() for halves in counts.values()):
+    sets = _Comparable.of(texts, names)
+    if sets is None:
         return None
     of_target = [one for documents in texts.targets for one in documents]
     halves = texts.halves(of_target)
     sample = sorted(of_target, key=lambda one: one.order)[:_AUC_DOCUMENTS]
-    random = counts[RANDOM].sum(axis=0)
     found = {}
-    for name, own in counts.items():
+    for name, own in sets.halves.items():
         sums = own.sum(axis=0)
         found[name] = {
-            "kl_reduction": kl_reduction(targets, random, sums),
-            "kl": math.fsum(kl_divergence(target, sums) for target in targets) / len(targets),
+            "kl_reduction": sets.reduction(name),
+            "kl": math.fsum(kl_divergence(target, sums) for target in sets.targets) / len(sets.targets),
             "jensen_shannon": jensen_shannon_distance(halves.sum(axis=0), sums),
-            "auc": two_sample_auc(halves, sample, own, texts.sets[name][: min(size, _AUC_DOCUMENTS)]),
+            "auc": two_sample_auc(halves, sample, own, texts.sets[name][: min(sets.size, _AUC_DOCUMENTS)]),
         }
-    return {"documents": size, "target_documents": len(of_target), "sets": found}
+    return {"documents": sets.size, "target_documents": len(of_target), "sets": found}

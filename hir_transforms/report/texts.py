@@ -24,7 +24,7 @@ _BATCH_BYTES = 1 << 20
 # Documents of a file that one worker reads.
 _TASK_DOCUMENTS = 500
 # Of the first documents of these samples, the n-grams are named.
-_NAMED, _NAMED_DOCUMENTS = (SELECTED, RANDOM), 50
+_NAMED, _NAMED_DOCUMENTS = (SELECTED, RANDOM), 25
 
 
 @dataclass(frozen=True)
