@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hir_transforms.report.page import render_page
 from pipelines import select
+from tests.helpers.reports import full_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = {
@@ -80,25 +82,54 @@ def test_nothing_is_loaded_from_elsewhere(report):
     )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: 'apt-get install chromium' (CI does)")
-@pytest.mark.parametrize("width", [400, 1200])
-def test_a_browser_runs_nothing_and_keeps_to_the_width(report, width, tmp_path):
-    page = (report / "report.html").read_text()
-    # The browser tells its measures in an attribute, by a script of the test, which the page itself would not let run.
+BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: 'apt-get install chromium' (CI does)")
+
+
+def seen(page, folder, width, *options):
+    """What a browser makes of a page, by name."""
+    # It tells in attributes, by a script of the test, which the page itself would not let run.
     probe = (
         "<script>addEventListener('load', () => { const root = document.documentElement;"
         "root.dataset.overflow = root.scrollWidth - innerWidth;"
         "root.dataset.title = document.title; root.dataset.headings = document.querySelectorAll('h1').length;"
+        "root.dataset.page = getComputedStyle(document.body).backgroundColor;"
+        "root.dataset.images = document.querySelectorAll('img').length;"
+        "root.dataset.sections = [...document.querySelectorAll('h2')].map(one => one.innerText).join();"
+        "root.dataset.charts = document.querySelectorAll('svg').length;"
         "root.dataset.texts = document.querySelectorAll('bdi.text').length })</script></body>"
     )
-    probed = tmp_path / "probed.html"
+    probed = folder / "probed.html"
     without_policy = re.sub(r"<meta http-equiv[^>]*>", "", page)
     probed.write_text(without_policy.replace("</body>\n</html>\n", f"{probe}</html>"))
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    command = [CHROMIUM, *options, f"--window-size={width},900", probed.as_uri()]
+    given = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    command = [CHROMIUM, *given, *options, f"--window-size={width},900", probed.as_uri()]
     dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    told = dict(re.findall(r'data-(\w+)="([^"]*)"', dumped[:2000]))
+    return dict(re.findall(r'data-(\w+)="([^"]*)"', dumped[:3000]))
+
+
+@BROWSER
+def test_a_browser_runs_nothing(report, tmp_path):
+    page = (report / "report.html").read_text()
+    told = seen(page, tmp_path, 400)
     assert int(told["overflow"]) <= 0
     assert told["title"] == "Selection of 6 documents"
     assert told["headings"] == "1"
     assert int(told["texts"]) == page.count('<bdi class="text">') > 6
+
+
+@BROWSER
+@pytest.mark.parametrize(("scheme", "paper"), [(0, "rgb(22, 24, 28)"), (1, "rgb(255, 255, 255)")])
+def test_every_section_keeps_to_the_width_in_dark_and_light(scheme, paper, tmp_path):
+    page = render_page(full_report(f"{NASTY['script']}{NASTY['bidi']} {'x' * 300}"))
+    told = seen(page, tmp_path, 400, f"--blink-settings=preferredColorScheme={scheme}")
+    assert int(told["overflow"]) <= 0
+    assert (told["page"], told["headings"], told["images"], told["title"]) == (
+        paper,
+        "1",
+        "0",
+        "Selection of 3 documents",
+    )
+    assert told["sections"] == (
+        "What was done,Is it good,Where the line is,Documents,What it is,How it was fitted,Settings and versions"
+    )
+    assert told["charts"] == "4"  # weights, lengths, what if, EM
