@@ -111,7 +111,9 @@ class Display:
         table = Table.grid(padding=(0, 1))
         for line in self._lines:
             style = "" if line.state == "running" else "dim"
-            bar = ProgressBar(1.0, line.share or 0.0, width=_BAR_WIDTH) if line.state == "running" else Text("")
+            # Without a total it moves to and fro.
+            total = None if line.share is None else 1.0
+            bar = ProgressBar(total, line.share or 0.0, width=_BAR_WIDTH) if line.state == "running" else Text("")
             table.add_row(Text(_MARKS[line.state], style), Text(line.name, style), bar, Text(line.text, style))
         return Group(title, table)
 

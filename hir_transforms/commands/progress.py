@@ -1,6 +1,7 @@
 """How far the stages of a run are, told by their metrics while it runs; and what is to be told of them at once."""
 
 import contextlib
+import functools
 import threading
 import time
 from collections import Counter
@@ -31,7 +32,8 @@ class Progress:
 
     Attributes:
         stages: in their order.
-        sizes: bytes of text that each reads, where it reads any; estimated where it is compressed.
+        sizes: bytes of text that each reads, where it reads any; estimated where it is compressed. Of several datasets
+            the first is read whole and counts here; how much of the others, the stage tells while it runs.
         documents: of each dataset, where that is known beforehand.
         on_complete: called with a stage as soon as it is known to be complete.
         seconds: how long each complete stage took.
@@ -131,8 +133,16 @@ class Progress:
         return self._told(name, "bytes") if self._size(name) else self._done(name)
 
     def _size(self, name: str) -> int:
-        """Bytes that a stage reads; 0 where it reads no text."""
-        return self._told(name, "bytes_to_read") or self.sizes.get(name, 0) * bool(self._told(name, "bytes"))
+        """Bytes that a stage reads; 0 where it reads no text, or has not told yet how much."""
+        sampled = self._told(name, "bytes_to_read")
+        if name in self._samples:
+            return self.sizes[name] + sampled if sampled else 0
+        return sampled or self.sizes.get(name, 0) * bool(self._told(name, "bytes"))
+
+    @functools.cached_property
+    def _samples(self) -> set[str]:
+        """The stages that read a sample beside the dataset that they read whole."""
+        return {stage.name for stage in self.stages if len(stage.datasets) > 1 and stage.name in self.sizes}
 
     def _total(self, name: str) -> int:
         """Documents that a stage goes through; 0 where that is not known."""
@@ -145,9 +155,12 @@ class Progress:
         return self.documents.get(role, 0)
 
     def _share(self, name: str) -> float | None:
+        """The share that a stage has done; None where it is not known, as when it fits to all that it has read."""
+        if self._told(name, metrics.FITTING):
+            return None
         for done, total in ((self._told(name, "bytes"), self._size(name)), (self._done(name), self._total(name))):
             if total:
-                return min(1.0, done / total)
+                return done / total if done < total else None
         return None
 
     def _amounts(self, name: str) -> Iterator[str]:
@@ -155,8 +168,10 @@ class Progress:
         if documents:
             yield f"{documents:,} {f'of {total:,} ' if total and not is_done else ''}documents"
         if num_bytes := self._told(name, "bytes"):
-            size = 0 if is_done else self._size(name)
+            size = 0 if is_done or num_bytes > self._size(name) else self._size(name)
             yield f"{_megabytes(num_bytes)} {f'of {_megabytes(size)} ' if size else ''}MB"
+        if self._told(name, metrics.FITTING) and not is_done:
+            yield "fitting"
         if iterations := self._told(name, "iterations"):
             yield f"{iterations} iterations"
 

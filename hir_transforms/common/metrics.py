@@ -15,6 +15,8 @@ from apache_beam.metrics.metric import MetricName
 NAMESPACE = "hir"
 # What is counted once the stage is complete.
 COMPLETE = "complete"
+# What is counted once a stage has read all that it fits to.
+FITTING = "fitting"
 # Beam's distributions are of integers: weights, in nats, are told in thousandths.
 WEIGHT_SCALE = 1000
 

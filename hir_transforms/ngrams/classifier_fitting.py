@@ -13,6 +13,7 @@ from scipy import sparse
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.classifiers.logistic import MAX_ITERATIONS
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
@@ -101,6 +102,7 @@ def _remove(_: Any, folder: str) -> None:
 
 def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     """Writes the classifier; returns what the manifest says of it."""
+    metrics.count(stage.name, **{metrics.FITTING: 1})
     settings = stage.settings
     target, raw = stage.datasets
     targets = [_load(files, target, settings, number)[0] for number in range(settings.num_targets)]

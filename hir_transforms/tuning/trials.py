@@ -12,6 +12,7 @@ from scipy import sparse
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.classifiers.logistic import NUM_FOLDS
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
@@ -107,6 +108,7 @@ def _remove(_: Any, folder: str) -> None:
 
 def _try(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     """What the manifest says of the trials."""
+    metrics.count(stage.name, **{metrics.FITTING: 1})
     use_one_thread()
     settings = stage.settings
     target, raw = (_load(files, dataset.role, settings) for dataset in stage.datasets)

@@ -68,6 +68,30 @@ def test_of_a_sample_the_bytes_of_the_sample_count(stages, shown):
 
 
 @pytest.mark.usefixtures("clock")
+def test_a_stage_that_fits_to_what_it_has_read_is_not_done_before(stages, shown, tmp_path):
+    (tmp_path / "target.jsonl").write_bytes(jsonl(["x" * 1_000_000]))
+    target = Dataset("target", (f"{tmp_path}/target.jsonl",))
+    classifier = Stage.create("ngram_classifier", stages[0].work_dir, None, [target, stages[0].dataset])
+    found = Progress.of([classifier], lambda _: None)
+    # All of the target is read before it is known how much of raw is to be.
+    found.update({"ngram_classifier.documents": 1, "ngram_classifier.bytes": 1_000_011})
+    assert (shown[0][0].text, shown[0][0].share) == ("1 documents, 1.0 MB", None)
+    told = {"ngram_classifier.bytes_to_read": 1_000_000, "ngram_classifier.documents": 1}
+    found.update({**told, "ngram_classifier.bytes": 1_500_000})
+    assert shown[0][0].text.startswith("1 documents, 1.5 of 2.0 MB, ")
+    assert shown[0][0].share == pytest.approx(0.75, abs=0.01)
+    # The pilot, or the estimate of compressed files, was wrong.
+    found.update({**told, "ngram_classifier.bytes": 2_500_000})
+    assert (shown[0][0].state, shown[0][0].share) == ("running", None)
+    assert " of " not in shown[0][0].text
+    found.update({"ngram_classifier.bytes": 1_900_000, "ngram_classifier.fitting": 1})
+    assert shown[0][0].share is None
+    assert ", fitting" in shown[0][0].text
+    found.update({**told, "ngram_classifier.complete": 1})
+    assert shown[0][0].state == "done"
+
+
+@pytest.mark.usefixtures("clock")
 def test_what_earlier_runs_have_listed_tells_how_many_documents_there_are(stages, shown):
     documents, _, scores = stages
     documents.write_manifest({"read": 30, "rejected": 5, "parts": []})
