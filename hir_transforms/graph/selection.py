@@ -60,6 +60,7 @@ class SelectionPlan:
         duplicates: the stage that finds the documents whose text an earlier one has too.
         trials: of the n-gram estimators, for the output's manifest; None where the estimator was given.
         estimator: the stage of what weighs n-grams; None where they are not weighed, or it is not known.
+        embeddings: the stages of those of raw and of the target; None where not both are embedded, or it is not known.
     """
 
     config: PipelineConfig
@@ -70,6 +71,7 @@ class SelectionPlan:
     duplicates: Stage[None]
     trials: Sequence[Mapping[str, Any]] | None = None
     estimator: Stage | None = None
+    embeddings: tuple[Stage, Stage] | None = None
 
     @classmethod
     def of(
@@ -80,8 +82,21 @@ class SelectionPlan:
         duplicates = plan_duplicates(stages.scores)
         # Without what it depends on, all of which would be sent along.
         estimator = replace(stages.ngrams.estimator, datasets=(), upstream=()) if stages.ngrams else None
-        settings = config.settings()
-        return cls(config, stages.scores, config.num_targets, sources, settings, duplicates, trials, estimator)
+        models = stages.embedding_models
+        embeddings = None
+        if models and models.embeddings.target:
+            embeddings = (models.embeddings.raw.alone(), models.embeddings.target.alone())
+        return cls(
+            config,
+            stages.scores,
+            config.num_targets,
+            sources,
+            config.settings(),
+            duplicates,
+            trials,
+            estimator,
+            embeddings,
+        )
 
     @property
     def dataset(self) -> Dataset:
@@ -216,6 +231,7 @@ def _report_settings(plan: SelectionPlan) -> ReportSettings:
         config.ngrams,
         plan.estimator,
         labels.label_field,
+        plan.embeddings,
     )
     told = {"label_field": labels.label_field, "wanted": labels.wanted}
     return ReportSettings(

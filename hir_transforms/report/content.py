@@ -11,10 +11,11 @@ import numpy as np
 from hir_transforms.evaluation.lengths import describe_lengths
 from hir_transforms.report.composition import describe_labels, describe_ngrams
 from hir_transforms.report.cuts import what_if_name
+from hir_transforms.report.embedded import describe_embedded, rows_of
 from hir_transforms.report.facts import Facts
 from hir_transforms.report.fitted import describe_stages
 from hir_transforms.report.noted import KINDS
-from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED, describe_quality, describe_reductions
+from hir_transforms.report.quality import MEASURED_SETS, describe_quality, describe_reductions
 from hir_transforms.report.reading import ReadingSettings
 from hir_transforms.selection.eligible import ScoreCounts
 
@@ -117,8 +118,14 @@ def _describe_quality(facts: Facts) -> dict[str, Any]:
     }
     if facts.texts is None:
         return found | {"unknown": UNKNOWN_TARGET}
-    names = [name for name in (SELECTED, NGRAMS, RANDOM) if name in facts.texts.sets]
-    return found | (describe_quality(facts.texts, names) or {"unknown": NO_TEXT})
+    quality = describe_quality(facts.texts, [name for name in MEASURED_SETS if name in facts.texts.sets])
+    if quality is None:
+        return found | {"unknown": NO_TEXT}
+    target, sets = rows_of(facts.embedded, facts.samples)
+    if len(target) and sets:
+        for name, nearness in describe_embedded(target, sets).items():
+            quality["sets"][name] |= nearness
+    return found | quality
 
 
 def _describe_what_if(facts: Facts) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.report.cuts import Cuts
 from hir_transforms.report.deciding import Share
+from hir_transforms.report.embedded import EmbeddedRows
 from hir_transforms.report.places import PlaceSample
 from hir_transforms.report.quality import MeasuredTexts
 from hir_transforms.report.reading import ReadText, TargetText
@@ -27,6 +28,7 @@ class Facts:
         read: documents by (index of the file, offset): those that are shown, and where samples are read, those of
             these.
         target: documents of the target; none where it is not known.
+        embedded: rows of documents of the target, and of samples.
         num_targets: T.
     """
 
@@ -36,6 +38,7 @@ class Facts:
     samples: Mapping[str, PlaceSample]
     read: Mapping[tuple[int, int], ReadText]
     target: Sequence[TargetText]
+    embedded: Sequence[EmbeddedRows]
     num_targets: int
 
     def documents(self, name: str) -> list[ReadText]:

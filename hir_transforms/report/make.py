@@ -11,6 +11,7 @@ from hir_transforms.documents.known_files import KnownFiles
 from hir_transforms.documents.records import ReadTask
 from hir_transforms.report.content import ReportSettings, describe_report
 from hir_transforms.report.cuts import Cuts, sample_sets
+from hir_transforms.report.embedded import EmbeddingTask, embedded_hashes, embedding_tasks, read_embedded
 from hir_transforms.report.facts import Facts
 from hir_transforms.report.fitting_size import fit_report
 from hir_transforms.report.measure import measure_rows
@@ -24,7 +25,7 @@ from hir_transforms.selection.select import SelectionState, list_tasks
 from hir_transforms.weights.score_shards import ScoreShard, read_hashes
 
 REPORT_FILES = ("report.html", "report.json")
-_STATE, _CUTS, _TEXTS, _TARGET = "state", "cuts", "texts", "target"
+_STATE, _CUTS, _TEXTS, _TARGET, _EMBEDDED = "state", "cuts", "texts", "target", "embedded"
 _SAMPLE = "sample-"
 # Documents that were read leave a worker with so many buckets together, of 8 bytes each, or so many at a time.
 _BUCKETS_TOGETHER = 1 << 15
@@ -127,6 +128,9 @@ def _list_reading(chunks: list[Chunk], settings: ReadingSettings) -> Iterator[An
     yield from text_tasks(measured, _samples(measured) if settings.needs_samples else {})
     if settings.target:
         yield from target_tasks(settings.target, settings.num_targets)
+    # Weights may be complete whose embeddings were deleted since.
+    if settings.target and settings.embeddings and all(stage.manifest() for stage in settings.embeddings):
+        yield from embedding_tasks(*settings.embeddings, embedded_hashes(_samples(measured)))
 
 
 def _samples(measured: Mapping[str, Any]) -> dict[str, PlaceSample]:
@@ -146,6 +150,9 @@ class _ReadDoFn(beam.DoFn):
             yield from _together(_TEXTS, self._looker.read(task))
         elif isinstance(task, ReadTask):
             yield from _together(_TARGET, self._looker.read_target(task))
+        elif isinstance(task, EmbeddingTask):
+            for rows in read_embedded(task):
+                yield (_EMBEDDED, 0), [rows]
         else:
             yield task
 
@@ -163,7 +170,7 @@ def _together(name: str, read: Iterable[Any]) -> Iterator[Chunk]:
 
 
 def _render(chunks: list[Chunk], settings: ReportSettings) -> Iterator[tuple[str, bytes]]:
-    read: dict[str, list[Any]] = {_TEXTS: [], _TARGET: []}
+    read: dict[str, list[Any]] = {_TEXTS: [], _TARGET: [], _EMBEDDED: []}
     for (name, _), documents in chunks:
         if name in read:
             read[name] += documents
@@ -175,6 +182,7 @@ def _render(chunks: list[Chunk], settings: ReportSettings) -> Iterator[tuple[str
         _samples(measured),
         {one.place: one for one in read[_TEXTS]},
         read[_TARGET],
+        read[_EMBEDDED],
         settings.reading.num_targets,
     )
     page, content = fit_report(describe_report(facts, settings))

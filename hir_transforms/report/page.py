@@ -24,6 +24,8 @@ _MEASURES = {
     "kl": "KL",
     "jensen_shannon": "JS",
     "auc": "AUC",
+    "cosine": "cosine",
+    "cluster_distance": "clusters",
 }
 _LABELS_SHOWN = 20
 _SETS = {

@@ -12,6 +12,7 @@ from hir_transforms.evaluation.divergence import jensen_shannon_distance, kl_div
 from hir_transforms.evaluation.two_samples import DrawnDocument, two_sample_auc
 
 RANDOM, SELECTED, NGRAMS = "random", "selected", "ngrams"
+MEASURED_SETS = (SELECTED, NGRAMS, RANDOM)
 # Of these, the area under a curve has a standard error of at most 0.013.
 _AUC_DOCUMENTS = 1000
 

@@ -68,6 +68,7 @@ class ReadingSettings:
         ngrams: how n-grams are made.
         estimator: the stage of what weighs n-grams; None where they are not weighed.
         label_field: of the labels; None for none.
+        embeddings: the stages of those of raw and of the target; None where not both are embedded.
     """
 
     raw: Dataset
@@ -76,6 +77,7 @@ class ReadingSettings:
     ngrams: NgramSettings
     estimator: Stage | None
     label_field: str | None
+    embeddings: tuple[Stage, Stage] | None = None
 
     @property
     def needs_samples(self) -> bool:

@@ -68,7 +68,9 @@ it has more, against {{ report.quality.target_documents|number }} documents of t
 </table></div>
 <p>KL reduction: nats nearer to the target than a random selection of as many of the eligible documents, by DSIR's
 formula; more is better. KL: divergence of the target from the selection. JS: Jensen-Shannon distance, 0 to 1. AUC: how
-well a document of the target can be told from a selected one, 0.5 where it cannot.{% if labels and report.labels.wanted is not none %} Precision: the share of documents with the {{ report.labels.field|plain }} <bdi>{{ report.labels.wanted|plain }}</bdi>.{% endif %}</p>
+well a document of the target can be told from a selected one, 0.5 where it cannot.{% if "cosine" in quality.headings %}
+Cosine: of embeddings of the selection and of the target, the mean of all pairs. Clusters: Jensen-Shannon distance of the
+shares that k-means' clusters of embeddings have.{% endif %}{% if labels and report.labels.wanted is not none %} Precision: the share of documents with the {{ report.labels.field|plain }} <bdi>{{ report.labels.wanted|plain }}</bdi>.{% endif %}</p>
 {% else %}
 <p>{{ report.quality.unknown }}</p>
 {% if labels and report.labels.wanted is not none %}

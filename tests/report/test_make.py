@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.spatial.distance import cdist
 
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.report.histograms import FloatHistogram
@@ -179,6 +180,7 @@ def test_the_selection_is_held_against_the_target_n_grams_alone_and_a_random_one
     members = {"selected": weights >= np.sort(weights)[-50], "ngrams": ngrams >= least, "random": every}
     by_hash = np.argsort(identity_hash(0, "raw.jsonl", offsets, purpose="report"))
     chosen = {name: offsets[by_hash[one[by_hash]]][:50].tolist() for name, one in members.items()}
+    by_hash_offsets = offsets[by_hash].tolist()
     sums = {name: sum(buckets_of(text_of[offset]) for offset in one) for name, one in chosen.items()}
     target = sum(buckets_of(json.loads(line)["text"]) for line in (folder / "target.jsonl").open())
     quality = found["quality"]
@@ -187,6 +189,13 @@ def test_the_selection_is_held_against_the_target_n_grams_alone_and_a_random_one
         measures = quality["sets"][name]
         assert measures["kl"] == pytest.approx(kl(target, own), abs=1e-12)
         assert measures["kl_reduction"] == pytest.approx(kl(target, sums["random"]) - kl(target, own), abs=1e-12)
+    # The rows of embeddings are those of the documents, in the order of the lines.
+    row_of = {offset: row for row, offset in enumerate(sorted(text_of))}
+    raw_rows, target_rows = (np.load(folder / f"{role}.npy").astype(np.float64) for role in ("raw", "target"))
+    for name, own in {"selected": chosen["selected"], "random": by_hash_offsets}.items():
+        cosines = 1 - cdist(raw_rows[[row_of[offset] for offset in own]], target_rows, "cosine")
+        assert quality["sets"][name]["cosine"] == pytest.approx(cosines.mean(), abs=1e-6)
+        assert sum(one for _, one in quality["sets"][name]["clusters"]) == len(own)
     assert quality["copies"] == {"duplicates": 0, "share": 0.0, "counted": 50}
     manifest = json.loads((tmp_path / "top" / "manifest.json").read_bytes())
     assert quality["effective_sample_size"] == [manifest["effective_sample_size"]]
