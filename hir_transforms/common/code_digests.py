@@ -7,7 +7,7 @@ import inspect
 import sys
 import sysconfig
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ def is_installed(module: str) -> bool:
 def code_digest(function: Callable[..., Any]) -> str:
     """SHA-256 of a function: of its code, not of comments, and of the values, functions and classes that it uses.
 
-    What is of installed packages counts by its name alone. The digest is the same in every process of one version of
-    Python, unless a value that is neither plain nor a collection of such has another pickle in each.
+    What is of installed packages counts by its name alone, and of other modules what is used by its name. The digest
+    is the same in every process of one version of Python, unless a value that is neither plain nor a collection of
+    such has another pickle in each.
     """
     return hashlib.sha256(repr(_Description().of(function)).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -89,12 +90,22 @@ class _Description:
             return "code", value.co_code.hex(), names, self.of(value.co_consts)
         if isinstance(value, types.FunctionType):
             code, own, arguments = dis.Bytecode(value).codeobj, value.__globals__, inspect.getfullargspec(value)
-            used = {name: own[name] for name in sorted(_names(code)) if name in own}
             cells = [cell.cell_contents for cell in value.__closure__ or ()]
-            parts = code, arguments.defaults, arguments.kwonlydefaults, cells, used
-            return "function", [self.of(part) for part in parts]
+            parts = code, arguments.defaults, arguments.kwonlydefaults, cells
+            return "function", [self.of(part) for part in parts], self._used(sorted(_names(code)), own, ())
         members = {name: member for name, member in vars(value).items() if name not in _OF_PYTHON}
         return "class", value.__qualname__, self.of(value.__bases__), self.of(members)
+
+    def _used(self, names: Sequence[str], own: Mapping[str, Any], within: tuple[types.ModuleType, ...]) -> Any:
+        """What has one of these names in a module, or in a module that is not installed and has one of them there."""
+        used = []
+        for name in names:
+            value = own.get(name)
+            if not isinstance(value, types.ModuleType) or is_installed(value.__name__):
+                used.append((name, self.of(value) if name in own else None))
+            elif value not in within:
+                used.append((name, self._used(names, vars(value), (*within, value))))
+        return used
 
 
 def _names(code: types.CodeType) -> set[str]:

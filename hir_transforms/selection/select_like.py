@@ -193,9 +193,11 @@ def _long_enough(
     joined: tuple[K, Mapping[str, Iterable[Any]]], min_tokens: int, with_tokens: bool
 ) -> Iterator[tuple[K, Any]]:
     key, found = joined
-    (weight,), (tokens,) = found["weight"], found["tokens"]
-    if tokens >= min_tokens:
-        yield key, ((weight, tokens) if with_tokens else weight)
+    weights, tokens = list(found["weight"]), list(found["tokens"])
+    if len(tokens) != 1:
+        raise UserError(f"SelectLike: {len(tokens)} documents have the key {key!r}, which must be of one alone")
+    if tokens[0] >= min_tokens:
+        yield key, ((weights[0], tokens[0]) if with_tokens else weights[0])
 
 
 def _selected(joined: tuple[K, Mapping[str, Iterable[Any]]], with_key: bool) -> Iterator[Any]:

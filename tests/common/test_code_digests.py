@@ -90,6 +90,21 @@ def test_what_the_function_uses_counts(old, new):
     assert code_digest(function_of(SOURCE)) != code_digest(function_of(SOURCE.replace(old, new)))
 
 
+def test_what_is_used_of_a_module_that_is_not_installed_counts():
+    def digest(source):
+        outer = function_of("def text_of(example): return package.tools.clean(json.dumps(example))")
+        vars_of = outer.__globals__
+        vars_of["json"] = __import__("json")
+        vars_of["package"] = types.ModuleType("package_of_a_user")
+        vars_of["package"].tools = types.ModuleType("package_of_a_user.tools")
+        vars_of["package"].tools.package = vars_of["package"]
+        exec(source, vars(vars_of["package"].tools))
+        return code_digest(outer)
+
+    assert digest("def clean(text): return text[1:]") != digest("def clean(text): return text[2:]")
+    assert digest("def clean(text): return text[1:]") == digest("def clean(text): return text[1:]\nother = 1")
+
+
 def test_values_that_are_neither_code_nor_plain_count():
     by = lambda array: lambda text: array
     assert code_digest(by(np.arange(3))) == code_digest(by(np.arange(3))) != code_digest(by(np.arange(4)))

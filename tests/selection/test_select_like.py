@@ -115,6 +115,8 @@ def test_short_texts_are_left_out_and_tokens_counted():
 
 
 def test_what_is_wrong_with_records_is_named():
+    with pytest.raises(Exception, match="SelectLike: 30 documents have the key 'one', which must be of one alone"):
+        selected(raw=[("one", text) for _, text in RAW], k=1, alpha=1.0, min_example_length=1)
     target = beam.Pipeline() | beam.Create(TARGET)
     for text_field, key_field in (("body", None), (None, "id")):
         with pytest.raises(ValueError, match=r"^records need both text_field and key_field"):
