@@ -11,8 +11,8 @@ from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED
 from hir_transforms.report.rows import ReportedRows
 
 # The sets that are held against the target, and the ones of the what-if curve.
-SIZE = Size(2000, 2 << 20)
-WHAT_IF_SIZE = Size(500, 3 << 18)
+SIZE = Size(2000, 3 << 20)
+WHAT_IF_SIZE = Size(500, 3 << 19)
 _FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LEAST_DOCUMENTS = 50
 

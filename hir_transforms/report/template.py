@@ -28,12 +28,13 @@ p, figcaption { color: var(--soft); margin: 0.3rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.8rem 0.25rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
+.numbers td + td, .scale span:first-child, .scale span:last-child { white-space: nowrap; }
 pre { padding: 0.6rem 0.8rem; white-space: pre-wrap; font-size: 0.85rem; margin: 0.4rem 0; }
 figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 .all { fill: var(--all); } .chosen { fill: var(--chosen); fill-opacity: 0.65; } .axis { stroke: var(--line); }
 .cut { stroke: var(--mark); stroke-width: 2; }
 .curve { fill: none; stroke: var(--chosen); stroke-width: 2; } .dot { fill: var(--chosen); }
-.scale { display: flex; justify-content: space-between; color: var(--soft); font-size: 0.85rem; }
+.scale { display: flex; justify-content: space-between; gap: 0.6rem; color: var(--soft); font-size: 0.85rem; }
 .key { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; }
 .document { padding: 0.5rem 0.7rem; margin: 0.5rem 0; break-inside: avoid; }
 .document div { color: var(--soft); font-size: 0.8rem; }
@@ -60,7 +61,7 @@ figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 {% if quality.rows %}
 <p>Measured by the n-grams of {{ report.quality.documents|number }} documents of each selection, drawn at random where
 it has more, against {{ report.quality.target_documents|number }} documents of the target that it was made with.</p>
-<div class="wide"><table>
+<div class="wide"><table class="numbers">
 <tr><th>selection of</th>{% for heading in quality.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
 {% for name, values in quality.rows %}
 <tr><td>{{ name }}</td>{% for value in values %}<td>{{ value|number if value is not none }}</td>{% endfor %}</tr>
@@ -135,7 +136,7 @@ selection</span><span>{{ what_if.most|number }}</span></div>
 <figcaption>KL reduction, from {{ what_if.low|number }} to {{ what_if.high|number }}</figcaption>
 </figure>
 {% endif %}
-<div class="wide"><table>
+<div class="wide"><table class="numbers">
 <tr><th>documents</th><th>least {{ "weight" if top_k else "weight and noise" }}</th><th>KL reduction</th><th>measured by</th></tr>
 {% for one in report.what_if %}
 <tr><td>{{ one.documents|number }}</td><td>{{ one.key|number }}</td>
@@ -167,7 +168,7 @@ selection</span><span>{{ what_if.most|number }}</span></div>
 {% if labels %}
 <h3>{{ report.labels.field|plain }}</h3>
 <p>Shares of samples, of so many documents.</p>
-<div class="wide"><table>
+<div class="wide"><table class="numbers">
 <tr><th>label</th>{% for heading in labels.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
 {% for label, shares in labels.rows %}
 <tr><td><bdi>{{ label|plain }}</bdi></td>{% for share in shares %}<td>{{ share }}</td>{% endfor %}</tr>
@@ -185,7 +186,7 @@ that take most, all together.</p>
 <p>Take: {% for name, share in report.ngrams.lowering %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</p>
 {% endif %}
 <h3>Lengths in tokens</h3>
-<div class="wide"><table>
+<div class="wide"><table class="numbers">
 <tr><th>quantile</th>{% for name in report.lengths.eligible.quantiles %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for name, lengths in report.lengths.items() %}
 {% if lengths %}
