@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 
 def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
-    """The options of `pipelines.select` for the demo: the defaults."""
+    """The options of `pipelines.select` for the demo: estimators and alpha are left to be chosen by trial."""
     return [
         f"--raw={raw}",
         f"--target={target}",
         f"--output={work / 'output'}",
         f"--num_to_sample={TARGET_SIZE}",
+        "--alpha=auto",
+        "--ngram_estimator=auto",
+        "--embedding_estimator=auto",
+        "--embedding_dim=auto",
         "--overwrite",
     ]
 

@@ -14,7 +14,7 @@ from hir_transforms.common.messages import tell
 from hir_transforms.documents.datasets import listed_once
 from hir_transforms.files import storage
 from hir_transforms.graph.plan import plan_stages
-from hir_transforms.graph.trials import trials_of, with_kept_estimator
+from hir_transforms.graph.trials import TrialPlan, with_kept_choice
 from hir_transforms.selection.plan import plan_duplicates
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.settings.flags import parse_options
@@ -36,8 +36,8 @@ def _planned(path: str, flags: Sequence[str]) -> Mapping[str, Stage]:
         raise UserError("--raw is required beside other flags: stages are those of its files")
     config = PipelineConfig.of(**given)
     config.check_targets()
-    trials = [trials_of(config)] if config.leaves_estimator else []
-    stages = plan_stages(with_kept_estimator(config))
+    trials = TrialPlan.of(config).stages if config.auto else []
+    stages = plan_stages(with_kept_choice(config))
     return {stage.name: stage for stage in (*trials, *stages.all, plan_duplicates(stages.scores))}
 
 

@@ -20,7 +20,7 @@ from hir_transforms.documents.datasets import Dataset, listed_once
 from hir_transforms.graph.plan import plan_stages
 from hir_transforms.graph.saved_scores import find_scores, max_useful_workers, plan_from_saved_scores
 from hir_transforms.graph.selection import SelectionPlan, is_selected, print_counts, write_selection
-from hir_transforms.graph.trials import with_kept_estimator
+from hir_transforms.graph.trials import with_kept_choice
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.settings.flags import SettingOptions, config_of, parse_options
 
@@ -40,7 +40,7 @@ def resample(options: SettingOptions) -> None:
 
 @listed_once()
 def _from_planned_scores(options: SettingOptions, config: PipelineConfig) -> Launch:
-    config = with_kept_estimator(config)
+    config = with_kept_choice(config)
     stages = plan_stages(config)
     if lacking := [stage.name for stage in missing_stages([stages.scores]) if stage is not stages.scores]:
         raise UserError(

@@ -58,6 +58,7 @@ NUMERICS = [
         "selection/gumbel",
         "selection/later_copies",
         "selection/threshold",
+        "tuning/candidates",
         "tuning/holdout",
         "weights/hybrid",
         "weights/standardizing",

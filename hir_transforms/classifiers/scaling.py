@@ -1,6 +1,6 @@
 """Classifiers of dense rows of any scale."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,38 @@ from hir_transforms.classifiers.logistic import CrossFittedClassifier
 _TOTAL_VARIANCE = 0.25
 
 
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Takes rows to (row - mean) * factor, of which raw's have mean 0 and a total variance of 1/4.
+
+    All features get the same factor. So neither the unit that embeddings are in shows in the result, nor an offset
+    that all have in common.
+
+    Attributes:
+        mean: float64 [D].
+        factor: positive.
+    """
+
+    mean: npt.NDArray[np.float64]
+    factor: np.float64
+
+    @classmethod
+    def of(cls, raw: npt.NDArray[np.floating]) -> "Scaling":
+        """That of raw's rows, float [N, D]."""
+        variance = float(raw.var(axis=0, dtype=np.float64).sum())
+        factor = np.float64((_TOTAL_VARIANCE / variance) ** 0.5 if variance > 0 else 1.0)
+        return cls(raw.mean(axis=0, dtype=np.float64), factor)
+
+    def apply(self, rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Scaled rows, float64 [N, D]."""
+        return (rows - self.mean) * self.factor
+
+
 def fit_scaled(
     target: npt.NDArray[np.floating], raw: npt.NDArray[np.floating], folds: npt.NDArray[np.int64]
 ) -> CrossFittedClassifier:
-    """The classifier of rows as they are, fitted to rows of which raw's have mean 0 and a total variance of 1/4.
-
-    All features get the same factor. So neither the unit that embeddings are in shows in the result, nor an offset
-    that all have in common. Arguments are those of `CrossFittedClassifier.fit`, dense.
-    """
-    mean, variance = raw.mean(axis=0, dtype=np.float64), float(raw.var(axis=0, dtype=np.float64).sum())
-    scale = np.float64((_TOTAL_VARIANCE / variance) ** 0.5 if variance > 0 else 1.0)
-    fitted = CrossFittedClassifier.fit((target - mean) * scale, (raw - mean) * scale, folds)
-    coefficients = fitted.coefficients * scale
-    return replace(fitted, coefficients=coefficients, intercepts=fitted.intercepts - coefficients @ mean)
+    """The classifier of rows as they are, fitted to scaled ones; dense arguments of `CrossFittedClassifier.fit`."""
+    scaling = Scaling.of(raw)
+    fitted = CrossFittedClassifier.fit(scaling.apply(target), scaling.apply(raw), folds)
+    coefficients = fitted.coefficients * scaling.factor
+    return replace(fitted, coefficients=coefficients, intercepts=fitted.intercepts - coefficients @ scaling.mean)

@@ -20,7 +20,8 @@ from hir_transforms.settings.config import SETTINGS
 # What stages hold, by the first part of their names.
 _HOLD = {
     "counts": "counts of n-grams",
-    "trials": "trials of the n-gram estimators",
+    "trials": "trials of what was left to auto",
+    "trial_embeddings": "embeddings of documents that trials are made on",
     "ngram": "n-gram estimator",
     "ngram_classifier": "classifier of n-grams",
     "documents": "list of raw's documents",

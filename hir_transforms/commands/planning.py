@@ -18,7 +18,7 @@ from hir_transforms.embeddings.model import STATIC, EmbeddingModel, find_model
 from hir_transforms.files import storage
 from hir_transforms.graph.plan import Stages, plan_stages
 from hir_transforms.graph.selection import SelectionPlan, check_output, check_replaceable
-from hir_transforms.graph.trials import trials_of, with_kept_estimator
+from hir_transforms.graph.trials import TrialPlan, with_kept_choice
 from hir_transforms.settings.config import PipelineConfig
 
 # What is guessed of a model that is to be distilled: numbers in a row, and seconds to load it and to embed a text.
@@ -62,7 +62,7 @@ def plan_run(config: PipelineConfig, workers: int) -> RunPlan:
     """
     starting = time.process_time()  # what a process takes to load all that it needs
     check_datasets(config)
-    kept = with_kept_estimator(config)
+    kept = with_kept_choice(config)
     stages = plan_stages(kept, may_distill=False)
     plan = SelectionPlan.of(kept, stages)
     first = _made_first(config, stages)
@@ -87,7 +87,8 @@ def plan_run(config: PipelineConfig, workers: int) -> RunPlan:
 
 def _made_first(config: PipelineConfig, stages: Stages) -> list[Stage]:
     """The stages that are made before the others are planned."""
-    first: list[Stage] = [trials_of(config)] if config.leaves_estimator else []
+    trials = TrialPlan.of(config, may_distill=False) if config.auto else None
+    first: list[Stage] = trials.stages if trials else []
     options = config.embeddings
     name = options.embedding_model
     if name.startswith(STATIC) and any(isinstance(stage.settings, EmbeddingModel) for stage in stages.all):

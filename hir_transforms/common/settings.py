@@ -7,7 +7,7 @@ fields' values are part of the settings that stages are computed with, the finge
 import dataclasses
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import Any
 
 from hir_transforms.common.errors import UserError
@@ -24,6 +24,8 @@ READING_TEXT = (*READING, "tune", "evaluate")
 COUNTING = ("select", "fit", "score", "tune", "evaluate", FROM_RAW)
 # All that have a work folder.
 ALL_COMMANDS = ("select", "fit", "embed", "score", "tune", "resample")
+# What leaves a value to be chosen by trial.
+AUTO = "auto"
 _DECLARATION = "setting"
 
 
@@ -60,6 +62,7 @@ class Declaration:
     check: Callable[[Any], str]
     metavar: str
     shown_default: str | None
+    can_be_auto: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,10 @@ class Setting:
             return self.declaration.shown_default
         return "" if self.default is None or self.default is False or self.default in ((), "") else f"{self.default}"
 
+    def is_auto(self, value: Any) -> bool:
+        """Whether a value leaves the choice to trials."""
+        return self.declaration.can_be_auto and value == AUTO
+
     def converted(self, value: Any) -> Any:
         """The setting's value from a text or a value of Python; raises `UserError` that names the setting."""
         if value is None and self.default is None:
@@ -100,6 +107,8 @@ class Setting:
         except (TypeError, ValueError) as error:
             expected = f"{error}"
         if expected:
+            if self.declaration.can_be_auto and self.declaration.kind.choices:
+                expected = f"{expected}, {AUTO}"
             raise UserError(f"--{self.name}: must be {expected}, not {value}")
         return found
 
@@ -114,6 +123,7 @@ def setting(
     check: Callable[[Any], str] = lambda _: "",
     metavar: str = "",
     shown_default: str | None = None,
+    can_be_auto: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field that declares a setting.
@@ -127,10 +137,16 @@ def setting(
         check: the value -> what it must be if it is bad, else "".
         metavar: instead of the kind's.
         shown_default: instead of the default itself.
+        can_be_auto: whether the value may be left to be chosen by trial, before anything else is planned.
         metadata: more of the field's, such as `NO_EFFECT`.
     """
     kind = kind or _BY_TYPE[type(default)]
-    declaration = Declaration(help, kind, task, commands, check, metavar or kind.metavar, shown_default)
+    metavar = metavar or kind.metavar
+    if can_be_auto:
+        metavar = f"{metavar}|{AUTO}"
+        choices = (*kind.choices, AUTO) if kind.choices else ()
+        kind = replace(kind, pattern=f"{kind.pattern}|{AUTO}", choices=choices)
+    declaration = Declaration(help, kind, task, commands, check, metavar, shown_default, can_be_auto)
     return field(default=default, metadata={_DECLARATION: declaration, **(metadata or {})})
 
 

@@ -27,7 +27,7 @@ from hir_transforms.embeddings.shards import (
     split_documents,
     write_shard,
 )
-from hir_transforms.embeddings.source import EmbeddingSource
+from hir_transforms.embeddings.source import EmbeddingSource, SampledSource
 
 _FINISHED, _LINES = "finished", "lines"
 
@@ -43,21 +43,24 @@ class WriteEmbeddings(beam.PTransform):
         rows: `DocumentGroup`s -> (`DocumentGroup`, float32 [N, D]): `InferEmbeddings` or `LookUpEmbeddings`.
         max_task_blocks: groups of documents that one task may hold.
         after: PCollection of one; nothing is read before it is there.
+        tasks: PBegin -> the `ReadTask`s of the documents, where they are a part of the dataset.
     """
 
-    stage: Stage[EmbeddingSource]
+    stage: Stage[EmbeddingSource] | Stage[SampledSource]
     rows: beam.PTransform
     _: KW_ONLY
     max_task_blocks: int
     after: beam.PCollection | None = None
+    tasks: beam.PTransform | None = None
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[EmbeddingShard]:
         """See the class."""
         dataset = self.stage.dataset
         read_do_fn = _ReadGroupsDoFn(self.stage)
+        tasks = self.tasks or ReadTasks(dataset, max_task_blocks=self.max_task_blocks, after=self.after)
         read = (
             pipeline
-            | "Tasks" >> ReadTasks(dataset, max_task_blocks=self.max_task_blocks, after=self.after)
+            | "Tasks" >> tasks
             | "Read" >> beam.ParDo(read_do_fn).with_outputs(_FINISHED, _LINES, main="groups")
         )
         written = read.groups | "Embed" >> self.rows | "WriteShard" >> beam.Map(_write, self.stage)
@@ -77,7 +80,7 @@ class WriteEmbeddings(beam.PTransform):
 class _ReadGroupsDoFn(beam.DoFn):
     """Emits the groups to embed, and as `_FINISHED` the shards that an interrupted run has written already."""
 
-    stage: Stage[EmbeddingSource]
+    stage: Stage
 
     def setup(self) -> None:
         self._reader = DocumentReader(self.stage.dataset)

@@ -29,17 +29,19 @@ class LookUpEmbeddings(beam.PTransform):
     indices are files in the stage's folder, of which a worker reads those that its documents need.
 
     Attributes:
-        stage: that the rows are for; its settings are the files.
+        stage: that the rows are for.
+        embeddings: the files.
 
     Raises:
         UserError: when run, if there is not exactly one row for each document, or shards are not of one model.
     """
 
     stage: Stage
+    embeddings: EmbeddingFiles
 
     def expand(self, groups: beam.PCollection[DocumentGroup]) -> beam.PCollection[Found]:
         """See the class."""
-        embeddings, dataset, folder = self.stage.settings, self.stage.dataset, self.stage.folder
+        embeddings, dataset, folder = self.embeddings, self.stage.dataset, self.stage.folder
         if embeddings.num_rows is None:
             written = groups.pipeline | "Index" >> WriteRecordIndex(folder, embeddings)
             do_fn = _FindByPlaceDoFn(folder, embeddings)

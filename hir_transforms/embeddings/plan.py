@@ -16,8 +16,9 @@ from hir_transforms.embeddings.distill import (
 )
 from hir_transforms.embeddings.model import STATIC, EmbeddingModel, find_model
 from hir_transforms.embeddings.settings import EmbeddingOptions
-from hir_transforms.embeddings.source import EmbeddingSource, check_sources, find_embeddings
+from hir_transforms.embeddings.source import EmbeddingSource, SampledSource, check_sources, find_embeddings
 from hir_transforms.files import storage
+from hir_transforms.ngrams.sampling import DocumentSample
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,12 @@ def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) ->
                 "leave the flag out to use them, or choose another --work_dir"
             )
     return stage
+
+
+def plan_sampled_embeddings(
+    work_dir: str, dataset: Dataset, source: EmbeddingSource, sample: DocumentSample
+) -> Stage[SampledSource]:
+    """The stage of the embeddings of a sample. How many of its lines are rejected tells nothing of the dataset's."""
+    given = [] if isinstance(source, EmbeddingModel) else [source.dataset]
+    datasets = [replace(dataset, max_rejected_share=1.0), *given]
+    return Stage.create(f"trial_embeddings/{dataset.role}", work_dir, SampledSource(source, sample), datasets)

@@ -8,7 +8,7 @@ from hir_transforms.common.settings import INT32_MAX, READING, TEXT, Settings, i
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.settings import PATTERNS
 
-_embedding_setting = functools.partial(setting, task="embeddings", commands=READING)
+_embedding_setting = functools.partial(setting, task="embeddings", commands=(*READING, "tune"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from hir_transforms.documents.reading import DocumentReader
 from hir_transforms.embeddings.model import EmbeddingModel
 from hir_transforms.embeddings.shards import iter_shard
 from hir_transforms.files.patterns import fixed_part, match_files
+from hir_transforms.ngrams.sampling import DocumentSample
 from hir_transforms.rows.files import RowKind
 from hir_transforms.rows.table import require_rows, row_table
 
@@ -40,6 +41,29 @@ class EmbeddingFiles:
 
 
 EmbeddingSource = EmbeddingModel | EmbeddingFiles
+
+
+@dataclass(frozen=True)
+class SampledSource:
+    """Where the embeddings of a part of the documents come from.
+
+    Attributes:
+        source: of their rows.
+        sample: which documents they are.
+    """
+
+    source: EmbeddingSource
+    sample: DocumentSample
+
+    @property
+    def model(self) -> str:
+        """What makes the rows."""
+        return self.source.model
+
+    @property
+    def revision(self) -> str:
+        """Of the model."""
+        return self.source.revision
 
 
 def find_embeddings(dataset: Dataset) -> EmbeddingFiles:

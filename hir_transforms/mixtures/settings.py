@@ -9,6 +9,7 @@ from hir_transforms.common.settings import (
     AUTO_OR_NUMBER,
     FITTING,
     INT32_MAX,
+    TRYING,
     Settings,
     in_range,
     not_negative,
@@ -22,7 +23,7 @@ _AUTO_COMPONENTS = {"raw": (200, 1000), "target": (100, 50)}
 _AUTO_ROWS = 50_000
 _AUTO_ROWS_PER_COMPONENT = 500
 
-_mixture_setting = functools.partial(setting, task="mixtures", commands=FITTING)
+_mixture_setting = functools.partial(setting, task="mixtures", commands=TRYING)
 _num_components = functools.partial(_mixture_setting, "auto", kind=AUTO_OR_NUMBER, metavar="auto|K")
 
 
@@ -35,6 +36,7 @@ class MixtureOptions(Settings):
         "principal components of the embeddings to keep; 0 keeps the embeddings as they are",
         check=in_range(0, INT32_MAX, "0 keeps all"),
         metavar="D",
+        can_be_auto=True,
     )
     raw_components: str = _num_components(
         "components of the mixture of raw; auto: one for 200 documents that it is fitted to, at most 1000"
@@ -58,13 +60,14 @@ class MixtureOptions(Settings):
         kind=ALL_OR_SOME,
     )
     raw_gmm: str | None = _mixture_setting(
-        None, "a mixture of raw instead of fitting one", kind=FILE, metavar="FILE.npz"
+        None, "a mixture of raw instead of fitting one", kind=FILE, metavar="FILE.npz", commands=FITTING
     )
     target_gmm: tuple[str, ...] = _mixture_setting(
         (),
         "a mixture of the target instead of fitting one; one for each separate target",
         kind=FILES,
         metavar="FILE.npz[,FILE.npz]",
+        commands=FITTING,
     )
     gmm_checkpoint_dir: str | None = _mixture_setting(
         None,

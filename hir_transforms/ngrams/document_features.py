@@ -43,13 +43,13 @@ def load_features(
     Returns:
         The features, float64 CSR [N, B], and the folds, int64 [N].
     """
-    return _load(paths, target, max_documents, num_buckets, max_entries, unit_features)
+    return _load(paths, target, max_documents, num_buckets, max_entries, unit_features)[:2]
 
 
 def load_counts(
     paths: Sequence[str], max_documents: int, num_buckets: int, max_entries: int = MAX_ENTRIES
-) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
-    """The counts, int64 CSR [N, B], and the folds of the sample that `load_features` takes of target 0, or of raw."""
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """The counts, int64 CSR [N, B], of the sample that `load_features` takes of target 0, or of raw; folds, hashes."""
     return _load(paths, 0, max_documents, num_buckets, max_entries, lambda counts: counts)
 
 
@@ -60,20 +60,22 @@ def _load(
     num_buckets: int,
     max_entries: int,
     rows_of: Callable[[sparse.csr_matrix], sparse.csr_matrix],
-) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
     found = [(np.empty(0, np.uint64), np.empty(0, np.int64)), *(_hashes_and_sizes(path, target) for path in paths)]
-    hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.argsort(hashes, kind="stable")
+    all_hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(all_hashes, kind="stable")
     within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
-    last = hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
-    rows, folds = [rows_of(sparse.csr_matrix((0, num_buckets), dtype=np.int64))], [np.empty(0, np.int64)]
+    last = all_hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
+    rows = [rows_of(sparse.csr_matrix((0, num_buckets), dtype=np.int64))]
+    folds, hashes = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
     for path in paths:
         documents = CountedDocuments.load(path)
         kept = (documents.targets == target) & (documents.hashes <= last)
         if kept.any():
             rows.append(rows_of(documents.matrix(num_buckets)[kept]))
             folds.append(documents.folds[kept])
-    return sparse.vstack(rows, format="csr"), np.concatenate(folds)
+            hashes.append(documents.hashes[kept])
+    return sparse.vstack(rows, format="csr"), np.concatenate(folds), np.concatenate(hashes)
 
 
 def _hashes_and_sizes(path: str, target: int) -> tuple[np.ndarray, np.ndarray]:

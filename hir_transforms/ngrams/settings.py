@@ -15,9 +15,8 @@ from hir_transforms.common.settings import (
     setting,
 )
 
-# From cheap to dear; `AUTO` leaves the choice to trials.
+# From cheap to dear.
 ESTIMATORS = ("ratio", "classifier")
-AUTO = "auto"
 _AUTO_NGRAMS_PER_BUCKET = 100_000
 
 _fit_setting = functools.partial(setting, task="n-grams", commands=FITTING)
@@ -30,8 +29,10 @@ class NgramFitOptions(Settings):
     ngram_estimator: str = _fit_setting(
         "ratio",
         "ratio: of n-gram probabilities, as DSIR; classifier: cross-fitted logistic regression on each document's "
-        "n-grams; auto: the one that finds more of hidden target documents, with --alpha 1",
-        kind=choice(*ESTIMATORS, AUTO),
+        "n-grams; auto: the one that finds more of hidden target documents",
+        kind=choice(*ESTIMATORS),
+        commands=TRYING,
+        can_be_auto=True,
     )
     num_documents_to_fit: int = _fit_setting(
         50_000,

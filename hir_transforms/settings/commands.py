@@ -44,7 +44,7 @@ COMMANDS = {
         Command("score", "Scores raw documents.", ("raw",)),
         Command(
             "tune",
-            "Tries the n-gram estimators on hidden target documents, and tells which finds most.",
+            "Tries estimators and alpha on hidden target documents, and tells what finds most.",
             ("raw", "target"),
         ),
         Command("resample", "Selects again from the scores of an earlier selection.", ("output",)),

@@ -1,6 +1,7 @@
 """All settings of a selection, checked once, before anything runs."""
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from hir_transforms.artifacts.settings import WorkOptions
@@ -14,7 +15,7 @@ from hir_transforms.embeddings.settings import EmbeddingOptions
 from hir_transforms.evaluation.settings import EvaluationOptions
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.ngrams.features import NgramSettings
-from hir_transforms.ngrams.settings import AUTO, NgramFitOptions
+from hir_transforms.ngrams.settings import NgramFitOptions
 from hir_transforms.runners.settings import RunOptions
 from hir_transforms.selection.settings import OutputOptions, SelectionOptions
 from hir_transforms.weights.settings import WeightOptions
@@ -23,6 +24,9 @@ from hir_transforms.weights.settings import WeightOptions
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
     """What the commands do; `PipelineConfig.of(raw="raw.jsonl", num_to_sample=5, ...)` makes one of single settings.
+
+    Attributes:
+        auto: names of the settings that are left to be chosen by trial; until then they have their defaults.
 
     Raises:
         UserError: naming the setting and the bad value.
@@ -40,6 +44,7 @@ class PipelineConfig:
     work: WorkOptions = field(default_factory=WorkOptions)
     run: RunOptions = field(default_factory=RunOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    auto: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **settings: Any) -> "PipelineConfig":
@@ -49,14 +54,24 @@ class PipelineConfig:
             UserError: naming the setting and the bad value.
             TypeError: for a setting that there is none of.
         """
+        auto = tuple(name for name, one in SETTINGS.items() if name in settings and one.is_auto(settings[name]))
+        for name in auto:
+            del settings[name]
         groups = {}
-        for group in fields(cls):
-            options = _GROUPS[group.name]
+        for group, options in _GROUPS.items():
             given = [one.name for one in declared(options) if one.name in settings]
-            groups[group.name] = options(**{name: settings.pop(name) for name in given})
+            groups[group] = options(**{name: settings.pop(name) for name in given})
         if settings:
             raise TypeError(f"no setting of the name {next(iter(settings))}")
-        return cls(**groups)
+        return cls(**groups, auto=auto)
+
+    def chosen(self, values: Mapping[str, Any]) -> "PipelineConfig":
+        """The same with these values of settings, by name, and none left to be chosen; None leaves the default."""
+        changed = {}
+        for group, options in _GROUPS.items():
+            of_group = {one.name: values[one.name] for one in declared(options) if values.get(one.name) is not None}
+            changed[group] = replace(getattr(self, group), **of_group)
+        return replace(self, **changed, auto=())
 
     def check_selection(self) -> None:
         """Raises `UserError` unless it is told how much to select, and where to."""
@@ -89,29 +104,19 @@ class PipelineConfig:
 
     def check_weights(self) -> None:
         """Raises `UserError` for settings of n-gram weights that do not go together."""
-        if self.leaves_estimator:
-            if self.weights.alpha != 1:
-                raise UserError(
-                    "--ngram_estimator: auto tries n-grams alone; add --alpha 1, or give ratio or classifier"
-                )
-            for name in ("ngram_weights", "weight_per_token"):
-                if getattr(self.weights, name):
-                    raise UserError(f"--ngram_estimator: auto does not go with --{name}; leave one of the two out")
+        if self.auto:
+            given = ["ngram_weights", "gmm_weights", *(["weight_per_token"] if "ngram_estimator" in self.auto else [])]
+            found = [name for name in given if getattr(self.weights, name)]
+            found += [dataset.role for dataset in self.mixtures.files()]
+            if found:
+                named = "ngram_estimator" if found[0] == "weight_per_token" else self.auto[0]
+                raise UserError(f"--{named}: auto does not go with --{found[0]}; leave one of the two out")
         by_classifier = self.weights.fits_ngrams and self.ngram_fit.ngram_estimator == "classifier"
         if self.weights.weight_per_token and by_classifier:
             raise UserError(
                 "--weight_per_token: weights by --ngram_estimator classifier do not grow with a document's length; "
                 "leave one of the two out"
             )
-
-    @property
-    def leaves_estimator(self) -> bool:
-        """Whether the n-gram estimator is left to be chosen by trial, before anything else is planned."""
-        return self.ngram_fit.ngram_estimator == AUTO
-
-    def with_estimator(self, name: str) -> "PipelineConfig":
-        """The same with this n-gram estimator."""
-        return replace(self, ngram_fit=replace(self.ngram_fit, ngram_estimator=name))
 
     @property
     def raw(self) -> Dataset:
@@ -157,8 +162,8 @@ class PipelineConfig:
     def settings(self) -> dict[str, Any]:
         """For the output's manifest: every setting that the result depends on, JSON values only."""
         found = {}
-        for group in fields(self):
-            options = getattr(self, group.name)
+        for group in _GROUPS:
+            options = getattr(self, group)
             counting = {one.name for one in fields(options) if not one.metadata.keys() & NO_EFFECT.keys()}
             for one in declared(type(options)):
                 if one.name in counting:
@@ -175,6 +180,8 @@ def _to_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-_GROUPS: dict[str, Any] = {one.name: one.default_factory for one in fields(PipelineConfig)}
+_GROUPS: dict[str, Any] = {
+    one.name: one.default_factory for one in fields(PipelineConfig) if one.default_factory is not MISSING
+}
 # Every setting by its name, in the order in which help and documentation show them.
 SETTINGS: dict[str, Setting] = {one.name: one for group in _GROUPS.values() for one in declared(group)}

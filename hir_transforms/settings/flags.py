@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.messages import tell
-from hir_transforms.common.settings import FITTING, SELECTING, Setting
+from hir_transforms.common.settings import FITTING, SELECTING, TRYING, Setting
 from hir_transforms.documents.datasets import listed_patterns
 from hir_transforms.files.object_stores import connect
 from hir_transforms.runners.job_servers import is_portable, left_for_no_server
@@ -174,7 +174,8 @@ def config_of(options: SettingOptions, command: str) -> PipelineConfig:
     for name, value in given.items() if from_scores else ():
         one = SETTINGS[name]
         # Templates give defaults too.
-        if "resample" not in one.declaration.commands and one.converted(value) != one.default:
+        is_default = not one.is_auto(value) and one.converted(value) == one.default
+        if "resample" not in one.declaration.commands and not is_default:
             raise UserError(f"--{name}: without --raw the scores are taken as they are; add --raw and the other flags")
     config = PipelineConfig.of(**given)
     command = COMMANDS[command].like or command
@@ -182,5 +183,6 @@ def config_of(options: SettingOptions, command: str) -> PipelineConfig:
         config.check_selection()
     if command in FITTING or (command == "resample" and not from_scores):
         config.check_targets()
+    if command in TRYING or (command == "resample" and not from_scores):
         config.check_weights()
     return config

@@ -1,4 +1,4 @@
-"""How many of the hidden target documents an estimator finds, and which estimator finds most.
+"""How many of the hidden target documents a candidate finds, and which candidate finds most.
 
 The hidden documents are distributed as the wanted ones of raw. So of several selections of one size, that which would
 have taken most of the hidden ones has most of raw's wanted ones too, and the best precision: what is not labelled need
@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from hir_transforms.tuning.candidates import Candidate, EmbeddingMethod
+from hir_transforms.weights.hybrid import hybrid_weight
+from hir_transforms.weights.standardizing import WeightMoments
 
 # Sizes of a selection that are tried: so many times that which is asked for, or where that is not known, the number of
 # hidden documents.
@@ -33,16 +37,56 @@ class Judged:
     raw: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What one estimator found, of which hidden documents.
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """The weights of one fold's documents by all estimators that are tried.
 
     Attributes:
-        estimator: its name.
+        ngrams: by n-gram estimator.
+        embeddings: by how embeddings are weighed.
+    """
+
+    ngrams: Mapping[str, Judged]
+    embeddings: Mapping[EmbeddingMethod, Judged]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many documents are hidden, and how many are raw's."""
+        judged = next(iter((*self.ngrams.values(), *self.embeddings.values())))
+        return len(judged.hidden), len(judged.raw)
+
+    def standardized(self) -> "Fold":
+        """The same, the weights of each estimator at mean 0 and variance 1 over raw's documents."""
+        return Fold(
+            {name: _standardized(judged) for name, judged in self.ngrams.items()},
+            {method: _standardized(judged) for method, judged in self.embeddings.items()},
+        )
+
+    def weights(self, candidate: Candidate) -> Judged:
+        """The weights by a candidate whose estimators are there, mixed."""
+        ngram = self.ngrams[candidate.ngram] if candidate.ngram else None
+        embedding = self.embeddings[candidate.embedding] if candidate.embedding else None
+        return Judged(
+            hybrid_weight(ngram.hidden if ngram else None, embedding.hidden if embedding else None, candidate.alpha),
+            hybrid_weight(ngram.raw if ngram else None, embedding.raw if embedding else None, candidate.alpha),
+        )
+
+
+def _standardized(judged: Judged) -> Judged:
+    moments = WeightMoments.of(judged.raw)
+    return Judged(moments.standardize(judged.hidden), moments.standardize(judged.raw))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one candidate found, of which hidden documents.
+
+    Attributes:
+        candidate: what was tried.
         found, hidden: in each fold, summed over the sizes of the selection that were tried.
     """
 
-    estimator: str
+    candidate: Candidate
     found: tuple[int, ...]
     hidden: tuple[int, ...]
 
@@ -78,22 +122,23 @@ def sizes(num_hidden: int, num_raw: int, share: float | None) -> list[int]:
     return [max(_LEAST_SELECTED, round(factor * once)) for factor in times]
 
 
-def try_estimators(folds: Sequence[Mapping[str, Judged]], share: float | None) -> list[Trial]:
-    """Tries each estimator on each fold.
+def try_candidates(candidates: Sequence[Candidate], folds: Sequence[Fold], share: float | None) -> list[Trial]:
+    """Tries each candidate on each fold.
 
     Args:
-        folds: the weights by each estimator's name; each of the same estimators, with a hidden document at least.
+        candidates: what to try.
+        folds: with the weights by all their estimators, each of a hidden document at least.
         share: of raw that is to be selected; None where that is not known.
     """
+    selected = [sizes(*fold.sizes, share) for fold in folds]
+    hidden = tuple(fold.sizes[0] * len(of_fold) for fold, of_fold in zip(folds, selected, strict=True))
     trials = []
-    for estimator in folds[0]:
-        found, hidden = [], []
-        for fold in folds:
-            judged = fold[estimator]
-            selected = sizes(len(judged.hidden), len(judged.raw), share)
-            found.append(sum(num_found(judged, size) for size in selected))
-            hidden.append(len(judged.hidden) * len(selected))
-        trials.append(Trial(estimator, tuple(found), tuple(hidden)))
+    for candidate in candidates:
+        found = []
+        for fold, of_fold in zip(folds, selected, strict=True):
+            judged = fold.weights(candidate)
+            found.append(sum(num_found(judged, size) for size in of_fold))
+        trials.append(Trial(candidate, tuple(found), hidden))
     return trials
 
 

@@ -1,14 +1,12 @@
-"""`WriteTrials`: the n-gram estimators, tried on hidden target documents by one worker."""
+"""`WriteTrials`: candidates tried on hidden target documents, each fold by one worker."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import numpy.typing as npt
 from apache_beam.utils.shared import Shared
-from scipy import sparse
 
 from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.classifiers.logistic import NUM_FOLDS
@@ -19,12 +17,13 @@ from hir_transforms.common.threads import use_one_thread
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.records import ReadTask
 from hir_transforms.documents.rejects import LineCounts, check_rejected
+from hir_transforms.embeddings.shards import EmbeddingShard
 from hir_transforms.files import storage
 from hir_transforms.ngrams.document_counts import FOLDER, CountDocuments, CountedFile
-from hir_transforms.ngrams.document_features import load_counts
-from hir_transforms.ngrams.features import NgramSettings, num_tokens
-from hir_transforms.tuning.fits import Documents, judge_fold
-from hir_transforms.tuning.holdout import best, try_estimators
+from hir_transforms.tuning.candidates import Choices
+from hir_transforms.tuning.documents import TrialFiles, lengths, load_documents
+from hir_transforms.tuning.fits import FitSettings, judge_fold
+from hir_transforms.tuning.holdout import Fold, best, try_candidates
 
 # Folds that hide a document. With fewer there is nothing to tell the scatter by.
 _LEAST_FOLDS = 2
@@ -32,40 +31,46 @@ _LEAST_FOLDS = 2
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What the estimators are tried on, and how they are fitted.
+    """What is tried, and on what.
 
     Attributes:
-        ngrams: how n-grams are made.
-        target_laplace_smoothing: of the ratio.
+        choices: the candidates.
+        fit: how the estimators are fitted.
+        standardize: whether weights are standardized before they are mixed.
         min_example_length: documents of fewer tokens are fitted to, but neither hidden nor selected.
         seed: of the sample and the folds.
         num_to_sample, num_tokens_to_sample: what is to be selected; None where it is not known.
         num_documents: of raw, drawn uniformly, and of the target, at most.
     """
 
-    ngrams: NgramSettings
-    target_laplace_smoothing: float
+    choices: Choices
+    fit: FitSettings
+    standardize: bool
     min_example_length: int
     seed: int
     num_to_sample: int | None
     num_tokens_to_sample: int | None
-    num_documents: int = 20_000
+    num_documents: int
 
 
-def plan_trials(work_dir: str, raw: Dataset, target: Dataset, settings: TrialSettings) -> Stage[TrialSettings]:
+def plan_trials(
+    work_dir: str, raw: Dataset, target: Dataset, settings: TrialSettings, embeddings: Sequence[Stage] = ()
+) -> Stage[TrialSettings]:
     """The stage of the trials. How many of a sample's lines are rejected does not tell their share of all of raw."""
-    return Stage.create("trials", work_dir, settings, [target, replace(raw, max_rejected_share=1.0)])
+    return Stage.create("trials", work_dir, settings, [target, replace(raw, max_rejected_share=1.0)], embeddings)
 
 
 @dataclass(eq=False)
 class WriteTrials(beam.PTransform):
-    """`ReadTask`s of a sample of raw -> the stage, once its manifest tells what each estimator found.
+    """`ReadTask`s of a sample of raw -> the stage, once its manifest tells what each candidate found.
 
-    Of its counts "chosen" is the name of the one that found most. Several targets are tried as one.
+    Of its counts "chosen" are the settings of the one that found most. Several targets are tried as one.
 
     Attributes:
         stage: says what is tried. Its datasets are the target and raw.
         target: PCollection of the `ReadTask`s of the target.
+        shards: `EmbeddingShard`s of the same documents, and perhaps others, of "raw" and "target"; empty where no
+            candidate weighs embeddings.
         shared: handle of the process's `NgramFeaturizer` of these settings.
 
     Raises:
@@ -75,6 +80,7 @@ class WriteTrials(beam.PTransform):
     stage: Stage[TrialSettings]
     _: KW_ONLY
     target: beam.PCollection[ReadTask]
+    shards: Mapping[str, beam.PCollection[EmbeddingShard]]
     shared: Shared
 
     def expand(self, raw: beam.PCollection[ReadTask]) -> beam.PCollection[Stage]:
@@ -83,14 +89,23 @@ class WriteTrials(beam.PTransform):
         counted = [
             tasks[dataset.role]
             | f"Count {dataset.role}"
-            >> CountDocuments(self.stage, dataset, settings.ngrams, settings.seed, self.shared)
+            >> CountDocuments(self.stage, dataset, settings.fit.ngrams, settings.seed, self.shared)
             for dataset in self.stage.datasets
         ]
+        shards = {
+            role: beam.pvalue.AsSingleton(shards | f"Gather {role}" >> Gather())
+            for role, shards in self.shards.items()
+        }
+        files = beam.pvalue.AsSingleton(
+            counted | "Counted" >> beam.Flatten() | "Gather" >> Gather() | "Files" >> beam.Map(_files, **shards)
+        )
         written = (
-            counted
-            | "Counted" >> beam.Flatten()
-            | "Gather" >> Gather()
-            | "Try" >> beam.Map(_try, self.stage)
+            raw.pipeline
+            | "Folds" >> beam.Create(range(NUM_FOLDS))
+            | "Spread" >> beam.Reshuffle()
+            | "Judge" >> beam.Map(_judge, files, self.stage)
+            | "GatherFolds" >> Gather()
+            | "Try" >> beam.Map(_try, files, self.stage)
             | "Manifest" >> WriteStageManifest(self.stage)
         )
         # After a shuffle, so that no other attempt to try can come later.
@@ -106,59 +121,82 @@ def _remove(_: Any, folder: str) -> None:
     storage.remove_folder(folder)
 
 
-def _try(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
-    """What the manifest says of the trials."""
+def _files(counted: list[CountedFile], raw: Any = None, target: Any = None) -> TrialFiles:
+    """Of the counts, and of raw's and the target's `EmbeddingShard`s where there are any."""
+    shards = {"raw": tuple(raw), "target": tuple(target)} if raw is not None else {}
+    return TrialFiles(tuple(counted), shards)
+
+
+@dataclass(frozen=True, eq=False)
+class _JudgedFold:
+    """A fold by its number, None where nothing is hidden in it; and of all documents what is the same in each."""
+
+    number: int
+    fold: Fold | None
+    documents: dict[str, int]
+    eligible: dict[str, int]
+    eligible_raw_tokens: float
+
+
+def _judge(number: int, files: TrialFiles, stage: Stage) -> _JudgedFold:
     metrics.count(stage.name, **{metrics.FITTING: 1})
     use_one_thread()
     settings = stage.settings
-    target, raw = (_load(files, dataset.role, settings) for dataset in stage.datasets)
-    smoothing = settings.target_laplace_smoothing
-    judged = (
-        judge_fold(target, raw, fold, settings.ngrams, target_laplace_smoothing=smoothing) for fold in range(NUM_FOLDS)
-    )
-    folds = [fold for fold in judged if fold is not None]
-    if len(folds) < _LEAST_FOLDS:
-        few = "target" if target.eligible.sum() <= raw.eligible.sum() else "raw"
-        raise UserError(
-            f"--{few}: too few documents of {settings.min_example_length} tokens and more to try "
-            "--ngram_estimator auto on; give ratio or classifier"
+    ngrams = settings.fit.ngrams
+    target, raw = (
+        load_documents(
+            files,
+            dataset.role,
+            ngrams,
+            num_documents=settings.num_documents,
+            min_tokens=settings.min_example_length,
+            seed=settings.seed,
         )
-    trials = try_estimators(folds, _share(files, raw, settings))
-    lines = functools.reduce(LineCounts.merge, (one.lines for one in files if one.role == "target"), LineCounts())
+        for dataset in stage.datasets
+    )
+    sides = {"target": target, "raw": raw}
+    return _JudgedFold(
+        number,
+        judge_fold(target, raw, number, settings.choices, settings.fit),
+        {role: len(side.folds) for role, side in sides.items()},
+        {role: int(side.eligible.sum()) for role, side in sides.items()},
+        float(lengths(raw.counts[raw.eligible], ngrams).sum()),
+    )
+
+
+def _try(judged: list[_JudgedFold], files: TrialFiles, stage: Stage) -> dict[str, Any]:
+    """What the manifest says of the trials."""
+    settings, first = stage.settings, judged[0]
+    in_order = sorted(judged, key=lambda one: one.number)
+    folds = [one.fold for one in in_order if one.fold]
+    if len(folds) < _LEAST_FOLDS:
+        few = min(first.eligible, key=lambda role: first.eligible[role])
+        raise UserError(
+            f"--{few}: too few documents of {settings.min_example_length} tokens and more to try on them what is left "
+            "to auto; give values instead"
+        )
+    if settings.standardize:
+        folds = [fold.standardized() for fold in folds]
+    trials = try_candidates(settings.choices.candidates(), folds, _share(files, first, settings))
+    lines = functools.reduce(LineCounts.merge, (one.lines for one in files.of_role("target")), LineCounts())
     return {
         **lines.summary(),
         "documents": lines.documents,
-        "target_documents": len(target.folds),
-        "raw_documents": len(raw.folds),
-        "chosen": best(trials).estimator,
+        "target_documents": first.documents["target"],
+        "raw_documents": first.documents["raw"],
+        "chosen": best(trials).candidate.settings(),
         "trials": [
-            {
-                "ngram_estimator": one.estimator,
-                "recall": one.recall,
-                "standard_error": one.standard_error,
-            }
-            for one in trials
+            {**one.candidate.settings(), "recall": one.recall, "standard_error": one.standard_error} for one in trials
         ],
     }
 
 
-def _load(files: list[CountedFile], role: str, settings: TrialSettings) -> Documents:
-    of_role = sorted((one for one in files if one.role == role), key=lambda one: one.index)
-    paths = [one.path for one in of_role if one.path]
-    counts, folds = load_counts(paths, settings.num_documents, settings.ngrams.num_buckets)
-    return Documents(counts, folds, _lengths(counts, settings) >= settings.min_example_length)
-
-
-def _lengths(counts: sparse.csr_matrix, settings: TrialSettings) -> npt.NDArray[np.int64]:
-    return num_tokens(np.asarray(counts.sum(axis=1)).ravel(), settings.ngrams.ngrams)
-
-
-def _share(files: list[CountedFile], raw: Documents, settings: TrialSettings) -> float | None:
+def _share(files: TrialFiles, judged: _JudgedFold, settings: TrialSettings) -> float | None:
     """The share of raw's eligible documents that is to be selected; None where it is not known."""
-    read = [one for one in files if one.role == "raw"]
-    num_eligible = sum(one.lines.documents for one in read) / read[0].fraction * raw.eligible.mean()
+    read, eligible = files.of_role("raw"), judged.eligible["raw"]
+    num_eligible = sum(one.lines.documents for one in read) / read[0].fraction * eligible / judged.documents["raw"]
     if settings.num_to_sample is not None:
         return settings.num_to_sample / num_eligible
     if settings.num_tokens_to_sample is not None:
-        return settings.num_tokens_to_sample / (num_eligible * _lengths(raw.counts[raw.eligible], settings).mean())
+        return settings.num_tokens_to_sample / (num_eligible * judged.eligible_raw_tokens / eligible)
     return None

@@ -3,7 +3,18 @@
 import functools
 from dataclasses import dataclass
 
-from hir_transforms.common.settings import FITTING, SCORING, Settings, between, choice, setting
+from hir_transforms.common.fingerprints import NO_EFFECT
+from hir_transforms.common.settings import (
+    FITTING,
+    INT32_MAX,
+    SCORING,
+    TRYING,
+    Settings,
+    between,
+    choice,
+    in_range,
+    setting,
+)
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.settings import PATTERNS
 from hir_transforms.weights.standardizing import SCALINGS
@@ -17,24 +28,35 @@ class WeightOptions(Settings):
 
     alpha: float = setting(
         0.5,
-        "weight = A x n-gram weight + (1 - A) x embedding weight; 1 needs no embeddings, 0 no n-grams",
+        "weight = A x n-gram weight + (1 - A) x embedding weight; 1 needs no embeddings, 0 no n-grams; auto: what "
+        "finds most of hidden target documents",
         task="weights",
-        commands=FITTING,
+        commands=TRYING,
         check=between(0, 1),
         metavar="A",
+        can_be_auto=True,
     )
     embedding_estimator: str = setting(
         "mixture",
         "what embedding weights are: log ratios of Gaussian mixtures, or log odds by logistic regression",
         task="weights",
-        commands=FITTING,
+        commands=TRYING,
         kind=choice("mixture", "classifier"),
+        can_be_auto=True,
+    )
+    num_documents_to_try: int = setting(
+        20_000,
+        "documents of raw, drawn uniformly, and of the target that values left to auto are tried on, at most",
+        task="weights",
+        commands=TRYING,
+        check=in_range(1, INT32_MAX),
+        metadata=NO_EFFECT,
     )
     weight_scaling: str = setting(
         "none",
         "standardize brings both weights to zero mean and unit variance before mixing",
         task="weights",
-        commands=SCORING,
+        commands=(*SCORING, "tune"),
         kind=choice(*SCALINGS),
     )
     weight_per_token: bool = setting(
@@ -42,7 +64,7 @@ class WeightOptions(Settings):
         "divide the n-gram weight by the document's number of tokens, so that length does not count; of the ratio, or "
         "of given weights",
         task="weights",
-        commands=SCORING,
+        commands=(*SCORING, "tune"),
     )
     ngram_weights: tuple[str, ...] = _precomputed(
         (),

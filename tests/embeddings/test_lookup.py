@@ -39,7 +39,7 @@ ROWS = np.random.default_rng(1).normal(size=(NUM_DOCUMENTS, DIM)).astype(np.floa
 def embed(dataset, work, source):
     stage = Stage.create("embeddings/raw", str(work), source, [dataset])
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pipeline | WriteEmbeddings(stage, LookUpEmbeddings(stage), max_task_blocks=4)
+        pipeline | WriteEmbeddings(stage, LookUpEmbeddings(stage, stage.settings), max_task_blocks=4)
     return stage
 
 

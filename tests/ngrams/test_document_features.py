@@ -46,7 +46,7 @@ def test_a_sample_is_the_documents_of_the_smallest_hashes(tmp_path, target):
         expected = unit_features(joined.matrix(500)[kept])
         np.testing.assert_array_equal(rows.toarray(), expected.toarray())
     if target == 0:
-        counts, folds = load_counts(paths, 20, 500)
+        counts, folds, _ = load_counts(paths, 20, 500)
         kept = np.sort(order[:20])
         assert folds.tolist() == joined.folds[kept].tolist()
         np.testing.assert_array_equal(counts.toarray(), joined.matrix(500)[kept].toarray())

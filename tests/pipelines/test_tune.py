@@ -1,4 +1,4 @@
-"""`hir tune` and `--ngram_estimator auto` end to end."""
+"""`hir tune` and settings left to `auto` end to end."""
 
 import json
 
@@ -8,15 +8,18 @@ from scipy import sparse
 
 from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.documents.identity import identity_hash
+from hir_transforms.mixtures.fitting import MixtureSettings
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
-from hir_transforms.tuning.fits import Documents, judge_fold
+from hir_transforms.tuning.candidates import Choices
+from hir_transforms.tuning.fits import Documents, FitSettings, judge_fold
 from pipelines import fit, inspect, resample, score, select, tune
 from pipelines.selector import Selector
 from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
 
 SETTINGS = ["--hash=fast", "--min_example_length=30"]
-AUTO = [*SETTINGS, "--alpha=1", "--ngram_estimator=auto"]
+NGRAMS_ALONE = ["--alpha=1", "--ngram_estimator=auto"]
+AUTO = [*SETTINGS, *NGRAMS_ALONE]
 MIN_TOKENS = 30
 
 
@@ -47,6 +50,14 @@ def counts_of(work):
     return json.loads((work / "trials" / "_manifest.json").read_bytes())["counts"]
 
 
+def chosen_by(counts):
+    """The n-gram estimator that was chosen, of trials of n-grams alone."""
+    chosen = dict(counts["chosen"])
+    name = chosen.pop("ngram_estimator")
+    assert chosen == {"alpha": 1, "embedding_estimator": None, "embedding_dim": None}
+    return name
+
+
 def documents_of(flag):
     """A file's documents, and their tokens, as one process without Beam reads them."""
     path = flag.partition("=")[2]
@@ -69,13 +80,18 @@ def test_trials_are_those_of_one_process_in_numpy(corpus, selected):
     sides = []
     for flag in reversed(corpus):
         counts, folds, tokens = documents_of(flag)
-        sides.append(Documents(sparse.csr_matrix(counts), folds, tokens >= MIN_TOKENS))
+        sides.append(
+            Documents(sparse.csr_matrix(counts), folds, np.empty(len(folds), np.uint64), tokens >= MIN_TOKENS)
+        )
     target, raw = sides
+    settings = FitSettings(NgramSettings(hash="fast"), 0.0, False, MixtureSettings(1), MixtureSettings(1))
+    choices = Choices((1.0,), ("ratio", "classifier"), (), ())
     found = {"ratio": 0, "classifier": 0}
     tried = 0
     for fold in range(5):
-        judged = judge_fold(target, raw, fold, NgramSettings(hash="fast"), target_laplace_smoothing=0.0)
-        assert judged
+        fold_found = judge_fold(target, raw, fold, choices, settings)
+        assert fold_found
+        judged = fold_found.ngrams
         num_raw = len(judged["ratio"].raw)
         for size in (30, 60):
             last = max(8, round(size / raw.eligible.sum() * num_raw))
@@ -85,7 +101,7 @@ def test_trials_are_those_of_one_process_in_numpy(corpus, selected):
     counts = counts_of(selected / "out.work")
     recalls = {trial["ngram_estimator"]: trial["recall"] for trial in counts["trials"]}
     assert recalls == pytest.approx({name: number / tried for name, number in found.items()})
-    assert counts["chosen"] == max(recalls, key=lambda name: recalls[name])
+    assert chosen_by(counts) == max(recalls, key=lambda name: recalls[name])
     assert recalls["ratio"] != recalls["classifier"]
 
 
@@ -97,7 +113,7 @@ def test_another_number_of_workers_changes_no_byte(corpus, selected, tmp_path):
 
 
 def test_the_output_is_that_of_the_chosen_estimator_with_the_trials(corpus, selected, tmp_path):
-    chosen = counts_of(selected / "out.work")["chosen"]
+    chosen = chosen_by(counts_of(selected / "out.work"))
     flags = [*SETTINGS, "--alpha=1", f"--ngram_estimator={chosen}", "--num_to_sample=30", "--direct_num_workers=1"]
     assert select.run([*corpus, *flags, f"--output={tmp_path}/out"]) == 0
     given, auto = manifest_of(tmp_path / "out"), manifest_of(selected / "out")
@@ -109,16 +125,17 @@ def test_the_output_is_that_of_the_chosen_estimator_with_the_trials(corpus, sele
 
 def test_tune_prints_the_table_that_select_takes_its_choice_from(corpus, selected, tmp_path, capsys):
     work = [f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
-    assert tune.run([*corpus, *SETTINGS, "--num_to_sample=30", *work]) == 0
+    assert tune.run([*corpus, *SETTINGS, "--alpha=1", "--num_to_sample=30", *work]) == 0
     table = capsys.readouterr().out
     counts = counts_of(tmp_path / "work")
     assert counts == counts_of(selected / "out.work")
     header, *rows = table.splitlines()
-    assert header.split() == ["n-grams", "found", "standard", "error"]
-    assert [row.split()[:3] for row in rows] == [
-        [one["ngram_estimator"], f"{one['recall']:.3f}", f"{one['standard_error']:.3f}"] for one in counts["trials"]
+    assert header.split() == ["n-grams", "embeddings", "dimensions", "alpha", "found", "standard", "error"]
+    assert [row.split()[:6] for row in rows] == [
+        [one["ngram_estimator"], "-", "-", "1", f"{one['recall']:.3f}", f"{one['standard_error']:.3f}"]
+        for one in sorted(counts["trials"], key=lambda one: -one["recall"])
     ]
-    assert [row.split()[0] for row in rows if row.endswith("chosen")] == [counts["chosen"]]
+    assert [row.split()[0] for row in rows if row.endswith("chosen")] == [chosen_by(counts)]
     # The trials are not run again, and are told of beside the result.
     (tmp_path / "work" / "trials" / "_started.json").unlink()
     assert select.run([*corpus, *AUTO, "--num_to_sample=30", *work, f"--output={tmp_path}/out"]) == 0
@@ -134,7 +151,7 @@ def test_later_steps_take_what_was_chosen(corpus, selected, tmp_path, capsys):
     assert score.run([*corpus, *AUTO, *work]) == 0
     again = [*corpus, *AUTO, *work, "--num_to_sample=7"]
     assert resample.run([*again, f"--output={tmp_path}/out"]) == 0
-    assert manifest_of(tmp_path / "out")["settings"]["ngram_estimator"] == counts_of(tmp_path / "work")["chosen"]
+    assert manifest_of(tmp_path / "out")["settings"]["ngram_estimator"] == chosen_by(counts_of(tmp_path / "work"))
     capsys.readouterr()
     flags = [*corpus, *AUTO, "--num_to_sample=30"]
     assert inspect.run([f"{selected}/out.work", *flags]) == 0
@@ -168,7 +185,7 @@ def test_several_targets_are_tried_as_one(corpus, tmp_path):
 
 
 def test_too_many_rejected_lines_of_the_target_end_the_run(corpus, tmp_path, capsys):
-    flags = [*corpus, *SETTINGS, f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
+    flags = [*corpus, *SETTINGS, "--alpha=1", f"--work_dir={tmp_path}/work", "--direct_num_workers=1"]
     for more in (["--max_rejected_share=0.01"], [], ["--max_rejected_share=0.01"]):
         assert tune.run([*flags, *more]) == (2 if more else 0)
         assert ("--target: 1 of 41 lines are rejected" in capsys.readouterr().err) == bool(more)
@@ -176,12 +193,12 @@ def test_too_many_rejected_lines_of_the_target_end_the_run(corpus, tmp_path, cap
 
 def test_too_few_documents_are_told(corpus, tmp_path, capsys):
     (tmp_path / "one.jsonl").write_bytes(jsonl(["one page " * 40]))
-    flags = [corpus[0], f"--target={tmp_path}/one.jsonl", *SETTINGS, f"--work_dir={tmp_path}/work"]
+    flags = [corpus[0], f"--target={tmp_path}/one.jsonl", *SETTINGS, "--alpha=1", f"--work_dir={tmp_path}/work"]
     assert tune.run([*flags, "--direct_num_workers=1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "hir tune: error: --target: too few documents of 30 tokens and more to try --ngram_estimator auto on; give "
-        "ratio or classifier"
+        "hir tune: error: --target: too few documents of 30 tokens and more to try on them what is left to auto; "
+        "give values instead"
     )
     assert tune.run([*flags, *corpus, "--min_example_length=1000000", "--direct_num_workers=1"]) == 2
     assert "too few documents of 1000000 tokens and more" in capsys.readouterr().err
@@ -190,15 +207,12 @@ def test_too_few_documents_are_told(corpus, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--alpha=0.5"], "--ngram_estimator: auto tries n-grams alone; add --alpha 1, or give ratio or classifier"),
         (
             ["--weight_per_token"],
             "--ngram_estimator: auto does not go with --weight_per_token; leave one of the two out",
         ),
-        (
-            ["--ngram_weights=/n.npy"],
-            "--ngram_estimator: auto does not go with --ngram_weights; leave one of the two out",
-        ),
+        (["--ngram_weights=/n.npy"], "--ngram_estimator: auto does not go with --ngram_weights; leave one of the two"),
+        (["--alpha=auto", "--raw_gmm=/g.npz"], "--alpha: auto does not go with --raw_gmm; leave one of the two out"),
         (["--template_location=/t"], "--ngram_estimator: auto takes a job of its own, which a template cannot; give "),
     ],
 )
@@ -207,3 +221,82 @@ def test_what_does_not_go_with_auto_is_one_line(corpus, tmp_path, capsys, flags,
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hir score: error: {message}")
     assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+
+
+def test_what_the_selection_would_end_with_is_told_before_anything_is_tried(corpus, selected, tmp_path, capsys):
+    work = tmp_path / "work"
+    command = [*corpus, *AUTO, "--num_to_sample=30", f"--work_dir={work}", "--no_progress"]
+    assert select.run([*command, f"--output={selected}/out"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"--output: {selected}/out exists and is not empty; add --overwrite to replace it")
+    (work / "ngram_classifier").mkdir(parents=True)
+    (work / "ngram_classifier" / "mine.txt").write_text("keep")
+    assert select.run([*command, f"--output={tmp_path}/out"]) == 2
+    assert "mine.txt lies where the stage ngram_classifier is kept" in capsys.readouterr().err
+    assert [path.name for path in work.rglob("*") if path.is_file()] == ["mine.txt"]
+
+
+@pytest.fixture(scope="module")
+def embedded(corpus, tmp_path_factory):
+    """Flags of embeddings that tell the target's kind from the others', and of everything left to auto."""
+    folder = tmp_path_factory.mktemp("embedded")
+    rng = np.random.default_rng(0)
+    flags = []
+    for flag in corpus:
+        role, _, path = flag.removeprefix("--").partition("=")
+        with open(path, encoding="utf-8") as file:
+            wanted = [json.loads(line)["source"] == "scikit-learn" for line in file if line.startswith("{")]
+        rows = rng.normal(0, 1, (len(wanted), 24)) + 3.0 * np.array(wanted)[:, np.newaxis]
+        np.save(folder / f"{role}.npy", rows.astype(np.float32))
+        flags.append(f"--{role}_embeddings={folder}/{role}.npy")
+    names = ("alpha", "ngram_estimator", "embedding_estimator", "embedding_dim")
+    return flags, [f"--{name}=auto" for name in names]
+
+
+def test_embeddings_are_taken_where_they_find_more(corpus, embedded, tmp_path, capsys):
+    flags, auto = embedded
+    command = [*corpus, *SETTINGS, *flags, *auto, "--num_to_sample=40", "--top_k", "--direct_num_workers=1"]
+    assert select.run([*command, f"--output={tmp_path}/out"]) == 0
+    manifest, counts = manifest_of(tmp_path / "out"), counts_of(tmp_path / "out.work")
+    chosen = counts["chosen"]
+    assert chosen["alpha"] < 1
+    assert chosen["embedding_estimator"]
+    assert {name: manifest["settings"][name] for name, value in chosen.items() if value is not None}.items() <= (
+        chosen.items()
+    )
+    assert manifest["trials"] == counts["trials"]
+    assert {json.dumps([one["ngram_estimator"], one["embedding_estimator"]]) for one in counts["trials"]} == {
+        json.dumps([ngram, embedding])
+        for ngram in ("ratio", "classifier", None)
+        for embedding in ("classifier", "mixture", None)
+        if ngram or embedding
+    }
+    lines = [json.loads(line) for part in (tmp_path / "out").glob("part-*") for line in part.open()]
+    assert sum(line["source"] == "scikit-learn" for line in lines) >= 38
+    # The sample holds all of raw: its embeddings are those that are scored.
+    assert not (tmp_path / "out.work" / "trial_embeddings").exists()
+    capsys.readouterr()
+    assert inspect.run([f"{tmp_path}/out.work", *command]) == 0
+    assert "stale" not in capsys.readouterr().out
+
+
+def test_of_a_large_corpus_a_sample_is_embedded_and_nothing_else_where_n_grams_alone_find_most(
+    corpus, embedded, tmp_path
+):
+    rng = np.random.default_rng(0)
+    flags = []
+    for flag in embedded[0]:
+        name, _, path = flag.partition("=")
+        noise = rng.normal(0, 1, np.load(path).shape).astype(np.float32)
+        np.save(tmp_path / path.rpartition("/")[2], noise)
+        flags.append(f"{name}={tmp_path}/{path.rpartition('/')[2]}")
+    command = [*corpus, *SETTINGS, *flags, "--alpha=auto", "--num_documents_to_try=20", f"--work_dir={tmp_path}/work"]
+    assert score.run(command) == 0
+    counts = counts_of(tmp_path / "work")
+    assert counts["raw_documents"] == 20
+    assert counts["chosen"]["alpha"] == 1
+    work = tmp_path / "work"
+    assert {path.name for path in work.iterdir()} >= {"trials", "trial_embeddings", "ngram_weights"}
+    assert not (work / "embeddings" / "raw").exists()
+    embedded_raw = json.loads((work / "trial_embeddings" / "raw" / "_manifest.json").read_bytes())["counts"]
+    assert 20 <= embedded_raw["documents"] <= 200

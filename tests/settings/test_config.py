@@ -206,7 +206,7 @@ def test_the_settings_for_the_manifest_are_json_and_leave_out_where_things_are()
     assert settings["target"] == ["/data/a.jsonl", "/data/b.jsonl"]
     assert (settings["raw_embeddings"], settings["target_gmm"], settings["raw_gmm"]) == (None, [], None)
     without = {"output", "work_dir", "gmm_checkpoint_dir", "overwrite", "on_bad_record", "max_rejected_share"}
-    without |= {"embedding_batch_size", "no_progress", "no_report"}
+    without |= {"embedding_batch_size", "no_progress", "no_report", "num_documents_to_try"}
     without |= {name for name, one in SETTINGS.items() if one.declaration.task == "evaluation"}
     assert {*settings} == {*SETTINGS} - without
     given = {"raw", "target", "num_to_sample", "raw_embeddings", "target_embeddings", "ngram_weights", "gmm_weights"}

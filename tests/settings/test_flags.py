@@ -93,6 +93,7 @@ VALUES = {
     "raw_components": "6",
     "target_components": "7",
     "gmm_max_iter": 8,
+    "num_documents_to_try": 9,
     "gmm_tol": 0.125,
     "raw_max_samples": "100",
     "target_max_samples": "50",
@@ -135,7 +136,8 @@ def test_every_flag_reaches_its_setting():
         config, evaluation=config_of(parse_options([*argv, "--target=/t"], "evaluate"), "evaluate").evaluation
     )
     assert config == PipelineConfig.of(**given)
-    found = {name: value for group in vars(config).values() for name, value in vars(group).items() if name in SETTINGS}
+    groups = [group for name, group in vars(config).items() if name != "auto"]
+    found = {name: value for group in groups for name, value in vars(group).items() if name in SETTINGS}
     for name, value in given.items():
         shown = str(found[name]) if isinstance(found[name], UserFunction) else found[name]
         if isinstance(shown, tuple):
@@ -194,6 +196,10 @@ def test_what_commands_do_not_read():
         *text,
         *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets", "target_laplace_smoothing", "fit_seed"),
         *("num_to_sample", "num_tokens_to_sample", "min_example_length", "output", "work_dir", "no_progress"),
+        *("alpha", "ngram_estimator", "embedding_estimator", "embedding_dim", "num_documents_to_try"),
+        *("weight_scaling", "weight_per_token", "raw_components", "target_components", "gmm_max_iter", "gmm_tol"),
+        *("raw_max_samples", "target_max_samples", "embedding_model", "embedding_revision", "embedding_prompt"),
+        *("embedding_batch_size", "trust_remote_code", "raw_embeddings", "target_embeddings"),
     }
     assert {*COMMANDS["embed"].settings} == {
         *text,

@@ -1,11 +1,14 @@
 """The choice among estimators against a straightforward one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hir_transforms.tuning.holdout import Judged, Trial, best, num_found, sizes, try_estimators
+from hir_transforms.tuning.candidates import Candidate, Choices, EmbeddingMethod
+from hir_transforms.tuning.holdout import Fold, Judged, Trial, best, num_found, sizes, try_candidates
 
 NAMES = ("ratio", "classifier")
 SIZES_OF_FOLDS = [(12, 200), (9, 150), (3, 180)]
@@ -26,31 +29,61 @@ def test_the_size_is_the_share_of_the_selection_and_several_are_tried_where_it_i
     assert sizes(1, 4000, None) == [8, 8, 8, 8, 8]
 
 
+@pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("share", [None, 0.1])
-def test_trials_are_those_of_plain_numpy(share):
+def test_trials_are_those_of_plain_numpy(share, standardize):
     rng = np.random.default_rng(1)
-    # Rounded, so that some are equal.
+    choices = Choices((0.0, 0.1, 0.75, 1.0), NAMES, ("mixture",), (16, 0))
+
+    def judged(hidden, raw, scale):  # rounded, so that some are equal
+        return Judged(rng.normal(scale, 2 * scale, hidden).round(1), rng.normal(0, 2 * scale, raw).round(1))
+
     folds = [
-        {name: Judged(rng.normal(1, 2, hidden).round(1), rng.normal(0, 2, raw).round(1)) for name in NAMES}
-        for hidden, raw in SIZES_OF_FOLDS
+        Fold(
+            {name: judged(*sizes_of_fold, 3) for name in NAMES},
+            {method: judged(*sizes_of_fold, 1) for method in choices.embeddings},
+        )
+        for sizes_of_fold in SIZES_OF_FOLDS
     ]
-    trials = try_estimators(folds, share)
-    assert [trial.estimator for trial in trials] == list(NAMES)
+    tried = [fold.standardized() for fold in folds] if standardize else folds
+    trials = try_candidates(choices.candidates(), tried, share)
+    assert [trial.candidate for trial in trials] == choices.candidates()
     for trial in trials:
         recalls = []
         for (num_hidden, num_raw), fold in zip(SIZES_OF_FOLDS, folds, strict=True):
-            judged = fold[trial.estimator]
-            if share is None:
-                tried = [times * num_hidden for times in (0.5, 1, 2, 4, 8)]
-            else:
-                tried = [times * share * num_raw for times in (1, 2)]
-            lasts = [np.sort(judged.raw)[-max(8, round(size))] for size in tried]
-            recalls.append(np.mean([(judged.hidden > last).mean() for last in lasts]))
+            hidden, raw = np.zeros(num_hidden), np.zeros(num_raw)
+            weights: dict[Any, Judged] = {**fold.ngrams, **fold.embeddings}
+            for key, factor in (
+                (trial.candidate.ngram, trial.candidate.alpha),
+                (trial.candidate.embedding, 1 - trial.candidate.alpha),
+            ):
+                if factor:
+                    one = weights[key]
+                    mean, std = (one.raw.mean(), one.raw.std()) if standardize else (0, 1)
+                    hidden += factor * (one.hidden - mean) / std
+                    raw += factor * (one.raw - mean) / std
+            times = (0.5 * num_hidden, num_hidden, 2 * num_hidden, 4 * num_hidden, 8 * num_hidden)
+            selected = times if share is None else (share * num_raw, 2 * share * num_raw)
+            lasts = [np.sort(raw)[-max(8, round(size))] for size in selected]
+            recalls.append(np.mean([(hidden > last).mean() for last in lasts]))
         assert trial.recall == pytest.approx(np.average(recalls, weights=[hidden for hidden, _ in SIZES_OF_FOLDS]))
         assert trial.standard_error == pytest.approx(np.std(recalls, ddof=1) / np.sqrt(len(recalls)))
 
 
 def test_the_cheapest_of_the_best_is_taken():
-    first, second, third = (Trial(name, (found, 5), (10, 10)) for name, found in [("a", 3), ("b", 4), ("c", 4)])
-    assert best([first, second, third]) is second
-    assert Trial("a", (3,), (10,)).standard_error == 0
+    cheap, dear, worst = (Candidate(alpha, None, EmbeddingMethod("mixture", 0)) for alpha in (0.0, 0.1, 0.2))
+    trials = [Trial(worst, (1, 1), (5, 5)), Trial(cheap, (3, 1), (5, 5)), Trial(dear, (2, 2), (5, 5))]
+    assert best(trials).candidate == cheap
+
+
+def test_candidates_are_from_cheap_to_dear_and_those_of_given_values_alone():
+    candidates = Choices((0.0, 0.5, 1.0), NAMES, ("classifier", "mixture"), (0,)).candidates()
+    assert [(one.alpha, one.ngram, one.embedding and one.embedding.estimator) for one in candidates] == [
+        *((1, name, None) for name in NAMES),
+        *((0, None, name) for name in ("classifier", "mixture")),
+        *((0.5, name, method) for method in ("classifier", "mixture") for name in NAMES),
+    ]
+    assert Choices((1.0,), ("ratio",), (), ()).candidates() == [Candidate(1.0, "ratio", None)]
+    assert Choices((0.25,), ("ratio",), ("mixture",), (16,)).candidates() == [
+        Candidate(0.25, "ratio", EmbeddingMethod("mixture", 16))
+    ]
