@@ -39,6 +39,7 @@ ESTIMATORS = {
     "embedding classifier": "--alpha=0 --embedding_estimator=classifier",
     "defaults: ratio and mixtures": "--alpha=0.5",
     "both classifiers, alpha 0.5": "--alpha=0.5 --ngram_estimator=classifier --embedding_estimator=classifier",
+    "auto": "--alpha=auto --ngram_estimator=auto --embedding_estimator=auto --embedding_dim=auto",
 }
 
 
