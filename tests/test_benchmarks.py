@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.quality import ESTIMATORS
+from hir_transforms.settings.flags import config_of, parse_options
 from tests.helpers.corpora import jsonl
 
 NAMES = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("[!_]*.py")}
@@ -52,3 +54,10 @@ def test_it_runs_to_its_end(name, tmp_path, capsys):
     arguments = [argument.format(**paths) for argument in [*ARGUMENTS[name], *MORE.get(name, [])]]
     importlib.import_module(f"benchmarks.{name}").main(arguments)
     assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+@pytest.mark.parametrize("flags", ESTIMATORS.values(), ids=[*ESTIMATORS])
+def test_every_row_of_the_table_of_quality_can_be_run(flags):
+    needed = ["--raw=/r", "--target=/t", "--output=/o", "--num_to_sample=5"]
+    config = config_of(parse_options([*needed, *flags.split()], "select"), "select")
+    assert bool(config.auto) == ("auto" in flags)
