@@ -23,7 +23,7 @@ from hir_transforms.commands.running import choose_runner
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.messages import warn
 from hir_transforms.documents.read_tasks import max_useful_workers
-from hir_transforms.embeddings.source import EmbeddingFiles, check_num_rows
+from hir_transforms.embeddings.source import EmbeddingFiles, SampledSource, check_num_rows
 from hir_transforms.files import storage
 from hir_transforms.files.locks import locked
 from hir_transforms.graph.fitting_jobs import fit_jobs, mixtures_by_jobs
@@ -193,8 +193,9 @@ def check_stages(stages: Stages, missing: list[Stage]) -> None:
 def check_num_rows_of(missing: Iterable[Stage]) -> None:
     """Checks the embeddings that are given to missing stages, before anything that takes long."""
     for stage in missing:
-        if isinstance(stage.settings, EmbeddingFiles):
-            check_num_rows(stage.settings, stage.dataset)
+        source = stage.settings.source if isinstance(stage.settings, SampledSource) else stage.settings
+        if isinstance(source, EmbeddingFiles):
+            check_num_rows(source, stage.dataset)
 
 
 def prepare(missing: Iterable[Stage]) -> None:

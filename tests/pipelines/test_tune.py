@@ -300,3 +300,11 @@ def test_of_a_large_corpus_a_sample_is_embedded_and_nothing_else_where_n_grams_a
     assert not (work / "embeddings" / "raw").exists()
     embedded_raw = json.loads((work / "trial_embeddings" / "raw" / "_manifest.json").read_bytes())["counts"]
     assert 20 <= embedded_raw["documents"] <= 200
+
+
+def test_embeddings_of_other_documents_are_told_before_a_sample_is_tried(corpus, embedded, tmp_path, capsys):
+    np.save(tmp_path / "raw.npy", np.ones((7, 24), np.float32))
+    flags = [*corpus, embedded[0][1], f"--raw_embeddings={tmp_path}/raw.npy", f"--work_dir={tmp_path}/work"]
+    assert tune.run([*flags, "--num_documents_to_try=20", "--num_to_sample=40", "--direct_num_workers=1"]) == 2
+    assert f"--raw_embeddings: 7 rows in {tmp_path}/raw.npy" in capsys.readouterr().err
+    assert not (tmp_path / "work" / "trials" / "_started.json").exists()
