@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from hir_transforms import __version__
 from hir_transforms.artifacts.output_folder import MANIFEST, OutputFolder, own_files, read_result
-from hir_transforms.artifacts.stages import Stage
+from hir_transforms.artifacts.stages import Stage, missing_stages
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import digest
 from hir_transforms.common.messages import tell
@@ -80,12 +80,21 @@ class SelectionPlan:
         """What to select from the scores of these stages."""
         sources = [stage.name for stage in stages.all]
         duplicates = plan_duplicates(stages.scores)
-        # Without what it depends on, all of which would be sent along.
-        estimator = replace(stages.ngrams.estimator, datasets=(), upstream=()) if stages.ngrams else None
+        computed = {stage.name for stage in missing_stages([stages.scores])}
+
+        def is_there(stage: Stage) -> bool:
+            """Whether it is once the scores are: where these need it no more, it may be another's by now."""
+            return stage.name in computed or stage.manifest() is not None
+
+        estimator = None
+        if stages.ngrams and is_there(stages.ngrams.estimator):
+            # Without what it depends on, all of which would be sent along.
+            estimator = replace(stages.ngrams.estimator, datasets=(), upstream=())
         models = stages.embedding_models
         embeddings = None
         if models and models.embeddings.target:
-            embeddings = (models.embeddings.raw.alone(), models.embeddings.target.alone())
+            both = models.embeddings.raw, models.embeddings.target
+            embeddings = (both[0].alone(), both[1].alone()) if all(map(is_there, both)) else None
         return cls(
             config,
             stages.scores,
