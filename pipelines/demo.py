@@ -28,6 +28,7 @@ def select_arguments(raw: Path, target: Path, work: Path) -> list[str]:
         f"--target={target}",
         f"--output={work / 'output'}",
         f"--num_to_sample={TARGET_SIZE}",
+        "--top_k",
         "--alpha=auto",
         "--ngram_estimator=auto",
         "--embedding_estimator=auto",
@@ -81,7 +82,9 @@ def demo(work: Path) -> None:
     shards = [output / shard["name"] for shard in manifest["shards"]]
     console.print(sources_table(count_sources([raw]), count_sources(shards)))
     console.print(f"The selected documents: {output}/part-*.jsonl", soft_wrap=True)
-    console.print("Next, run the command above with --top_k, --seed=1 or --alpha=1 (n-grams alone).", soft_wrap=True)
+    console.print(
+        "Next, run the command above without --top_k (a sample), or with --alpha=1 (n-grams alone).", soft_wrap=True
+    )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
