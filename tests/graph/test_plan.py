@@ -155,6 +155,8 @@ def test_a_setting_changes_the_fingerprints_of_what_depends_on_it(given, folder,
     other = {name: value.replace("{folder}", str(folder)) if isinstance(value, str) else value}
     if name == "num_tokens_to_sample":
         other["num_to_sample"] = None
+    if name == "wanted":
+        other["label_field"] = "source"
     assert changes(PipelineConfig.of(**given), PipelineConfig.of(**(given | other))) == stages
 
 
