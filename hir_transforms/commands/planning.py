@@ -121,11 +121,11 @@ def render_plan(plan: RunPlan) -> Iterator[str]:
         yield f"{name:<{widths[0]}}  {what:<{widths[1]}}  {why}".rstrip()
     estimate = plan.estimate
     yield (
-        f"estimated time: {display.duration(estimate.seconds)} on this machine as busy as it is, {plan.workers} "
-        f"processes; {display.duration(estimate.processor)} of processors"
+        f"estimated time: {display.duration(estimate.seconds)} on this machine as busy as it is, by "
+        f"{'1 process' if plan.workers == 1 else f'{plan.workers} processes'}; "
+        f"{display.duration(estimate.processor)} of processors"
     )
-    each = wording.size(estimate.memory)
-    yield f"estimated memory: {each} in each of {plan.workers} processes, as much in the launcher"
+    yield f"estimated memory: {wording.size(estimate.memory)} in each process, as much in the launcher"
     places = f"{wording.size(estimate.work_bytes)} in the work folder, {wording.size(estimate.output_bytes)} of output"
     yield f"estimated disk: {places}{_free(plan.config.work_dir)}"
     yield f"estimates are of {'; '.join(_probed(plan))}"
