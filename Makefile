@@ -46,7 +46,7 @@ suite: $(STAMP) $(NOTEBOOK)
 	@$(PYTEST)
 
 # Apart from $(VENV), for Beam imports pandas in every process of an environment that has it.
-$(NOTEBOOK): $(STAMP)
+$(NOTEBOOK): $(STAMP) Makefile
 	@rm -rf $@ $@.incomplete
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --target $@.incomplete pandas nbclient ipykernel docstring-parser jsonschema
 	@mv $@.incomplete $@
