@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from hir_transforms.artifacts.stages import Stage, missing_stages
+from hir_transforms.commands import wording
 from hir_transforms.commands.apart import check_apart, inputs_of
 from hir_transforms.commands.input_checks import check_complete_stage
 from hir_transforms.commands.launching import Launch, check_datasets, check_num_rows_of, prepare, warm_up_ngrams
@@ -127,7 +128,4 @@ def trials_table(counts: Mapping[str, Any]) -> str:
                 "chosen" if all(trial[name] == value for name, value in counts["chosen"].items()) else "",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(wording.aligned(rows))

@@ -75,9 +75,7 @@ def _work_folder(path: str, states: list[StageState]) -> Iterator[str]:
         took = duration(seconds[one.stage.name]) if one.stage.name in seconds else ""
         told = wording.changes(one.changes) or (wording.counts(one.manifest["counts"]) if one.manifest else "")
         rows.append((one.stage.name, one.state, wording.size(one.bytes), took, told))
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:4]]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+    yield from wording.aligned(rows)
     if stale := [one for one in states if one.state == "stale"]:
         yield (
             f"no use as things are now, and may be deleted: {', '.join(one.stage.name for one in stale)} "

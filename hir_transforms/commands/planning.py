@@ -115,10 +115,7 @@ def render_plan(plan: RunPlan) -> Iterator[str]:
         files = "1 file" if amounts.files == 1 else f"{amounts.files:,} files"
         yield f"{role}: {files}, {wording.size(amounts.stored)}, {about}"
     yield f"work folder: {plan.config.work_dir}"
-    rows = [_row(plan, stage) for stage in plan.stages]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, what, why in rows:
-        yield f"{name:<{widths[0]}}  {what:<{widths[1]}}  {why}".rstrip()
+    yield from wording.aligned([_row(plan, stage) for stage in plan.stages])
     estimate = plan.estimate
     yield (
         f"estimated time: {display.duration(estimate.seconds)} on this machine as busy as it is, by "

@@ -1,6 +1,6 @@
 """Counts, settings, files and sizes in words, for what a command tells of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _MOST_FILES = 3
@@ -50,3 +50,10 @@ def changes(found: Sequence[str]) -> str:
     """What has changed, the first few of many."""
     more = len(found) - _MOST_CHANGES
     return "; ".join([*found[:_MOST_CHANGES], *([f"{more} more"] if more > 0 else [])])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The rows of a table as lines, with columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
