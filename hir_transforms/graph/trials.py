@@ -12,7 +12,7 @@ from hir_transforms.embeddings.plan import find_sources, plan_embeddings, plan_s
 from hir_transforms.embeddings.source import EmbeddingSource, SampledSource
 from hir_transforms.graph.embeddings import embed_documents, read_shards
 from hir_transforms.mixtures.plan import mixture_settings
-from hir_transforms.ngrams.sampling import DocumentSample, ReadSampledTasks, holds_all
+from hir_transforms.ngrams.sampling import ReadSampledTasks, holds_all
 from hir_transforms.ngrams.settings import ESTIMATORS
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.tuning.candidates import ALPHAS, EMBEDDING_DIMS, EMBEDDING_ESTIMATORS, Choices
@@ -61,7 +61,7 @@ class TrialPlan:
     def add_to(self, pipeline: beam.Pipeline) -> None:
         """Adds what computes the missing stages."""
         (target, raw), settings = self.trials.datasets, self.trials.settings
-        sample, ngrams = DocumentSample(settings.num_documents, settings.seed), settings.fit.ngrams
+        sample, ngrams = settings.sample, settings.fit.ngrams
         missing, shards = self.missing, {}
         for role, stage in self.embeddings.items():
             sampled = isinstance(stage.settings, SampledSource)
@@ -77,10 +77,9 @@ def _plan_embeddings(
     config: PipelineConfig, dataset: Dataset, source: EmbeddingSource, settings: TrialSettings
 ) -> EmbeddingStage:
     """Of a dataset that the sample holds all of, the stage that the selection takes as well."""
-    sample = DocumentSample(settings.num_documents, settings.seed)
-    if holds_all(sample, dataset, config.ngrams):
+    if holds_all(settings.sample, dataset, config.ngrams):
         return plan_embeddings(config.work_dir, dataset, source)
-    return plan_sampled_embeddings(config.work_dir, dataset, source, sample)
+    return plan_sampled_embeddings(config.work_dir, dataset, source, settings.sample)
 
 
 def choices_of(config: PipelineConfig) -> Choices:

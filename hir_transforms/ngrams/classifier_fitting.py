@@ -11,7 +11,7 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 from scipy import sparse
 
-from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.artifacts.stages import Stage
 from hir_transforms.classifiers.logistic import MAX_ITERATIONS
 from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
@@ -19,10 +19,10 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.records import ReadTask
-from hir_transforms.documents.rejects import LineCounts, check_rejected
+from hir_transforms.documents.rejects import LineCounts
 from hir_transforms.files import storage
 from hir_transforms.ngrams.classifier import NgramClassifier
-from hir_transforms.ngrams.document_counts import FOLDER, CountDocuments, CountedFile
+from hir_transforms.ngrams.document_counts import CountDocuments, CountedFile, EndFit
 from hir_transforms.ngrams.document_features import load_features
 from hir_transforms.ngrams.features import NgramSettings
 
@@ -80,24 +80,13 @@ class WriteNgramClassifier(beam.PTransform):
             )
             for dataset in self.stage.datasets
         ]
-        written = (
+        return (
             counted
             | "Counted" >> beam.Flatten()
             | "Gather" >> Gather()
             | "Fit" >> beam.Map(_fit, self.stage)
-            | "Manifest" >> WriteStageManifest(self.stage)
+            | "End" >> EndFit(self.stage)
         )
-        # After a shuffle, so that no other attempt to fit can come later.
-        written | "Fitted" >> beam.Reshuffle() | "RemoveCounts" >> beam.Map(_remove, self.stage.path(FOLDER))
-        return (
-            written
-            | "CheckRejected" >> beam.Map(check_rejected, self.stage.dataset)
-            | "Classifier" >> beam.Map(lambda _, stage: stage, self.stage)
-        )
-
-
-def _remove(_: Any, folder: str) -> None:
-    storage.remove_folder(folder)
 
 
 def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:

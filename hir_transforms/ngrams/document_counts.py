@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -10,13 +11,13 @@ import numpy.typing as npt
 from apache_beam.utils.shared import Shared
 from scipy import sparse
 
-from hir_transforms.artifacts.stages import Stage
+from hir_transforms.artifacts.stages import Stage, WriteStageManifest
 from hir_transforms.classifiers.logistic import folds_of
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
-from hir_transforms.documents.rejects import LineCounts, write_rejects
+from hir_transforms.documents.rejects import LineCounts, check_rejected, write_rejects
 from hir_transforms.files import storage
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 
@@ -126,7 +127,7 @@ class CountDocuments(beam.PTransform):
     documents.
 
     Attributes:
-        stage: in whose folder the files are written. Who reads them removes them.
+        stage: in whose folder the files are written; `EndFit` removes them.
         dataset: what the tasks are of.
         settings: what n-grams are.
         seed: of the hashes and the folds.
@@ -183,3 +184,32 @@ class _CountDoFn(beam.DoFn):
         lines = LineCounts.of(task.index, documents, rejects)
         fraction = task.sample.fraction if task.sample else 1.0
         yield CountedFile(role, task.index, path if has_ngrams else None, lines, fraction)
+
+
+@dataclass(eq=False)
+class EndFit(beam.PTransform):
+    """What the manifest tells, a single element -> the stage, complete and without the files of `CountDocuments`.
+
+    Attributes:
+        stage: its first dataset is the one whose rejected lines are counted in the manifest.
+
+    Raises:
+        UserError: when run, for too large a share of rejected lines.
+    """
+
+    stage: Stage
+
+    def expand(self, counts: beam.PCollection[dict[str, Any]]) -> beam.PCollection[Stage]:
+        """See the class."""
+        written = counts | "Manifest" >> WriteStageManifest(self.stage)
+        # After a shuffle, so that no other attempt to fit can come later.
+        written | "Written" >> beam.Reshuffle() | "RemoveCounts" >> beam.Map(_remove, self.stage.path(FOLDER))
+        return (
+            written
+            | "CheckRejected" >> beam.Map(check_rejected, self.stage.dataset)
+            | "Stage" >> beam.Map(lambda _, stage: stage, self.stage)
+        )
+
+
+def _remove(_: Any, folder: str) -> None:
+    storage.remove_folder(folder)

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from hir_transforms.common.portable_log import portable_log
 from hir_transforms.ngrams.document_counts import CountedDocuments
+from hir_transforms.ngrams.features import NgramSettings, num_tokens
 
 # Of all documents that are fitted to: 12 bytes each.
 MAX_ENTRIES = 1 << 26
@@ -23,6 +24,11 @@ def unit_features(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     sizes = np.diff(counts.indptr)
     squares = np.bincount(np.repeat(np.arange(len(sizes)), sizes), logs * logs, len(sizes))
     return sparse.csr_matrix((logs / np.repeat(np.sqrt(squares), sizes), counts.indices, counts.indptr), counts.shape)
+
+
+def lengths(counts: sparse.csr_matrix, ngrams: NgramSettings) -> npt.NDArray[np.int64]:
+    """Tokens of documents by their counts, int64 [N] of CSR [N, B]."""
+    return num_tokens(np.asarray(counts.sum(axis=1)).ravel(), ngrams.ngrams)
 
 
 def load_features(

@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy import sparse
 
 from hir_transforms.common.errors import UserError
 from hir_transforms.embeddings.shards import EmbeddingShard, iter_shard
 from hir_transforms.ngrams.document_counts import CountedFile, document_hashes
-from hir_transforms.ngrams.document_features import load_counts
-from hir_transforms.ngrams.features import NgramSettings, num_tokens
+from hir_transforms.ngrams.document_features import lengths, load_counts
+from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.tuning.fits import Documents
 
 
@@ -54,11 +52,6 @@ def load_documents(
     places = np.minimum(np.searchsorted(embedded, hashes), max(0, len(embedded) - 1))
     has_row = embedded[places] == hashes if len(embedded) else np.zeros(len(hashes), np.bool_)
     return replace(documents[has_row], rows=rows[places[has_row]])
-
-
-def lengths(counts: sparse.csr_matrix, ngrams: NgramSettings) -> npt.NDArray[np.int64]:
-    """Tokens of documents by their counts, int64 [N] of CSR [N, B]."""
-    return num_tokens(np.asarray(counts.sum(axis=1)).ravel(), ngrams.ngrams)
 
 
 def _read_rows(shards: Sequence[EmbeddingShard], seed: int, last: np.uint64) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,9 @@ from hir_transforms.classifiers.scaling import Scaling
 from hir_transforms.mixtures.em import RowBounds, log_ratios
 from hir_transforms.mixtures.fitting import TASK_ROWS, MixtureSettings, fit_mixture
 from hir_transforms.mixtures.pca import Moments, effective_dim, principal_components
-from hir_transforms.ngrams.document_features import unit_features
+from hir_transforms.ngrams.document_features import lengths, unit_features
 from hir_transforms.ngrams.estimator import NgramEstimator
-from hir_transforms.ngrams.features import NgramSettings, num_tokens
+from hir_transforms.ngrams.features import NgramSettings
 from hir_transforms.tuning.candidates import Choices, EmbeddingMethod
 from hir_transforms.tuning.holdout import Fold, Judged
 
@@ -109,7 +109,7 @@ def _judge_by_ratio(sides: _Sides, settings: FitSettings) -> Judged:
     for side in (sides.hidden, sides.judged):
         of_side = side.counts @ ratio
         if settings.weight_per_token:
-            of_side = of_side / num_tokens(np.asarray(side.counts.sum(axis=1)).ravel(), settings.ngrams.ngrams)
+            of_side = of_side / lengths(side.counts, settings.ngrams)
         weights.append(of_side)
     return Judged(*weights)
 

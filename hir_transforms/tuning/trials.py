@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
-from hir_transforms.artifacts.stages import Stage, WriteStageManifest
+from hir_transforms.artifacts.stages import Stage
 from hir_transforms.classifiers.logistic import NUM_FOLDS
 from hir_transforms.common import metrics
 from hir_transforms.common.combining import Gather
@@ -16,12 +16,13 @@ from hir_transforms.common.errors import UserError
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.records import ReadTask
-from hir_transforms.documents.rejects import LineCounts, check_rejected
+from hir_transforms.documents.rejects import LineCounts
 from hir_transforms.embeddings.shards import EmbeddingShard
-from hir_transforms.files import storage
-from hir_transforms.ngrams.document_counts import FOLDER, CountDocuments, CountedFile
+from hir_transforms.ngrams.document_counts import CountDocuments, CountedFile, EndFit
+from hir_transforms.ngrams.document_features import lengths
+from hir_transforms.ngrams.sampling import DocumentSample
 from hir_transforms.tuning.candidates import Choices
-from hir_transforms.tuning.documents import TrialFiles, lengths, load_documents
+from hir_transforms.tuning.documents import TrialFiles, load_documents
 from hir_transforms.tuning.fits import FitSettings, judge_fold
 from hir_transforms.tuning.holdout import Fold, best, try_candidates
 
@@ -51,6 +52,11 @@ class TrialSettings:
     num_to_sample: int | None
     num_tokens_to_sample: int | None
     num_documents: int
+
+    @property
+    def sample(self) -> DocumentSample:
+        """The documents of raw."""
+        return DocumentSample(self.num_documents, self.seed)
 
 
 def plan_trials(
@@ -99,26 +105,15 @@ class WriteTrials(beam.PTransform):
         files = beam.pvalue.AsSingleton(
             counted | "Counted" >> beam.Flatten() | "Gather" >> Gather() | "Files" >> beam.Map(_files, **shards)
         )
-        written = (
+        return (
             raw.pipeline
             | "Folds" >> beam.Create(range(NUM_FOLDS))
             | "Spread" >> beam.Reshuffle()
             | "Judge" >> beam.Map(_judge, files, self.stage)
             | "GatherFolds" >> Gather()
             | "Try" >> beam.Map(_try, files, self.stage)
-            | "Manifest" >> WriteStageManifest(self.stage)
+            | "End" >> EndFit(self.stage)
         )
-        # After a shuffle, so that no other attempt to try can come later.
-        written | "Tried" >> beam.Reshuffle() | "RemoveCounts" >> beam.Map(_remove, self.stage.path(FOLDER))
-        return (
-            written
-            | "CheckRejected" >> beam.Map(check_rejected, self.stage.dataset)
-            | "Trials" >> beam.Map(lambda _, stage: stage, self.stage)
-        )
-
-
-def _remove(_: Any, folder: str) -> None:
-    storage.remove_folder(folder)
 
 
 def _files(counted: list[CountedFile], raw: Any = None, target: Any = None) -> TrialFiles:
