@@ -5,12 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
+from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.documents.records import SourceFile
 
 
 def jsonl(texts):
     """The lines of documents with these texts."""
     return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+def docstrings_with_bad_lines(folder):
+    """Flags of 200 and 40 real documents in a new folder, and a line of each that is no JSON."""
+    paths = write_corpus(folder, {"scipy": 60, "numpy": 60, "scikit-learn": 80}, 40)
+    for path in paths:
+        path.write_bytes(path.read_bytes() + b"no json\n")
+    return [f"--{role}={path}" for role, path in zip(("raw", "target"), paths, strict=True)]
 
 
 def write_embedded(folder, raw, target, dim):

@@ -9,11 +9,10 @@ import pytest
 from scipy.special import logsumexp
 
 from hir_transforms.commands import launching
-from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.commands.input_checks import FEW_TARGET_NGRAMS
 from hir_transforms.common.errors import UserError
 from pipelines import fit, resample, score, select
-from tests.helpers.corpora import jsonl
+from tests.helpers.corpora import docstrings_with_bad_lines, jsonl
 from tests.helpers.folders import contents
 
 CLASSIFIER = ["--ngram_estimator=classifier", "--alpha=1", "--hash=fast"]
@@ -22,11 +21,7 @@ CLASSIFIER = ["--ngram_estimator=classifier", "--alpha=1", "--hash=fast"]
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """Flags of 200 and 40 real documents, and a line of each that is no JSON."""
-    folder = tmp_path_factory.mktemp("corpus")
-    paths = write_corpus(folder / "docstrings", {"scipy": 60, "numpy": 60, "scikit-learn": 80}, 40)
-    for path in paths:
-        path.write_bytes(path.read_bytes() + b"no json\n")
-    return [f"--{role}={path}" for role, path in zip(("raw", "target"), paths, strict=True)]
+    return docstrings_with_bad_lines(tmp_path_factory.mktemp("corpus") / "docstrings")
 
 
 @pytest.fixture(scope="module")

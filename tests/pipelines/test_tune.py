@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from hir_transforms.commands.docstring_corpus import write_corpus
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.mixtures.fitting import MixtureSettings
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
@@ -14,7 +13,7 @@ from hir_transforms.tuning.candidates import Choices
 from hir_transforms.tuning.fits import Documents, FitSettings, judge_fold
 from pipelines import fit, inspect, resample, score, select, tune
 from pipelines.selector import Selector
-from tests.helpers.corpora import jsonl
+from tests.helpers.corpora import docstrings_with_bad_lines, jsonl
 from tests.helpers.folders import contents
 
 SETTINGS = ["--hash=fast", "--min_example_length=30"]
@@ -26,11 +25,7 @@ MIN_TOKENS = 30
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """Flags of 200 and 40 real documents, and a line of each that is no JSON."""
-    folder = tmp_path_factory.mktemp("corpus")
-    paths = write_corpus(folder / "docstrings", {"scipy": 60, "numpy": 60, "scikit-learn": 80}, 40)
-    for path in paths:
-        path.write_bytes(path.read_bytes() + b"no json\n")
-    return [f"--{role}={path}" for role, path in zip(("raw", "target"), paths, strict=True)]
+    return docstrings_with_bad_lines(tmp_path_factory.mktemp("corpus") / "docstrings")
 
 
 @pytest.fixture(scope="module")
