@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.examples import ExampleLoader, LoadedLines
-from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS
+from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS, beginning_of
 from hir_transforms.documents.table_documents import TableDocuments
 from hir_transforms.files import storage
 from hir_transforms.files.blocks import RandomAccess
@@ -32,7 +32,7 @@ class Excerpts(LastOpened[Callable[[int, int], str]]):
     def _open(self, path: str) -> Iterator[Callable[[int, int], str]]:
         if self._loader:
             lines = LoadedLines(self._loader, path)
-            yield lambda offset, length: _beginning(lines.line(offset, length))
+            yield lambda offset, length: beginning_of(lines.line(offset, length))
         elif is_table(path):
             with open_table(path) as table:
                 rows = self._tables.reader(table, _BATCH_BYTES)
@@ -44,8 +44,4 @@ class Excerpts(LastOpened[Callable[[int, int], str]]):
 
 def _line(source: RandomAccess, offset: int, length: int) -> str:
     source.release(offset)
-    return _beginning(source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS)))
-
-
-def _beginning(line: bytes) -> str:
-    return line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]
+    return beginning_of(source.read_at(offset, min(length, 4 * EXCERPT_CHARACTERS)))

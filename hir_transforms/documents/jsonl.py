@@ -24,6 +24,11 @@ _NOT_OF_THE_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _NOT_USUAL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError)
 
 
+def beginning_of(line: bytes) -> str:
+    """The first `EXCERPT_CHARACTERS` of a line, with what is not UTF-8 replaced."""
+    return line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]
+
+
 class BadLineError(ValueError):
     """A line that holds no usable text; the message is the reason."""
 
@@ -186,8 +191,7 @@ def parse_blocks(
         kept, texts, reasons = _parse_one_by_one(parser, data, starts, lengths, max_document_bytes, all_valid)
         for place, reason in reasons:
             line = data[starts[place] : starts[place] + min(lengths[place], 4 * EXCERPT_CHARACTERS)]
-            excerpt = line.decode(errors="replace")[:EXCERPT_CHARACTERS]
-            rejects.append(Reject(blocks[owners[place]].file.path, int(offsets[place]), reason, excerpt))
+            rejects.append(Reject(blocks[owners[place]].file.path, int(offsets[place]), reason, beginning_of(line)))
         owners, offsets, starts, lengths = owners[kept], offsets[kept], starts[kept], lengths[kept]
     edges = np.searchsorted(owners, np.arange(len(blocks) + 1)).tolist()
     batches = [

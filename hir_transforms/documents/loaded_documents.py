@@ -9,7 +9,7 @@ from hir_transforms.common.user_functions import UserFunction
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.examples import ExampleLoader, ExampleParser, to_line
 from hir_transforms.documents.ids import IdParser
-from hir_transforms.documents.jsonl import EXCERPT_CHARACTERS, BadLineError
+from hir_transforms.documents.jsonl import BadLineError, beginning_of
 from hir_transforms.documents.records import Block, DocumentBatch, Reject, SourceFile
 
 _MOST_ROWS = 1 << 14
@@ -59,8 +59,7 @@ class LoadedDocuments:
                 if kept:
                     self._add(rows, number, line, example)
             except BadLineError as error:
-                excerpt = line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace")[:EXCERPT_CHARACTERS]
-                rows.rejects.append(Reject(file.path, number, str(error), excerpt, unit="record"))
+                rows.rejects.append(Reject(file.path, number, str(error), beginning_of(line), unit="record"))
             num_rows += 1
             num_bytes += len(line)
         if num_rows and kept:
