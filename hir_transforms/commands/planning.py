@@ -14,7 +14,8 @@ from hir_transforms.commands.estimating import Amounts, Estimate, Estimator
 from hir_transforms.commands.launching import check_datasets, check_stages, warm_up_ngrams
 from hir_transforms.commands.probing import EmbeddingProbe, peak_memory, probe_documents, probe_model
 from hir_transforms.embeddings.distill import UNDISTILLED, plan_static_model
-from hir_transforms.embeddings.model import STATIC, EmbeddingModel, find_model
+from hir_transforms.embeddings.model import STATIC, EmbeddingModel
+from hir_transforms.embeddings.plan import find_named
 from hir_transforms.files import storage
 from hir_transforms.graph.plan import Stages, plan_stages
 from hir_transforms.graph.selection import SelectionPlan, check_output, check_replaceable
@@ -89,13 +90,9 @@ def _made_first(config: PipelineConfig, stages: Stages) -> list[Stage]:
     """The stages that are made before the others are planned."""
     trials = TrialPlan.of(config, may_distill=False) if config.auto else None
     first: list[Stage] = trials.stages if trials else []
-    options = config.embeddings
-    name = options.embedding_model
-    if name.startswith(STATIC) and any(isinstance(stage.settings, EmbeddingModel) for stage in stages.all):
-        found = find_model(
-            name.removeprefix(STATIC), revision=options.embedding_revision, trust_remote_code=options.trust_remote_code
-        )
-        first.append(plan_static_model(config.work_dir, found))
+    is_static = config.embeddings.embedding_model.startswith(STATIC)
+    if is_static and any(isinstance(stage.settings, EmbeddingModel) for stage in stages.all):
+        first.append(plan_static_model(config.work_dir, find_named(config.embeddings)))
     return first
 
 

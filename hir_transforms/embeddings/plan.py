@@ -50,17 +50,25 @@ def find_sources(
 
 def _find_model(work_dir: str, options: EmbeddingOptions, may_distill: bool) -> EmbeddingModel:
     name = options.embedding_model
-    find = functools.partial(
-        find_model, revision=options.embedding_revision, trust_remote_code=options.trust_remote_code
-    )
     if name.startswith(STATIC):
         require_distill(name)
-        teacher = find(name.removeprefix(STATIC))
+        teacher = find_named(options)
         stage = plan_static_model(work_dir, teacher)
         if not may_distill and stage.manifest() is None:
             return static_model(stage, UNDISTILLED, options.embedding_prompt)
         return distilled_model(work_dir, teacher, options.embedding_prompt)
-    return replace(find(name, prompt=options.embedding_prompt), batch_size=options.embedding_batch_size)
+    model = find_named(options, prompt=options.embedding_prompt)
+    return replace(model, batch_size=options.embedding_batch_size)
+
+
+def find_named(options: EmbeddingOptions, prompt: str = "") -> EmbeddingModel:
+    """The model that `--embedding_model` names; of `static:NAME` the transformer of this name."""
+    return find_model(
+        options.embedding_model.removeprefix(STATIC),
+        prompt=prompt,
+        revision=options.embedding_revision,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def plan_embeddings(work_dir: str, dataset: Dataset, source: EmbeddingSource) -> Stage[EmbeddingSource]:
