@@ -17,12 +17,14 @@ def size(num_bytes: float) -> str:
 
 
 def counts(counted: Mapping[str, Any]) -> str:
-    """Numbers by name; of a list how long it is, and nothing of what is empty."""
+    """Numbers by name; of a list how long it is, of a group what is in it, and nothing of what is empty."""
     return ", ".join(_count(name, value) for name, value in counted.items() if value not in (None, [], {})) or "none"
 
 
 def _count(name: str, value: Any) -> str:
-    if isinstance(value, list | dict):
+    if isinstance(value, Mapping):
+        return f"{name} ({settings(value)})"
+    if isinstance(value, list):
         return f"{len(value):,} {name}"
     if isinstance(value, float):
         return f"{name} {value:.6g}"

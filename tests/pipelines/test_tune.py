@@ -150,7 +150,11 @@ def test_later_steps_take_what_was_chosen(corpus, selected, tmp_path, capsys):
     capsys.readouterr()
     flags = [*corpus, *AUTO, "--num_to_sample=30"]
     assert inspect.run([f"{selected}/out.work", *flags]) == 0
-    assert "stale" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "stale" not in told
+    chosen = chosen_by(counts_of(selected / "out.work"))
+    assert f"chosen (alpha 1.0, ngram_estimator {chosen})" in told
+    assert "reasons (not JSON 1)" in told
     assert resample.run([*again, "--ngrams=3", f"--output={tmp_path}/other"]) == 2
     assert "has no scores of these settings and files" in capsys.readouterr().err
 
