@@ -59,7 +59,7 @@ def test_of_an_empty_work_folder_all_is_computed_and_nothing_is_written(corpus, 
     names = ["documents", "counts/raw", "counts/target", "ngram", "ngram_weights", "scores"]
     assert rows_of(lines) == {name: ["computed"] for name in names}
     patterns = [
-        r"estimated time: \d:\d\d on this machine as busy as it is, by 1 process; \d:\d\d of processors",
+        r"estimated time: [\d:]+ on this machine as busy as it is, by 1 process; [\d:]+ of processors",
         r"estimated memory: \d+\.\d [MG]B in each process, as much in the launcher",
         r"estimated disk: \d+\.\d kB in the work folder, \d\.\d kB of output; .*B are free",
         r"estimates are of 80 documents \(.* kB\) read here now",
