@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from hir_transforms.common.portable_log import portable_log
 
@@ -48,10 +47,9 @@ def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
         positive: scores, numbers [N], at least one.
         negative: scores, numbers [M], at least one.
     """
-    first, second = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
-    ranks = rankdata(np.concatenate([first, second]))
-    above = ranks[: len(first)].sum() - len(first) * (len(first) + 1) / 2
-    return float(above / (len(first) * len(second)))
+    ordered = np.sort(np.asarray(negative, np.float64))
+    below, not_above = (np.searchsorted(ordered, np.asarray(positive, np.float64), side) for side in ("left", "right"))
+    return float((below.sum() + not_above.sum()) / (2 * below.size * ordered.size))
 
 
 def two_sample_auc(

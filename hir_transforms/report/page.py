@@ -1,11 +1,12 @@
 """The report as one page of HTML that opens offline: its charts are SVG, and it has no script."""
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 
 from hir_transforms.report.template import TEMPLATE
 
@@ -49,11 +50,9 @@ def render_page(report: Mapping[str, Any]) -> str:
     Args:
         report: the JSON values of `describe_report`.
     """
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"plain": _plain, "number": _number, "signed": lambda share: f"{share:+.3g}"}
     counts = report["counts"]
     top_k = bool(report["settings"].get("top_k"))
-    return environment.from_string(TEMPLATE).render(
+    return _template().render(
         report=report,
         counts=[(name, counts[name], _share(counts[name], counts["read"])) for name in _COUNTS],
         settings=[(name, _short(value)) for name, value in sorted(report["settings"].items()) if value is not None],
@@ -66,6 +65,14 @@ def render_page(report: Mapping[str, Any]) -> str:
         trials=_trials(report["trials"]),
         what_if=_what_if(report["what_if"], counts["selected"]),
     )
+
+
+@functools.cache
+def _template() -> Template:
+    """Compiled once a process: it takes longer than to render a page, and a page that is too large is made again."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"plain": _plain, "number": _number, "signed": lambda share: f"{share:+.3g}"}
+    return environment.from_string(TEMPLATE)
 
 
 def _plain(text: Any) -> str:
