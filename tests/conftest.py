@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from apache_beam.runners.worker import statecache
 from hypothesis import settings
 
 from hir_transforms.commands import display
@@ -38,8 +39,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def like_a_short_command(monkeypatch):
-    """Beam inspects each method of a DoFn once, as in a command and its workers; no run takes 30 seconds."""
+    """Beam inspects each method of a DoFn once, as in a command and its workers; no run takes 30 seconds.
+
+    Nor does Beam look for the size of side inputs that it keeps: that takes longer than to read small ones again.
+    """
     monkeypatch.setattr(display, "_LINE_SECONDS", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(statecache, "get_deep_size", lambda *_: 64)
     with methods_inspected_once():
         yield
 

@@ -52,7 +52,7 @@ def render_page(report: Mapping[str, Any]) -> str:
     """
     counts = report["counts"]
     top_k = bool(report["settings"].get("top_k"))
-    return _template().render(
+    return page_template().render(
         report=report,
         counts=[(name, counts[name], _share(counts[name], counts["read"])) for name in _COUNTS],
         settings=[(name, _short(value)) for name, value in sorted(report["settings"].items()) if value is not None],
@@ -68,7 +68,7 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _template() -> Template:
+def page_template() -> Template:
     """Compiled once a process: it takes longer than to render a page, and a page that is too large is made again."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= {"plain": _plain, "number": _number, "signed": lambda share: f"{share:+.3g}"}

@@ -11,12 +11,7 @@ from multiprocessing import forkserver
 from hir_transforms.runners import worker
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        *(f"pipelines.{name}" for name in ("embed", "fit", "resample", "score", "select")),
-        *("sentence_transformers", "pytest"),
-    ]
-)
+CONTEXT.set_forkserver_preload(["tests.helpers.preloaded", "pytest"])
 
 
 class ForkedWorker:
