@@ -70,15 +70,13 @@ def new_distinct(num_buckets: int) -> Distinct:
 
 
 @numba.njit
-def _log1p(table: Floats, count: int) -> float:
-    """log(1 + count) within 1e-15 of itself: from the table, by halving what is beyond it (1 + count = m 2^k)."""
+def _log1p_beyond(table: Floats, count: int) -> float:
+    """log(1 + count) within 1e-15 of itself, of what is beyond the table: by halving it (1 + count = m 2^k)."""
     shift = 0
     value = float(count + 1)
     while value > TABLE_SIZE:
         value *= 0.5
         shift += 1
-    if shift == 0:
-        return table[count]
     whole = int(value)
     # The rest is below 1 / 2048, so six terms of the series of log(1 + x) are exact.
     x = (value - whole) / whole
@@ -90,10 +88,11 @@ def _log1p(table: Floats, count: int) -> float:
 def note_buckets(distinct: Distinct, buckets: Hashes, size: int, num_distinct: int) -> int:
     """Counts the first `size` buckets; returns how many distinct ones the text has so far."""
     counts, touched = distinct.counts, distinct.touched
-    for i in range(size):
-        bucket = np.intp(buckets[i])
+    # Unsigned indices need no look whether they count from the end.
+    for i in range(np.uintp(size)):
+        bucket = buckets[i]
         count = counts[bucket]
-        touched[num_distinct] = bucket
+        touched[np.uintp(num_distinct)] = bucket
         num_distinct += int(count == 0)
         counts[bucket] = count + 1
     return num_distinct
@@ -102,27 +101,28 @@ def note_buckets(distinct: Distinct, buckets: Hashes, size: int, num_distinct: i
 @numba.njit
 def finish_text(distinct: Distinct, text: int, num_distinct: int) -> None:
     """Writes the results of a text, and clears the counts for the next."""
-    counts, touched, logs = distinct.counts, distinct.touched, distinct.logs
+    counts, touched, logs, log1p = distinct.counts, distinct.touched, distinct.logs, distinct.log1p
     listed, first = distinct.listed, distinct.bounds[text]
+    distinct.bounds[text + 1] = first + num_distinct
+    if listed.shape[1] > 0:
+        for i in range(num_distinct):
+            listed[0, first + i] = touched[i]
+            listed[1, first + i] = counts[touched[i]]
     square = 0.0
     for i in range(num_distinct):
         bucket = touched[i]
         count = counts[bucket]
         counts[bucket] = 0
-        if listed.shape[1] > 0:
-            listed[0, first + i] = bucket
-            listed[1, first + i] = count
-        value = _log1p(distinct.log1p, count)
+        # No function looks the small ones up: to hand it the table would take longer than the rest of this loop.
+        value = log1p[count] if count < TABLE_SIZE else _log1p_beyond(log1p, count)
         logs[i] = value
         square += value * value
-    distinct.bounds[text + 1] = first + num_distinct
-    if distinct.coefficients.shape[0] == 0:
-        return
     # A text without n-grams has no direction: its features are zeros.
     scale = 1.0 / math.sqrt(square) if num_distinct > 0 else 0.0
-    fold = distinct.folds[text]
     for target in range(distinct.coefficients.shape[0]):
+        fold = distinct.folds[text]
+        coefficients = distinct.coefficients[target, fold]
         total = 0.0
         for i in range(num_distinct):
-            total += logs[i] * distinct.coefficients[target, fold, touched[i]]
+            total += logs[i] * coefficients[touched[i]]
         distinct.decisions[text, target] = total * scale + distinct.intercepts[target, fold]
