@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from hir_transforms.common.messages import warn
+from hir_transforms.common.messages import follow_phases, warn
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,6 +144,9 @@ def show(phase: str, lines: Sequence[Line] = ()) -> None:
     """Shows what the command is at, and how far its stages are; nothing where nothing is shown."""
     for display in _shown:
         display.show(phase, lines)
+
+
+follow_phases(show)
 
 
 def end() -> None:

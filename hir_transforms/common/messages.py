@@ -3,13 +3,14 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TextIO
 
 from hir_transforms.common.errors import UserError
 
 _is_quiet = ContextVar("is_quiet", default=False)
+_followers: list[Callable[[str], None]] = []
 
 
 @contextlib.contextmanager
@@ -40,6 +41,17 @@ def flush() -> None:
 def warn(text: str, stream: TextIO | None = None) -> None:
     """Prints to the standard error, or to what it was before; does nothing where that cannot be written to."""
     _print(text, stream or sys.stderr)
+
+
+def follow_phases(follower: Callable[[str], None]) -> None:
+    """Has a function called with each phase that a command enters."""
+    _followers.append(follower)
+
+
+def enter_phase(phase: str) -> None:
+    """Tells what is about to take long to whoever shows it while it does."""
+    for follower in _followers:
+        follower(phase)
 
 
 def _print(text: str, stream: TextIO, end: str = "\n") -> OSError | None:

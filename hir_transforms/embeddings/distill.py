@@ -10,7 +10,7 @@ from pathlib import Path
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.extras import require_extra
-from hir_transforms.common.messages import warn
+from hir_transforms.common.messages import enter_phase, warn
 from hir_transforms.common.threads import use_one_thread
 from hir_transforms.embeddings.model import STATIC, EmbeddingModel, folder_revision, loading_error
 from hir_transforms.files import storage
@@ -70,6 +70,7 @@ def _announce(teacher: EmbeddingModel, folder: str) -> None:
     """Tells what is about to take long; nothing of a model that `distill` will refuse."""
     if not teacher.is_static:
         warn(f"{teacher.name} is distilled into {folder}, once: one to two minutes")
+        enter_phase(f"distilling {teacher.name}")
 
 
 def write_distilled(teacher: EmbeddingModel, folder: str) -> None:

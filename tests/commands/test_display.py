@@ -10,6 +10,7 @@ import pytest
 
 from hir_transforms.commands import display
 from hir_transforms.commands.display import _LINE_SECONDS, Display, Line, duration
+from hir_transforms.common.messages import enter_phase
 from tests.helpers.corpora import jsonl
 from tests.helpers.processes import wait_until
 from tests.helpers.terminal import OnTerminal
@@ -89,6 +90,15 @@ def test_without_a_terminal_a_line_is_written_every_30_seconds(monkeypatch):
     assert written[-1] == "hir select: a: 1 documents; b: 2 (0:00)"
     time.sleep(0.2)
     assert stream.getvalue().splitlines() == written
+
+
+def test_what_takes_long_below_the_commands_is_shown(monkeypatch):
+    monkeypatch.setattr(display, "_LINE_SECONDS", 0.05)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with display.shown("hir select", []):
+        enter_phase("distilling a model")
+        assert wait_until(lambda: "hir select: distilling a model (0:0" in stream.getvalue(), 10)
 
 
 def test_without_a_terminal_a_short_run_writes_nothing(corpus, tmp_path):

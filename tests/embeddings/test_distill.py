@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hir_transforms.artifacts.stages import MANIFEST
+from hir_transforms.common import messages
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import describe
 from hir_transforms.embeddings import distill as module
@@ -49,8 +50,10 @@ def as_before(small_transformer, static_folder, monkeypatch):
 
 @pytest.mark.parametrize("work", ["{folder}/work", "mem://bucket/work"])
 def test_it_is_distilled_once_into_the_work_folder(
-    work, as_before, small_transformer, static_folder, memory_store, tmp_path, capsys
+    work, as_before, small_transformer, static_folder, memory_store, tmp_path, capsys, monkeypatch
 ):
+    phases = []
+    monkeypatch.setattr(messages, "_followers", [phases.append])
     work = work.replace("{folder}", str(tmp_path))
     teacher = find_model(small_transformer)
     model = distilled_model(work, teacher)
@@ -58,6 +61,7 @@ def test_it_is_distilled_once_into_the_work_folder(
     assert distilled_model(work, teacher) == model
     assert capsys.readouterr().err == ""
     assert as_before == [small_transformer]
+    assert phases == [f"distilling {small_transformer}"]
     assert (model.name, model.is_static) == (f"static:{small_transformer}", True)
     assert model.revision == find_model(static_folder).revision
     expected = load_static_model(find_model(static_folder)).encode(["a text"])
