@@ -115,7 +115,7 @@ class Selector:
             options = parse_options(flags, step)
             config = config_of(options, step)
             _STEPS[step](options)
-            if "work_dir" in read:
+            if "output" in read:
                 self._settings.setdefault("work_dir", config.work_dir)
         return config
 

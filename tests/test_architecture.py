@@ -32,6 +32,7 @@ NUMERICS = [
         "evaluation/agreement",
         "evaluation/divergence",
         "evaluation/lengths",
+        "evaluation/nearness",
         "evaluation/two_samples",
         "mixtures/em",
         "mixtures/estep",

@@ -18,6 +18,7 @@ class WorkOptions(Settings):
         commands=ALL_COMMANDS,
         kind=FOLDER,
         shown_default="OUTPUT.work",
+        no_default_in=("evaluate",),
         metadata=NO_EFFECT,
     )
     fit_seed: int = setting(

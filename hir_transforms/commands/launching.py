@@ -78,7 +78,7 @@ class Launch:
 
     jobs: Iterable[beam.Pipeline]
     computed: list[Stage]
-    _progress: Progress = field(init=False)
+    _progress: Progress[Stage] = field(init=False)
 
     def __post_init__(self) -> None:
         self._progress = Progress.of(self.computed, _tell_warning)

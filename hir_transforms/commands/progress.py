@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from hir_transforms.artifacts.stages import Stage
 from hir_transforms.commands.display import Line, duration, show
 from hir_transforms.common import metrics
+from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.read_tasks import estimated_bytes
 from hir_transforms.runners.live_metrics import Counters
 from hir_transforms.selection.select import SELECTION
@@ -26,8 +28,27 @@ _TELLING = {"raw": ("documents", "embeddings/raw", "counts/raw"), "target": ("co
 _DONE = ("embedded", "documents", "measured")
 
 
+class Step(Protocol):
+    """What a run does and counts metrics of: a stage, or what keeps nothing in a work folder."""
+
+    @property
+    def name(self) -> str:
+        """What its metrics are counted under."""
+
+    @property
+    def datasets(self) -> Sequence[Dataset]:
+        """What it reads."""
+
+    @property
+    def upstream(self) -> Sequence["Step"]:
+        """Those that it waits for."""
+
+
+S = TypeVar("S", bound=Step)
+
+
 @dataclass
-class Progress:
+class Progress(Generic[S]):
     """How far the stages are that a run computes.
 
     Attributes:
@@ -39,17 +60,17 @@ class Progress:
         seconds: how long each complete stage took.
     """
 
-    stages: Sequence[Stage]
+    stages: Sequence[S]
     sizes: Mapping[str, int]
-    documents: dict[str, int]
-    on_complete: Callable[[Stage], None]
+    documents: dict[str, int] = field(default_factory=dict)
+    on_complete: Callable[[S], None] = lambda _: None
     seconds: dict[str, float] = field(default_factory=dict)
     _before: Counter[str] = field(default_factory=Counter)
     _counters: Counter[str] = field(default_factory=Counter)
     _began: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stages: Sequence[Stage], on_complete: Callable[[Stage], None]) -> "Progress":
+    def of(cls, stages: Sequence[Stage], on_complete: Callable[[Stage], None]) -> "Progress[Stage]":
         """That of stages to be computed, before any of them is."""
         reading = [stage for stage in stages if stage.datasets and stage.dataset.role in _ROLES]
         sizes = {stage.name: estimated_bytes(stage.dataset.list_files()) for stage in reading}
@@ -58,7 +79,7 @@ class Progress:
             telling = [needed for stage in stages for needed in stage.upstream if needed.name in names]
             for manifest in filter(None, (stage.manifest() for stage in telling)):
                 documents[role] = manifest["counts"]["read"] - manifest["counts"]["rejected"]
-        return cls(stages, sizes, documents, on_complete)
+        return Progress(stages, sizes, documents, on_complete)
 
     @contextlib.contextmanager
     def watch(self, counters: Counters) -> Iterator[None]:

@@ -22,8 +22,9 @@ TRYING = (*FITTING, "tune")
 READING = ("select", "fit", "embed", "score", FROM_RAW)
 READING_TEXT = (*READING, "tune", "evaluate")
 COUNTING = ("select", "fit", "score", "tune", "evaluate", FROM_RAW)
-# All that have a work folder.
-ALL_COMMANDS = ("select", "fit", "embed", "score", "tune", "resample")
+# All that need a work folder, and all.
+KEEPING = ("select", "fit", "embed", "score", "tune", "resample")
+ALL_COMMANDS = (*KEEPING, "evaluate")
 # What leaves a value to be chosen by trial.
 AUTO = "auto"
 _DECLARATION = "setting"
@@ -63,6 +64,7 @@ class Declaration:
     metavar: str
     shown_default: str | None
     can_be_auto: bool
+    no_default_in: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class Setting:
         if self.declaration.shown_default is not None:
             return self.declaration.shown_default
         return "" if self.default is None or self.default is False or self.default in ((), "") else f"{self.default}"
+
+    def has_default_in(self, command: str) -> bool:
+        """Whether a command takes the default where the setting is not given."""
+        return command not in self.declaration.no_default_in
 
     def is_auto(self, value: Any) -> bool:
         """Whether a value leaves the choice to trials."""
@@ -124,6 +130,7 @@ def setting(
     metavar: str = "",
     shown_default: str | None = None,
     can_be_auto: bool = False,
+    no_default_in: tuple[str, ...] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field that declares a setting.
@@ -138,6 +145,7 @@ def setting(
         metavar: instead of the kind's.
         shown_default: instead of the default itself.
         can_be_auto: whether the value may be left to be chosen by trial, before anything else is planned.
+        no_default_in: those of the commands that do without it unless it is given.
         metadata: more of the field's, such as `NO_EFFECT`.
     """
     kind = kind or _BY_TYPE[type(default)]
@@ -146,7 +154,7 @@ def setting(
         metavar = f"{metavar}|{AUTO}"
         choices = (*kind.choices, AUTO) if kind.choices else ()
         kind = replace(kind, pattern=f"{kind.pattern}|{AUTO}", choices=choices)
-    declaration = Declaration(help, kind, task, commands, check, metavar, shown_default, can_be_auto)
+    declaration = Declaration(help, kind, task, commands, check, metavar, shown_default, can_be_auto, no_default_in)
     return field(default=default, metadata={_DECLARATION: declaration, **(metadata or {})})
 
 

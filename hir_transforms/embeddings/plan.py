@@ -40,7 +40,7 @@ def find_sources(
     Raises:
         UserError: if one cannot be found, or not all can be of one model.
     """
-    model = functools.cache(lambda: _find_model(work_dir, options, may_distill))
+    model = functools.cache(lambda: find_embedding_model(work_dir, options, may_distill=may_distill))
     given = [options.files(dataset.role) for dataset in datasets]
     sources = [find_embeddings(files) if files else model() for files in given]
     if len(sources) == 2:
@@ -48,7 +48,12 @@ def find_sources(
     return sources
 
 
-def _find_model(work_dir: str, options: EmbeddingOptions, may_distill: bool) -> EmbeddingModel:
+def find_embedding_model(work_dir: str, options: EmbeddingOptions, *, may_distill: bool = True) -> EmbeddingModel:
+    """The model that embeds; one that is to be distilled is made here, see `find_sources`.
+
+    Raises:
+        UserError: if it cannot be found.
+    """
     name = options.embedding_model
     if name.startswith(STATIC):
         require_distill(name)

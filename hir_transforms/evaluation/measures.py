@@ -1,7 +1,7 @@
 """All measures of selections, as JSON values, from the bounded statistics of the datasets."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from hir_transforms.evaluation.divergence import jensen_shannon_distance, kl_div
 from hir_transforms.evaluation.drawing import Drawn
 from hir_transforms.evaluation.labels import LabelCounts, precision
 from hir_transforms.evaluation.lengths import describe_lengths
+from hir_transforms.evaluation.nearness import ClusteredRows, cluster_rows
 from hir_transforms.evaluation.summaries import DatasetSummary
 from hir_transforms.evaluation.two_samples import two_sample_auc
 
@@ -56,6 +57,7 @@ def describe_evaluation(
     heldout: MeasuredDataset | None = None,
     raw: MeasuredDataset | None = None,
     wanted: str | None = None,
+    embeds: bool = False,
 ) -> dict[str, Any]:
     """Everything that is measured.
 
@@ -66,20 +68,30 @@ def describe_evaluation(
         heldout: documents of the wanted kind that the selections were not made with.
         raw: what was selected from; a random selection from it of each selection's size must have been drawn.
         wanted: the label of wanted documents.
+        embeds: whether the documents that were drawn are embedded.
 
     Raises:
         UserError: for a dataset without text, and where raw has fewer documents than a selection.
     """
     references = {"target": target, **({"heldout": heldout} if heldout else {})}
     sets = {**references, **({"raw": raw} if raw else {})}
-    for one in (*sets.values(), *selections):
+    every = sets | {f"{number}": one for number, one in enumerate(selections)}
+    for one in every.values():
         _check(one)
+    clustered = _cluster(every) if embeds else {}
+    described = {
+        name: _describe(one, wanted) | ({"embedded": len(clustered[name].rows)} if embeds else {})
+        for name, one in every.items()
+    }
     return {
-        **{name: _describe(one, wanted) for name, one in sets.items()},
+        **{name: described[name] for name in sets},
         "selections": [
-            _describe(one, wanted)
+            described[f"{number}"]
             | {"duplicates": one.summary.documents - int(common[number, number])}
-            | {name: _against(one, reference, raw) for name, reference in references.items()}
+            | {
+                name: _against(one, reference, raw) | _nearness(f"{number}", name, clustered, one, raw)
+                for name, reference in references.items()
+            }
             for number, one in enumerate(selections)
         ],
         "pairs": describe_pairs(common),
@@ -138,6 +150,36 @@ def _against(selected: MeasuredDataset, reference: MeasuredDataset, raw: Measure
         **({"kl_reduction_of_targets": reduction} if len(reduction) > 1 else {}),
         "jensen_shannon_random": jensen_shannon_distance(reference.halves.sum(axis=0), random),
         "auc_random": two_sample_auc(reference.halves, reference.drawn.sample, drawn, raw.drawn.sample[:size]),
+    }
+
+
+def _cluster(sets: Mapping[str, MeasuredDataset]) -> dict[str, ClusteredRows]:
+    rows = {name: one.drawn.first_rows(len(one.drawn.sample)) for name, one in sets.items()}
+    for name, one in sets.items():
+        if not len(rows[name]):
+            given = ", ".join(one.given)
+            raise UserError(f"--{one.dataset.role}: no document that was drawn from {given} has a finite embedding")
+    return cluster_rows(rows)
+
+
+def _nearness(
+    name: str,
+    reference: str,
+    clustered: Mapping[str, ClusteredRows],
+    selected: MeasuredDataset,
+    raw: MeasuredDataset | None,
+) -> dict[str, float]:
+    """How near the embeddings of a selection are to the target's, and where raw is known, those of a random one."""
+    if not clustered:
+        return {}
+    target = clustered[reference]
+    sets = {"": clustered[name]}
+    if raw:
+        sets["_random"] = clustered["raw"].first(len(raw.drawn.first_rows(selected.summary.documents)))
+    return {
+        f"{measure}{suffix}": value
+        for suffix, own in sets.items()
+        for measure, value in (("cosine", own.cosine(target)), ("cluster_distance", own.cluster_distance(target)))
     }
 
 

@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from hir_transforms.common.combining import Chunk, SumChunks, chunks_of_bundle, from_chunks
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.identity import identity_hash
-from hir_transforms.documents.reading import DocumentReader
+from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import DocumentGroup, ReadTask, Reject
 from hir_transforms.documents.rejects import LineCounts, check_rejected
 from hir_transforms.evaluation.labels import LabelTally
@@ -34,16 +34,33 @@ class SummarySettings:
     """What is summarized.
 
     Attributes:
+        name: of the dataset: what is read of it counts among the metrics of the step of this name.
         ngrams: how n-grams are made.
         num_targets: T, see `DatasetSummary`.
         label_field: of the labels that are counted; None for none.
         texts: whether the hashes of the texts are given, for what several documents have in common.
     """
 
+    name: str
     ngrams: NgramSettings
     num_targets: int = 1
     label_field: str | None = None
     texts: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The name of the step that summarizes, among metrics."""
+        return f"summary/{self.name}"
+
+    @property
+    def draw(self) -> str:
+        """The name of the step that draws."""
+        return f"draw/{self.name}"
+
+    @property
+    def embedding(self) -> str:
+        """The name of the step that embeds what is drawn."""
+        return f"embed/{self.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +167,7 @@ class _SummarizeDoFn(beam.DoFn):
         rejects: list[Reject] = []
         documents = 0
         for group in self._reader.read(task):
+            count_read(self.settings.summary, group)
             rejects += group.rejects
             documents += len(group.encoded)
             self._count(group, self._sums)

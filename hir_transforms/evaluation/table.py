@@ -16,12 +16,21 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     *(
         (f"{heading}{suffix}", (name, key), ".4f")
         for name, suffix in (("target", ""), ("heldout", " held out"))
-        for heading, key in (("KL reduction", "kl_reduction"), ("KL", "kl"), ("JS", "jensen_shannon"), ("AUC", "auc"))
+        for heading, key in (
+            *(("KL reduction", "kl_reduction"), ("KL", "kl"), ("JS", "jensen_shannon"), ("AUC", "auc")),
+            *(("cosine", "cosine"), ("clusters", "cluster_distance")),
+        )
     ),
 )
 _LEGEND = (
     "KL reduction: nats nearer to the target than a random selection, by DSIR's formula; more is better.",
     "JS: Jensen-Shannon distance to the target's n-grams; AUC: 0.5 where documents cannot be told apart.",
+)
+
+
+_EMBEDDED_LEGEND = (
+    "cosine: of the embeddings of both, the mean of all pairs; clusters: Jensen-Shannon distance of the shares that",
+    "k-means' clusters of embeddings have; both of a sample of at most {most} documents of each.",
 )
 
 
@@ -39,6 +48,8 @@ def render_table(found: Mapping[str, Any]) -> str:
         f"{name}: {', '.join(map(_printable, one['files']))}" for name, one in (*named, *others) if "files" in one
     ]
     lines += ["", *_aligned([*named, *others]), "", *_LEGEND]
+    embedded = [one["embedded"] for _, one in (*named, *others) if "embedded" in one]
+    lines += [line.format(most=f"{max(embedded):,}") for line in _EMBEDDED_LEGEND] if embedded else []
     for pair in found["pairs"]:
         first, second = (number + 1 for number in pair["selections"])
         lines.append(
@@ -53,7 +64,7 @@ def render_table(found: Mapping[str, Any]) -> str:
 def _random(selection: Mapping[str, Any]) -> dict[str, Any]:
     """The row of the random selection of a selection's size."""
     measured = {
-        name: {key: selection[name][f"{key}_random"] for key in ("kl", "jensen_shannon", "auc")}
+        name: {key.removesuffix("_random"): value for key, value in selection[name].items() if key.endswith("_random")}
         for name in ("target", "heldout")
         if name in selection
     }

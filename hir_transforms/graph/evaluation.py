@@ -11,11 +11,14 @@ from apache_beam.utils.shared import Shared
 
 from hir_transforms.artifacts.output_folder import read_result
 from hir_transforms.artifacts.stages import read_json
+from hir_transforms.common import metrics
 from hir_transforms.common.combining import Chunk, Gather, MergeCombineFn
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import describe, to_json
 from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.reading import ReadTasks
+from hir_transforms.embeddings.inference import infer_embeddings
+from hir_transforms.embeddings.model import EmbeddingModel
 from hir_transforms.evaluation.agreement import count_common
 from hir_transforms.evaluation.drawing import DrawDocuments, drawn_of
 from hir_transforms.evaluation.labels import CountLabels
@@ -33,6 +36,15 @@ _Part = tuple[tuple[str, str], Any]
 
 
 @dataclass(frozen=True)
+class EvaluationStep:
+    """A step of an evaluation: its name among metrics, what it reads, and the steps that it waits for."""
+
+    name: str
+    datasets: tuple[Dataset, ...] = ()
+    upstream: tuple["EvaluationStep", ...] = ()
+
+
+@dataclass(frozen=True)
 class EvaluationPlan:
     """What is measured.
 
@@ -41,6 +53,7 @@ class EvaluationPlan:
         given: how the user named each.
         settings: how each is summarized.
         wanted: the label of wanted documents.
+        model: that embeds documents; None where none is to be embedded.
         path: of the file that is written.
     """
 
@@ -48,10 +61,11 @@ class EvaluationPlan:
     given: dict[str, tuple[str, ...]]
     settings: dict[str, SummarySettings]
     wanted: str | None
+    model: EmbeddingModel | None
     path: str
 
     @classmethod
-    def of(cls, config: PipelineConfig, path: str) -> "EvaluationPlan":
+    def of(cls, config: PipelineConfig, path: str, model: EmbeddingModel | None = None) -> "EvaluationPlan":
         """What these settings ask for; raises `UserError` for a folder that is no output."""
         options = config.evaluation
         target = config.target
@@ -70,6 +84,7 @@ class EvaluationPlan:
             )
         settings = {
             name: SummarySettings(
+                name,
                 config.ngrams,
                 config.num_targets if name == "target" else 1,
                 options.label_field,
@@ -77,12 +92,22 @@ class EvaluationPlan:
             )
             for name in datasets
         }
-        return cls(datasets, given, settings, options.wanted, path)
+        return cls(datasets, given, settings, options.wanted, model, path)
 
     @property
     def selections(self) -> list[str]:
         """Names of the selections, in the order in which they are given."""
         return [name for name in self.datasets if _is_selection(name)]
+
+    @property
+    def steps(self) -> list[EvaluationStep]:
+        """What is done one after the other, for those who look at the metrics meanwhile."""
+        summaries = [EvaluationStep(one.summary, (self.datasets[name],)) for name, one in self.settings.items()]
+        draws = [
+            EvaluationStep(one.draw, (self.datasets[name],), tuple(summaries)) for name, one in self.settings.items()
+        ]
+        embedding = [EvaluationStep(one.embedding) for one in self.settings.values()] if self.model else []
+        return [*summaries, *draws, *embedding]
 
 
 def _is_selection(name: str) -> bool:
@@ -128,7 +153,12 @@ def add_evaluation(pipeline: beam.Pipeline, plan: EvaluationPlan) -> None:
     parts = []
     for name, dataset in plan.datasets.items():
         draw = DrawDocuments(
-            dataset, plan.settings[name], sums=found[name][SUMS], sizes=sizes if name == "raw" else None, shared=shared
+            dataset,
+            plan.settings[name],
+            sums=found[name][SUMS],
+            sizes=sizes if name == "raw" else None,
+            embed=infer_embeddings(plan.model) if plan.model else None,
+            shared=shared,
         )
         of_dataset = {SUMS: found[name][SUMS], "drawn": tasks[name] | f"Draw {name}" >> draw}
         if plan.settings[name].label_field:
@@ -196,9 +226,13 @@ def _write_measures(parts: list[_Part], plan: EvaluationPlan) -> None:
         heldout=measured.get("heldout"),
         raw=measured.get("raw"),
         wanted=plan.wanted,
+        embeds=plan.model is not None,
     )
     head = {"kind": KIND, "format_version": FORMAT_VERSION, "settings": _describe_settings(plan)}
     storage.write_bytes(plan.path, to_json({**head, **content}), durable=True)
+    for step in plan.steps:
+        if not step.datasets:  # the others have told that themselves
+            metrics.count(step.name, **{metrics.COMPLETE: 1})
 
 
 def _measured(
@@ -220,4 +254,5 @@ def _measured(
 
 def _describe_settings(plan: EvaluationPlan) -> dict[str, Any]:
     settings = plan.settings["target"]
-    return {"ngrams": describe(settings.ngrams), "label_field": settings.label_field, "wanted": plan.wanted}
+    found = {"ngrams": describe(settings.ngrams), "label_field": settings.label_field, "wanted": plan.wanted}
+    return found | {"embedding_model": describe(plan.model)} if plan.model else found

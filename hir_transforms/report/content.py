@@ -11,7 +11,7 @@ import numpy as np
 from hir_transforms.evaluation.lengths import describe_lengths
 from hir_transforms.report.composition import describe_labels, describe_ngrams
 from hir_transforms.report.cuts import what_if_name
-from hir_transforms.report.embedded import describe_embedded, rows_of
+from hir_transforms.report.embedded import describe_embedded
 from hir_transforms.report.facts import Facts
 from hir_transforms.report.fitted import describe_stages
 from hir_transforms.report.noted import KINDS
@@ -121,10 +121,8 @@ def _describe_quality(facts: Facts) -> dict[str, Any]:
     quality = describe_quality(facts.texts, [name for name in MEASURED_SETS if name in facts.texts.sets])
     if quality is None:
         return found | {"unknown": NO_TEXT}
-    target, sets = rows_of(facts.embedded, facts.samples)
-    if len(target) and sets:
-        for name, nearness in describe_embedded(target, sets).items():
-            quality["sets"][name] |= nearness
+    for name, nearness in describe_embedded(facts.clustered).items():
+        quality["sets"][name] |= nearness
     return found | quality
 
 

@@ -1,6 +1,5 @@
-"""How near a selection is to the target by embeddings: mean cosine, and what clusters their documents fall into."""
+"""The embeddings of samples of the target and of what may be selected, from their shards."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,22 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hir_transforms.artifacts.stages import Stage
-from hir_transforms.common.threads import use_one_thread
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.embeddings.embed import load_shards
 from hir_transforms.embeddings.shards import EmbeddingShard, iter_shard
-from hir_transforms.evaluation.divergence import jensen_shannon_distance
+from hir_transforms.evaluation.nearness import ClusteredRows, Rows
 from hir_transforms.report.places import PlaceSample
 from hir_transforms.report.quality import MEASURED_SETS
 
-NUM_CLUSTERS = 20
+TARGET = "target"
 # Rows of the target, and of each set, that are clustered.
 MOST_ROWS = 1000
 _SHARDS_TOGETHER = 64
 # Rows that leave a worker together: of 384 numbers, 200 KB.
 _ROWS_TOGETHER = 128
-
-Rows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,19 +54,22 @@ def embedded_hashes(samples: Mapping[str, PlaceSample]) -> set[int]:
     }
 
 
-def rows_of(embedded: Iterable[EmbeddedRows], samples: Mapping[str, PlaceSample]) -> tuple[Rows, dict[str, Rows]]:
-    """The rows of the target, and of each set, in the order of their hashes; a set of none is left out."""
+def rows_of(embedded: Iterable[EmbeddedRows], samples: Mapping[str, PlaceSample]) -> dict[str, EmbeddedRows]:
+    """The rows of `TARGET`, and of each set, in the order of their hashes; nothing where one of the two is missing."""
     target: dict[int, Rows] = {}
     raw: dict[int, Rows] = {}
     for part in embedded:
         (target if part.of_target else raw).update(zip(part.hashes.tolist(), part.rows, strict=True))
-    first = [target[hashed] for hashed in sorted(target)[:MOST_ROWS]]
-    sets = {}
-    for name in MEASURED_SETS:
-        hashes = samples[name].hashes[:MOST_ROWS].tolist() if name in samples else []
-        if found := [raw[hashed] for hashed in hashes if hashed in raw]:
-            sets[name] = np.stack(found)
-    return np.stack(first) if first else np.empty((0, 0), np.float32), sets
+    wanted = {TARGET: (target, sorted(target)[:MOST_ROWS])}
+    wanted |= {
+        name: (raw, samples[name].hashes[:MOST_ROWS].tolist()) for name in MEASURED_SETS if target and name in samples
+    }
+    found = {}
+    for name, (rows, hashes) in wanted.items():
+        if known := [hashed for hashed in hashes if hashed in rows]:
+            stacked = np.stack([rows[hashed] for hashed in known])
+            found[name] = EmbeddedRows(name == TARGET, np.array(known, np.uint64), stacked)
+    return found if len(found) > 1 else {}
 
 
 def embedding_tasks(raw: Stage, target: Stage, hashes: Iterable[int]) -> Iterator[EmbeddingTask]:
@@ -98,39 +97,21 @@ def read_embedded(task: EmbeddingTask) -> Iterator[EmbeddedRows]:
                 yield EmbeddedRows(wanted is None, hashes[part], rows[part].copy())
 
 
-def describe_embedded(target: Rows, sets: Mapping[str, Rows], seed: int = 0) -> dict[str, Any]:
-    """How near each set is to the target; JSON values.
-
-    The mean cosine is that of all pairs of a row of the set and one of the target. The distance is that of
-    Jensen-Shannon between the shares of the clusters that k-means finds in the rows of all.
+def describe_embedded(clustered: Mapping[str, ClusteredRows]) -> dict[str, Any]:
+    """How near each set is to the target; JSON values by the names of the sets.
 
     Args:
-        target: float32 [N, D], in an order that does not depend on the runner.
-        sets: by name, the same.
-        seed: of k-means.
+        clustered: those of `TARGET` and of the sets; none where there are no embeddings.
     """
-    from sklearn.cluster import KMeans
-
-    use_one_thread()
-    unit = {name: _unit(rows) for name, rows in {"": target, **sets}.items()}
-    every = np.concatenate([*unit.values()])
-    clusters = min(NUM_CLUSTERS, len(np.unique(every, axis=0)))
-    labels = KMeans(clusters, n_init=1, random_state=seed).fit_predict(every)
-    ends = np.cumsum([len(rows) for rows in unit.values()])[:-1]
-    counts = [np.bincount(part, minlength=clusters) for part in np.split(labels, ends)]
-    of_target = unit[""].mean(axis=0, dtype=np.float64)
+    if not clustered:
+        return {}
+    target = clustered[TARGET]
     return {
         name: {
-            "cosine": math.fsum((unit[name].mean(axis=0, dtype=np.float64) * of_target).tolist()),
-            "cluster_distance": jensen_shannon_distance(counts[0], own),
-            "clusters": [[int(one), int(other)] for one, other in zip(counts[0], own, strict=True)],
+            "cosine": own.cosine(target),
+            "cluster_distance": own.cluster_distance(target),
+            "clusters": np.stack([target.counts, own.counts], axis=1).tolist(),
         }
-        for name, own in zip(sets, counts[1:], strict=True)
+        for name, own in clustered.items()
+        if name != TARGET
     }
-
-
-def _unit(rows: Rows) -> npt.NDArray[np.float64]:
-    """Rows of length 1; those of length 0 as they are."""
-    rows = rows.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)

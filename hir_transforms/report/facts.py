@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hir_transforms.evaluation.nearness import ClusteredRows, cluster_rows
 from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.report.cuts import Cuts
 from hir_transforms.report.deciding import Share
-from hir_transforms.report.embedded import EmbeddedRows
+from hir_transforms.report.embedded import EmbeddedRows, rows_of
 from hir_transforms.report.places import PlaceSample
 from hir_transforms.report.quality import MeasuredTexts
 from hir_transforms.report.reading import ReadText, TargetText
@@ -57,6 +58,16 @@ class Facts:
             targets[one.target].append(one.counted)
         sets = {name: [one.counted for one in self.documents(name) if one.counted] for name in self.samples}
         return MeasuredTexts.of(targets, sets)
+
+    @functools.cached_property
+    def rows(self) -> dict[str, EmbeddedRows]:
+        """The embeddings of documents of `TARGET` and of samples; see `rows_of`."""
+        return rows_of(self.embedded, self.samples)
+
+    @functools.cached_property
+    def clustered(self) -> dict[str, ClusteredRows]:
+        """The same in clusters."""
+        return cluster_rows({name: one.rows for name, one in self.rows.items()}) if self.rows else {}
 
     @property
     def ngram_shares(self) -> list[Share]:

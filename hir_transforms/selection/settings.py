@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hir_transforms.common.errors import UserError
 from hir_transforms.common.fingerprints import NO_EFFECT
 from hir_transforms.common.settings import (
-    ALL_COMMANDS,
     INT32_MAX,
     INT64_MAX,
+    KEEPING,
     SELECTING,
     SIGNED_NUMBER,
     WHOLE_NUMBER,
@@ -120,7 +120,7 @@ class OutputOptions(Settings):
     output: str | None = _output(
         None,
         "folder for the result; --work_dir is OUTPUT.work beside it by default",
-        commands=ALL_COMMANDS,
+        commands=KEEPING,
         kind=FOLDER,
         metadata=NO_EFFECT,
     )

@@ -117,7 +117,7 @@ def _help(command: Command) -> str:
     for task, settings in by_task(command.settings.values()).items():
         group = parser.add_argument_group(task)
         for one in settings:
-            default = f" [{one.shown_default}]" if one.shown_default else ""
+            default = f" [{one.shown_default}]" if one.shown_default and one.has_default_in(command.name) else ""
             _add_flag(group, one, f"{one.declaration.help}{default}")
     return parser.format_help()
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hir_transforms.common.settings import ALL_COMMANDS, FROM_RAW, Setting
+from hir_transforms.common.settings import ALL_COMMANDS, FROM_RAW, KEEPING, Setting
 from hir_transforms.settings.commands import by_task
 from hir_transforms.settings.config import SETTINGS
 
@@ -32,12 +32,14 @@ def flags_page() -> str:
 def _row(one: Setting) -> str:
     flag = f"`--{one.name} {one.declaration.metavar}`" if one.declaration.metavar else f"`--{one.name}`"
     commands = ("resample*" if name == FROM_RAW else name for name in _commands(one))
-    cells = (flag, one.shown_default, ", ".join(commands), one.declaration.help)
+    without = [f"{name}: none" for name in one.declaration.no_default_in]
+    cells = (flag, "; ".join([one.shown_default, *without]), ", ".join(commands), one.declaration.help)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _commands(one: Setting) -> Sequence[str]:
-    return ["all but evaluate"] if {*one.declaration.commands} == {*ALL_COMMANDS} else one.declaration.commands
+    named = {KEEPING: "all but evaluate", ALL_COMMANDS: "all"}
+    return [named[one.declaration.commands]] if one.declaration.commands in named else one.declaration.commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:

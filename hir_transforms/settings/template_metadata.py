@@ -35,11 +35,14 @@ def metadata(name: str) -> dict[str, Any]:
         "name": f"hir {name}",
         "description": command.description,
         "streaming": False,
-        "parameters": [*(_parameter(one, one.name not in required) for one in command.settings.values()), _IMAGE],
+        "parameters": [
+            *(_parameter(one, name, one.name not in required) for one in command.settings.values()),
+            _IMAGE,
+        ],
     }
 
 
-def _parameter(one: Setting, optional: bool) -> dict[str, Any]:
+def _parameter(one: Setting, command: str, optional: bool) -> dict[str, Any]:
     kind = one.declaration.kind
     parameter: dict[str, Any] = {
         "name": one.name,
@@ -53,7 +56,7 @@ def _parameter(one: Setting, optional: bool) -> dict[str, Any]:
         parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in kind.choices]
     if one.is_switch:
         parameter["defaultValue"] = "false"
-    elif one.default not in (None, (), ""):
+    elif one.default not in (None, (), "") and one.has_default_in(command):
         parameter["defaultValue"] = str(one.default)
     return parameter
 

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from hir_transforms.embeddings.model import find_model
 
 # The first are the characters and the most frequent words of English.
@@ -27,6 +29,18 @@ def write_small_transformer(folder: Path) -> str:
 
 def _first(tokenizer):
     return {token: number for token, number in tokenizer["model"]["vocab"].items() if number < NUM_TOKENS}
+
+
+def write_static_model(folder: Path, words: list[str], dim: int) -> None:
+    """Writes a static model that knows these words, with made-up vectors."""
+    from model2vec import StaticModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    vectors = np.random.default_rng(0).normal(size=(len(vocabulary), dim)).astype(np.float32)
+    StaticModel(vectors, tokenizer).save_pretrained(folder)
 
 
 def _edit(path, change):

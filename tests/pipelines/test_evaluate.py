@@ -1,32 +1,41 @@
 """`evaluate`: every number against another computation of it; bytes, and what is wrong."""
 
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from data_selection.hashed_ngram_dsir import get_ngram_counts
+from model2vec import StaticModel
 from nltk.tokenize import WordPunctTokenizer
+from scipy.spatial.distance import cdist, jensenshannon
+from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import normalize
 
+from hir_transforms.commands import progress
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.evaluation import drawing
 from pipelines import evaluate, select
 from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
+from tests.helpers.models import write_static_model
 
 BUCKETS = 400
+
+
+WORDS = {"song": "music album singer hit", "war": "battle soldier army king", "sort": "array list median index"}
 
 
 def write_labelled(path, topics, size, seed):
     """Documents of words of their topics, the topic as their label, and some texts twice."""
     generator = np.random.default_rng(seed)
-    words = {"song": "music album singer hit", "war": "battle soldier army king", "sort": "array list median index"}
     lines = []
     for number in range(size):
         topic = topics[number % len(topics)]
-        chosen = generator.choice(f"the of a and {words[topic]}".split(), generator.integers(5, 60))
+        chosen = generator.choice(f"the of a and {WORDS[topic]}".split(), generator.integers(5, 60))
         lines.append({"text": " ".join(chosen), "topic": topic})
         if number % 10 == 3:
             lines.append(lines[-1])
@@ -38,6 +47,7 @@ def write_labelled(path, topics, size, seed):
 def corpora(tmp_path_factory):
     """The folder, and the lines of each file by its name."""
     folder = tmp_path_factory.mktemp("corpora")
+    write_static_model(folder / "model", " ".join(WORDS.values()).split(), dim=16)
     return folder, {
         "raw": write_labelled(folder / "raw.jsonl", ["war", "song", "war", "sort"], 2000, 0),
         "target": write_labelled(folder / "target.jsonl", ["song"], 300, 1),
@@ -47,6 +57,10 @@ def corpora(tmp_path_factory):
     }
 
 
+def embedding(folder):
+    return f"--embedding_model={folder / 'model'}"
+
+
 def flags(folder, *selected):
     given = [f"--{name}={folder / name}.jsonl" for name in ("raw", "target", "heldout")]
     given += [f"--selected={folder / name}.jsonl" for name in selected]
@@ -54,13 +68,34 @@ def flags(folder, *selected):
 
 
 @pytest.fixture(scope="module")
-def found(corpora, tmp_path_factory):
+def shown():
+    """What is shown while the measures are found, as lists of lines."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def found(corpora, shown, tmp_path_factory):
     """The measures of two selections, of small samples."""
     path = tmp_path_factory.mktemp("measures") / "measures.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "SAMPLE_SIZE", 120)
-        assert evaluate.run([*flags(corpora[0], "good", "bad"), f"--json={path}", "--direct_num_workers=1"]) == 0
+        patch.setattr(progress, "show", lambda _, lines: shown.append([*lines]))
+        given = [*flags(corpora[0], "good", "bad"), embedding(corpora[0]), f"--json={path}", "--direct_num_workers=1"]
+        assert evaluate.run(given) == 0
     return json.loads(path.read_bytes())
+
+
+@pytest.mark.usefixtures("found")
+def test_it_is_shown_how_far_each_step_is(shown, corpora):
+    steps = [f"{step}/{name}" for step in ("summary", "draw", "embed") for name in ("target", "heldout", "raw")]
+    first, last = ({line.name: line for line in lines} for lines in (shown[0], shown[-1]))
+    assert {*steps} < {*first}
+    assert {line.state for line in first.values()} == {"waiting"}
+    assert {line.state for line in last.values()} == {"done"}
+    size = len(corpora[1]["raw"])
+    assert re.fullmatch(rf"{size:,} documents, 0\.\d MB", last["summary/raw"].text)
+    assert re.fullmatch(rf"{size:,} documents, 0\.\d MB", last["draw/raw"].text)
+    assert last["embed/selected-1"].text == "110 documents"
 
 
 class Documents:
@@ -74,6 +109,7 @@ class Documents:
         counts = [get_ngram_counts(line["text"], num_buckets=BUCKETS, tokenizer=tokenize) for line in lines]
         self.dense = np.array(counts)
         self.lengths = np.array([len(tokenize(line["text"])) for line in lines])
+        self.texts = [line["text"] for line in lines]
         self.half = (self.hashes % np.uint64(2)).astype(int)
 
     def drawn(self, size):
@@ -128,11 +164,40 @@ def test_distances_are_those_of_dsirs_formula_on_data_selections_counts(found, d
     assert measured["auc_random"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def clustered(corpora, documents):
+    """The embeddings of what is drawn of each file, by scikit-learn, and their clusters."""
+    model = StaticModel.from_pretrained(corpora[0] / "model")
+    names = ("target", "heldout", "raw", "good", "bad")
+    drawn = [[documents[name].texts[row] for row in documents[name].drawn(120)] for name in names]
+    rows = [normalize(model.encode(texts).astype(np.float64)) for texts in drawn]
+    labels = KMeans(20, n_init=1, random_state=0).fit_predict(np.concatenate(rows))
+    parts = np.split(labels, np.cumsum([*map(len, rows)])[:-1])
+    return dict(zip(names, zip(rows, parts, strict=True), strict=True))
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "good"), (1, "bad")])
+@pytest.mark.parametrize("reference", ["target", "heldout"])
+def test_cosines_and_clusters_are_those_of_scikit_learn(found, clustered, number, name, reference):
+    measured = found["selections"][number][reference]
+    for own, suffix in ((name, ""), ("raw", "_random")):
+        # Of the random selection there are as many as of the selection.
+        rows, clusters = (of_own[: len(clustered[name][0])] for of_own in clustered[own])
+        cosines = 1 - cdist(rows, clustered[reference][0], "cosine")
+        # A row of zeros, of a text of no known word, has no angle.
+        assert measured[f"cosine{suffix}"] == pytest.approx(np.nan_to_num(cosines).mean(), abs=1e-6)
+        counts = [np.bincount(labels, minlength=20) for labels in (clusters, clustered[reference][1])]
+        distance = jensenshannon(*counts, base=2)
+        assert measured[f"cluster_distance{suffix}"] == pytest.approx(distance, abs=1e-6)
+
+
 def test_the_better_selection_measures_better(found):
     good, bad = found["selections"]
     for reference in ("target", "heldout"):
         assert good[reference]["kl_reduction"] > bad[reference]["kl_reduction"]
         assert good[reference]["jensen_shannon"] < bad[reference]["jensen_shannon"]
+        assert good[reference]["cosine"] > bad[reference]["cosine"]
+        assert good[reference]["cluster_distance"] < bad[reference]["cluster_distance"]
     assert good["target"]["auc"] < bad["target"]["auc"]
     assert good["precision"] > 0.6 > bad["precision"]
 
@@ -144,6 +209,7 @@ def test_counts_lengths_labels_and_duplicates_are_those_of_the_lines(found, corp
         lines = corpora[1][name]
         lengths = documents[name].lengths
         assert one["documents"] == len(lines)
+        assert one["embedded"] == min(len(lines), 120)
         assert one["tokens"] == lengths.sum()
         assert one["lengths"]["quantiles"]["0.5"] == np.quantile(lengths, 0.5, method="inverted_cdf")
         assert sum(number for *_, number in one["lengths"]["histogram"]) == len(lines)
@@ -175,8 +241,8 @@ def test_a_selection_measured_twice_is_the_same_as_itself(corpora, tmp_path, cap
 def test_two_workers_change_no_byte(corpora, tmp_path, capsys):
     paths = [tmp_path / f"{workers}.json" for workers in (1, 2)]
     for path, workers in zip(paths, (1, 2), strict=True):
-        given = [*flags(corpora[0], "good", "bad"), f"--json={path}", f"--direct_num_workers={workers}"]
-        assert evaluate.run(given) == 0
+        given = [*flags(corpora[0], "good", "bad"), embedding(corpora[0]), f"--json={path}"]
+        assert evaluate.run([*given, f"--direct_num_workers={workers}"]) == 0
     assert paths[0].read_bytes() == paths[1].read_bytes()
     first, second = (said.partition("KL reduction")[2] for said in capsys.readouterr().out.split("selected 1: ")[1:3])
     assert first.replace("1.json", "2.json") == second
@@ -227,6 +293,7 @@ def test_without_raw_and_labels_the_rest_is_measured(corpora, capsys):
     assert evaluate.run(given) == 0
     printed = capsys.readouterr().out
     assert "KL reduction  " not in printed
+    assert "cosine" not in printed
     assert all(heading in printed for heading in ("median", "KL", "JS", "AUC"))
 
 

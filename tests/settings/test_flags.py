@@ -188,8 +188,9 @@ def test_what_commands_do_not_read():
     text = {"raw", "target", "text_field", "target_text_field", "max_document_bytes", "on_bad_record"}
     text |= {"max_rejected_share", "raw_load_dataset_fn", "raw_parse_example_fn"}
     text |= {"target_load_dataset_fn", "target_parse_example_fn"}
+    model = {"embedding_model", "embedding_revision", "embedding_prompt", "embedding_batch_size", "trust_remote_code"}
     assert {*COMMANDS["evaluate"].settings} - EVALUATION - LABELS == {
-        *text,
+        *(*text, *model, "work_dir", "no_progress"),
         *("ngrams", "num_buckets", "tokenizer", "hash", "separate_targets"),
     }
     assert {*COMMANDS["tune"].settings} == {
@@ -198,14 +199,11 @@ def test_what_commands_do_not_read():
         *("num_to_sample", "num_tokens_to_sample", "min_example_length", "output", "work_dir", "no_progress"),
         *("alpha", "ngram_estimator", "embedding_estimator", "embedding_dim", "num_documents_to_try"),
         *("weight_scaling", "weight_per_token", "raw_components", "target_components", "gmm_max_iter", "gmm_tol"),
-        *("raw_max_samples", "target_max_samples", "embedding_model", "embedding_revision", "embedding_prompt"),
-        *("embedding_batch_size", "trust_remote_code", "raw_embeddings", "target_embeddings"),
+        *("raw_max_samples", "target_max_samples", *model, "raw_embeddings", "target_embeddings"),
     }
     assert {*COMMANDS["embed"].settings} == {
         *text,
-        *("embedding_model", "embedding_revision", "embedding_prompt", "trust_remote_code"),
-        "embedding_batch_size",
-        *("raw_embeddings", "target_embeddings", "output", "work_dir", "no_progress"),
+        *(*model, "raw_embeddings", "target_embeddings", "output", "work_dir", "no_progress"),
     }
 
 
