@@ -56,6 +56,7 @@ NUMERICS = [
         "report/deciding",
         "report/histograms",
         "report/quality",
+        "report/words",
         "selection/gumbel",
         "selection/later_copies",
         "selection/threshold",

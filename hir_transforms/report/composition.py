@@ -8,6 +8,7 @@ from hir_transforms.evaluation.labels import LabelCounts, precision
 from hir_transforms.report.deciding import both_ends
 from hir_transforms.report.facts import Facts
 from hir_transforms.report.quality import NGRAMS, RANDOM, SELECTED
+from hir_transforms.report.words import telling_words
 
 _NAMED_NGRAMS = 20
 
@@ -42,6 +43,22 @@ def _describe(labels: Iterable[str | None], wanted: str | None) -> dict[str, Any
         counts = counts.merge(LabelCounts.of(counted, wanted))
     found = {"documents": counts.documents, **counts.summary()}
     return found if wanted is None else found | {"precision": precision(counts)}
+
+
+def describe_clusters(facts: Facts) -> list[dict[str, Any]] | None:
+    """The clusters of embeddings, those with most documents of the target first; JSON values.
+
+    Of each how many documents of each set are in it, and the words that tell it apart; None without embeddings.
+    """
+    if not facts.clustered:
+        return None
+    counts = {name: one.counts.tolist() for name, one in facts.clustered.items()}
+    words = telling_words(*facts.words_of_clusters)
+    found = [
+        {"words": [*map(list, telling)], "documents": {name: one[number] for name, one in counts.items()}}
+        for number, telling in enumerate(words)
+    ]
+    return sorted(found, key=lambda one: [-documents for documents in one["documents"].values()])
 
 
 def describe_ngrams(facts: Facts) -> dict[str, Any] | None:

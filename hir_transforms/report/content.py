@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hir_transforms.evaluation.lengths import describe_lengths
-from hir_transforms.report.composition import describe_labels, describe_ngrams
+from hir_transforms.report.composition import describe_clusters, describe_labels, describe_ngrams
 from hir_transforms.report.cuts import what_if_name
 from hir_transforms.report.embedded import describe_embedded
 from hir_transforms.report.facts import Facts
@@ -86,6 +86,7 @@ def describe_report(facts: Facts, settings: ReportSettings) -> dict[str, Any]:
         "quality": _describe_quality(facts),
         "labels": describe_labels(facts, settings.reading.label_field, settings.wanted),
         "ngrams": describe_ngrams(facts),
+        "clusters": describe_clusters(facts),
         "what_if": _describe_what_if(facts),
         "thresholds": [
             {"key": _finite(threshold.least_key), "asked": asked, "proportion": proportion}

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hir_transforms.evaluation.nearness import ClusteredRows, cluster_rows
 from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.report.cuts import Cuts
 from hir_transforms.report.deciding import Share
-from hir_transforms.report.embedded import EmbeddedRows, rows_of
+from hir_transforms.report.embedded import TARGET, EmbeddedRows, rows_of
 from hir_transforms.report.places import PlaceSample
 from hir_transforms.report.quality import MeasuredTexts
 from hir_transforms.report.reading import ReadText, TargetText
@@ -68,6 +71,26 @@ class Facts:
     def clustered(self) -> dict[str, ClusteredRows]:
         """The same in clusters."""
         return cluster_rows({name: one.rows for name, one in self.rows.items()}) if self.rows else {}
+
+    @property
+    def words_of_clusters(self) -> tuple[npt.NDArray[np.int64], list[tuple[str, ...]], int]:
+        """The clusters of all documents that are embedded and were read, each once; their words; and K."""
+        words = {
+            True: {one.counted.hash: one.words for one in self.target},
+            False: {one.counted.hash: one.words for one in self.read.values() if one.counted},
+        }
+        # The hashes of the target's documents may be those of others in files of the same name.
+        clusters = {
+            (rows.of_target, hashed): cluster
+            for name, rows in self.rows.items()
+            for hashed, cluster in zip(rows.hashes.tolist(), self.clustered[name].clusters.tolist(), strict=True)
+        }
+        known = [place for place in clusters if place[1] in words[place[0]]]
+        return (
+            np.array([clusters[place] for place in known], np.int64),
+            [words[of_target][hashed] for of_target, hashed in known],
+            self.clustered[TARGET].num_clusters,
+        )
 
     @property
     def ngram_shares(self) -> list[Share]:

@@ -61,6 +61,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         top_k=top_k,
         quality=_quality(report["quality"], report["labels"]),
         labels=_labels(report["labels"]),
+        clusters=_clusters(report["clusters"]),
         courses=[*_courses(report["stages"])],
         trials=_trials(report["trials"]),
         what_if=_what_if(report["what_if"], counts["selected"]),
@@ -145,6 +146,21 @@ def _labels(labels: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "headings": [f"{_SETS[name]} ({_number(one['documents'])})" for name, one in sets.items()],
         "rows": rows,
         "missing": missing if any(one["missing"] for one in sets.values()) else None,
+    }
+
+
+def _clusters(clusters: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    """A table of the words of each cluster, and of its shares of the sets; None without clusters."""
+    if not clusters:
+        return None
+    names = [name for name in _SETS if name in clusters[0]["documents"]]
+    sizes = {name: sum(one["documents"][name] for one in clusters) for name in names}
+    return {
+        "headings": [f"{_SETS[name]} ({_number(sizes[name])})" for name in names],
+        "rows": [
+            ([word for word, _ in one["words"]], [_share(one["documents"][name], sizes[name]) for name in names])
+            for one in clusters
+        ],
     }
 
 

@@ -17,8 +17,10 @@ from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.ngrams.classifier_fitting import ClassifierSettings, load_classifier
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, shared_featurizer
 from hir_transforms.ngrams.fitting import load_estimator
+from hir_transforms.ngrams.kernel.tokens import load_word_tokenizer
 from hir_transforms.report.deciding import Share, both_ends, ngram_shares, strongest
 from hir_transforms.report.texts import FoundText, TextTask, read_texts
+from hir_transforms.report.words import words_of
 
 EXCERPT_CHARACTERS = 300
 _DECIDING = 8
@@ -37,6 +39,7 @@ class ReadText:
         deciding: the n-grams that add or take most, where it is shown.
         counted: its n-grams, where they are counted.
         named: n-grams that add or take much, where they are named.
+        words: where its embedding is taken.
         label: where it has one.
     """
 
@@ -45,16 +48,18 @@ class ReadText:
     deciding: tuple[Share, ...] = ()
     counted: DrawnDocument | None = None
     named: tuple[Share, ...] = ()
+    words: tuple[str, ...] = ()
     label: str | None = None
 
 
 @dataclass(frozen=True)
 class TargetText:
-    """A document of the target: which of several targets it is of, its n-grams, and its label."""
+    """A document of the target: which of several targets it is of, its n-grams, its label, and its words."""
 
     target: int
     counted: DrawnDocument
     label: str | None
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class DocumentLooker:
         if wanted.is_named:
             raising, lowering = both_ends(self._shares(text, 0), _NAMED)
             read = replace(read, named=(*raising, *lowering))
-        return read
+        return replace(read, words=self._words(text)) if wanted.is_clustered else read
 
     def read_target(self, task: ReadTask) -> Iterator[TargetText]:
         """The documents of a piece of the target."""
@@ -128,8 +133,9 @@ class DocumentLooker:
             for batch in group.batches:
                 hashes = identity_hash(0, batch.file.name, batch.offsets, purpose="report").tolist()
                 counted = self._count(list(zip(batch.texts, hashes, strict=True)))
-                for one, label in zip(counted, batch.ids or [None] * len(counted), strict=True):
-                    yield TargetText(number, one, None if label is None else shorten(label))
+                labels = batch.ids or [None] * len(counted)
+                for one, label, text in zip(counted, labels, batch.texts, strict=True):
+                    yield TargetText(number, one, None if label is None else shorten(label), self._words(text))
 
     @property
     def _featurizer(self) -> NgramFeaturizer:
@@ -144,10 +150,20 @@ class DocumentLooker:
             found.append(DrawnDocument(hashed, buckets[order].astype(np.int32), counts[order].astype(np.int32)))
         return found
 
+    def _words(self, text: str) -> tuple[str, ...]:
+        """The words of a text; none where nothing is embedded."""
+        if self._settings.embeddings is None:
+            return ()
+        return words_of(text, load_word_tokenizer()) if self._splits_words else words_of(text)
+
+    @property
+    def _splits_words(self) -> bool:
+        """Whether the tokens are those of word_tokenize, which are not told by a pattern."""
+        return self._settings.ngrams.tokenizer == "word_tokenize"
+
     def _shares(self, text: str, target: int) -> list[Share]:
         estimator, ngrams = self._settings.estimator, self._settings.ngrams
-        # The tokens of word_tokenize are not told by a pattern.
-        if estimator is None or ngrams.tokenizer != "wordpunct":
+        if estimator is None or self._splits_words:
             return []
         if self._weights is None:
             self._weights = _bucket_weights(estimator)

@@ -29,6 +29,7 @@ table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.8rem 0.25rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
 .numbers td + td, .scale span:first-child, .scale span:last-child { white-space: nowrap; }
+.clusters th { white-space: normal; } .words { min-width: 9rem; }
 pre { padding: 0.6rem 0.8rem; white-space: pre-wrap; font-size: 0.85rem; margin: 0.4rem 0; }
 figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 .all { fill: var(--all); } .chosen { fill: var(--chosen); fill-opacity: 0.65; } .axis { stroke: var(--line); }
@@ -184,6 +185,17 @@ selection</span><span>{{ what_if.most|number }}</span></div>
 that take most, all together.</p>
 <p>Add: {% for name, share in report.ngrams.raising %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</p>
 <p>Take: {% for name, share in report.ngrams.lowering %}<span class="ngram"><bdi>{{ name|plain }}</bdi> {{ share|signed }}</span> {% endfor %}</p>
+{% endif %}
+{% if clusters %}
+<h3>Clusters of embeddings</h3>
+<p>The shares of the clusters that k-means finds in the embeddings of so many documents of each. Words: those that a
+share p of the cluster's documents has and a smaller share q of all, by p log(p / q), which leaves out what is common in all.</p>
+<div class="wide"><table class="numbers clusters">
+<tr><th>words</th>{% for heading in clusters.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
+{% for words, shares in clusters.rows %}
+<tr><td class="words">{% for word in words %}<bdi>{{ word|plain }}</bdi>{{ ", " if not loop.last }}{% endfor %}</td>{% for share in shares %}<td>{{ share }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>
 {% endif %}
 <h3>Lengths in tokens</h3>
 <div class="wide"><table class="numbers">

@@ -13,9 +13,10 @@ from hir_transforms.documents.records import SourceFile
 from hir_transforms.documents.table_documents import TableDocuments
 from hir_transforms.files import storage
 from hir_transforms.files.tables import is_table, open_table
+from hir_transforms.report.embedded import MOST_ROWS
 from hir_transforms.report.noted import KINDS
 from hir_transforms.report.places import PlaceSample
-from hir_transforms.report.quality import RANDOM, SELECTED
+from hir_transforms.report.quality import MEASURED_SETS, RANDOM, SELECTED
 
 # Of an excerpt's document no more than this is parsed: a longer line is shown by its place alone.
 _MAX_LINE_BYTES = 16 << 20
@@ -35,6 +36,7 @@ class WantedText:
         offset, length: of its line.
         hash: by which it was drawn; None where its n-grams are not counted.
         is_named: whether its n-grams are named.
+        is_clustered: whether its embedding is taken.
         shown_for: the target that it is shown for; None where it is not shown.
     """
 
@@ -42,6 +44,7 @@ class WantedText:
     length: int
     hash: int | None = None
     is_named: bool = False
+    is_clustered: bool = False
     shown_for: int | None = None
 
 
@@ -78,9 +81,14 @@ def text_tasks(measured: Mapping[str, Any], samples: Mapping[str, PlaceSample]) 
         listed = zip(*(column[: sample.within].tolist() for column in columns), strict=True)
         for number, (index, offset, length, hashed) in enumerate(listed):
             of_file = wanted.setdefault(index, {})
-            is_named = name in _NAMED and number < _NAMED_DOCUMENTS
-            is_named |= offset in of_file and of_file[offset].is_named
-            of_file[offset] = WantedText(offset, length, hashed, is_named)
+            before = of_file.get(offset, WantedText(offset, length))
+            of_file[offset] = WantedText(
+                offset,
+                length,
+                hashed,
+                before.is_named or (name in _NAMED and number < _NAMED_DOCUMENTS),
+                before.is_clustered or (name in MEASURED_SETS and number < MOST_ROWS),
+            )
     for document in (document for kind in KINDS if kind in measured for document in measured[kind].documents):
         index, offset = document.file.index, document.offset
         files[index] = document.file

@@ -15,6 +15,7 @@ def any_report():
         "quality": {"effective_sample_size": [1.0], "copies": None, "unknown": "not known"},
         "labels": None,
         "ngrams": None,
+        "clusters": None,
         "what_if": [],
         "thresholds": [{"key": 0.5, "asked": 3, "proportion": 1.0}],
         "weights": {"weight": [[[0.0, 1.0, 3, 3]]]},
@@ -39,6 +40,13 @@ def full_report(nasty):
         },
         "labels": {"field": nasty, "wanted": nasty, "sets": {"selected": counted, "random": counted}},
         "ngrams": {"documents": 50, "raising": [[nasty, 5.0]] * 20, "lowering": [["the", -1e12]] * 20},
+        "clusters": [
+            {
+                "words": [[nasty, 0.9], ["law", 0.5]],
+                "documents": {"target": 5, "selected": 4, "ngrams": 3, "random": 1},
+            }
+        ]
+        * 20,
         "what_if": [
             {
                 "documents": 100 * 2**number,

@@ -11,6 +11,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from hir_transforms.documents.identity import identity_hash
+from hir_transforms.evaluation.nearness import cluster_rows
 from hir_transforms.report.histograms import FloatHistogram
 from pipelines import resample, select
 from tests.helpers.corpora import write_embedded
@@ -196,6 +197,26 @@ def test_the_selection_is_held_against_the_target_n_grams_alone_and_a_random_one
         cosines = 1 - cdist(raw_rows[[row_of[offset] for offset in own]], target_rows, "cosine")
         assert quality["sets"][name]["cosine"] == pytest.approx(cosines.mean(), abs=1e-6)
         assert sum(one for _, one in quality["sets"][name]["clusters"]) == len(own)
+    # And so are the clusters, and the shares of their documents that have a word.
+    lines = (folder / "target.jsonl").read_bytes().splitlines(keepends=True)
+    target_offsets = np.cumsum([0, *map(len, lines[:-1])])
+    of_target = np.argsort(identity_hash(0, "target.jsonl", target_offsets, purpose="report")).tolist()
+    rows_of = {name: [row_of[offset] for offset in offsets[by_hash[one[by_hash]]]] for name, one in members.items()}
+    clustered = cluster_rows(
+        {"target": target_rows[of_target], **{name: raw_rows[own] for name, own in rows_of.items()}}
+    )
+    raw_texts = [text_of[offset] for offset in sorted(text_of)]
+    target_texts = [json.loads(line)["text"] for line in lines]
+    documents = {target_texts[row]: clustered["target"].clusters[place] for place, row in enumerate(of_target)}
+    documents |= {raw_texts[row]: clustered["random"].clusters[place] for place, row in enumerate(rows_of["random"])}
+    counts = {name: one.counts.tolist() for name, one in clustered.items()}
+    assert len(found["clusters"]) == clustered["target"].num_clusters == 20
+    for number in range(20):
+        of_cluster = {name: one[number] for name, one in counts.items()}
+        alike = [dict(one["words"]) for one in found["clusters"] if one["documents"] == of_cluster]
+        texts = [text.split() for text, cluster in documents.items() if cluster == number]
+        assert any(words == {word: np.mean([word in text for text in texts]) for word in words} for words in alike)
+        assert "document" not in alike[0]  # all have it
     assert quality["copies"] == {"duplicates": 0, "share": 0.0, "counted": 50}
     manifest = json.loads((tmp_path / "top" / "manifest.json").read_bytes())
     assert quality["effective_sample_size"] == [manifest["effective_sample_size"]]
@@ -207,6 +228,7 @@ def test_the_selection_is_held_against_the_target_n_grams_alone_and_a_random_one
     }
     page = (tmp_path / "top" / "report.html").read_text()
     assert "n-grams alone" in page
+    assert "Clusters of embeddings" in page
     assert "KL reduction" in page
 
 
