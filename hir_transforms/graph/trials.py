@@ -38,7 +38,7 @@ class TrialPlan:
     def of(cls, config: PipelineConfig, *, may_distill: bool = True) -> "TrialPlan":
         """The plan for what a config with a target leaves to be chosen; see `find_sources`."""
         assert config.target
-        settings, embeddings = _settings(config), {}
+        settings, embeddings = trial_settings(config), {}
         if settings.choices.embeddings:
             datasets = [config.raw, config.target]
             sources = find_sources(config.work_dir, config.embeddings, datasets, may_distill=may_distill)
@@ -96,7 +96,8 @@ def choices_of(config: PipelineConfig) -> Choices:
     return Choices(alphas, ngrams, embedding_estimators, embedding_dims)
 
 
-def _settings(config: PipelineConfig) -> TrialSettings:
+def trial_settings(config: PipelineConfig) -> TrialSettings:
+    """What a config has tried, and how the estimators are fitted to that."""
     selection, seed = config.selection, config.work.fit_seed
     fit = FitSettings(
         config.ngrams,

@@ -64,16 +64,22 @@ class Documents:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sides:
-    """What is fitted to, of the target and of raw, and what is judged, of both as well; of any kind."""
+class Sides:
+    """What is fitted to and what is judged, all `Documents`, or what is made of them.
+
+    Attributes:
+        target, raw: what is fitted to.
+        hidden, judged: what is judged, of the target and of raw.
+    """
 
     target: Any
     raw: Any
     hidden: Any
     judged: Any
 
-    def map(self, function: Callable[[Any], Any]) -> "_Sides":
-        return _Sides(*(function(side) for side in (self.target, self.raw, self.hidden, self.judged)))
+    def map(self, function: Callable[[Any], Any]) -> "Sides":
+        """The same, made of each."""
+        return Sides(*(function(side) for side in (self.target, self.raw, self.hidden, self.judged)))
 
 
 def judge_fold(target: Documents, raw: Documents, fold: int, choices: Choices, settings: FitSettings) -> Fold | None:
@@ -91,16 +97,23 @@ def judge_fold(target: Documents, raw: Documents, fold: int, choices: Choices, s
     """
     fitted = [side[side.folds != fold] for side in (target, raw)]
     judged = [side[(side.folds == fold) & side.eligible] for side in (target, raw)]
-    sides = _Sides(*fitted, *judged)
+    sides = Sides(*fitted, *judged)
     if not all(len(side.folds) for side in vars(sides).values()):
         return None
     return Fold(
-        {name: _NGRAM_ESTIMATORS[name](sides, settings) for name in choices.ngrams},
-        {method: _judge_by_embeddings(sides, method, settings) for method in choices.embeddings},
+        {name: judge(sides, name, settings) for name in choices.ngrams},
+        {method: judge(sides, method, settings) for method in choices.embeddings},
     )
 
 
-def _judge_by_ratio(sides: _Sides, settings: FitSettings) -> Judged:
+def judge(sides: Sides, method: str | EmbeddingMethod, settings: FitSettings) -> Judged:
+    """The weights of documents by an n-gram estimator, of its name, or by their embeddings."""
+    if isinstance(method, EmbeddingMethod):
+        return _judge_by_embeddings(sides, method, settings)
+    return _NGRAM_ESTIMATORS[method](sides, settings)
+
+
+def _judge_by_ratio(sides: Sides, settings: FitSettings) -> Judged:
     raw, target = (np.asarray(side.counts.sum(axis=0)).ravel() for side in (sides.raw, sides.target))
     ratio = NgramEstimator.fit(
         settings.ngrams, raw, target[np.newaxis], target_laplace_smoothing=settings.target_laplace_smoothing
@@ -114,7 +127,7 @@ def _judge_by_ratio(sides: _Sides, settings: FitSettings) -> Judged:
     return Judged(*weights)
 
 
-def _judge_by_ngram_classifier(sides: _Sides, _: FitSettings) -> Judged:
+def _judge_by_ngram_classifier(sides: Sides, _: FitSettings) -> Judged:
     # What no document has would only cost: of the 2^24 buckets that there may be, a coefficient each.
     seen = np.unique(np.concatenate([sides.target.counts.indices, sides.raw.counts.indices]))
     return _classify(sides.map(lambda side: unit_features(side.counts)[:, seen]))
@@ -123,12 +136,12 @@ def _judge_by_ngram_classifier(sides: _Sides, _: FitSettings) -> Judged:
 _NGRAM_ESTIMATORS = {"ratio": _judge_by_ratio, "classifier": _judge_by_ngram_classifier}
 
 
-def _classify(features: _Sides) -> Judged:
+def _classify(features: Sides) -> Judged:
     classifier = fit_classifier(features.target, features.raw)
     return Judged(*(classifier.decision_function(rows) for rows in (features.hidden, features.judged)))
 
 
-def _judge_by_embeddings(sides: _Sides, method: EmbeddingMethod, settings: FitSettings) -> Judged:
+def _judge_by_embeddings(sides: Sides, method: EmbeddingMethod, settings: FitSettings) -> Judged:
     rows = sides.map(lambda side: side.rows)
     if method.dim:
         bounds = RowBounds.from_rows(rows.raw)
