@@ -106,14 +106,18 @@ def _unlike(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def trials_table(counts: Mapping[str, Any]) -> str:
-    """The trials as text: of each pair of estimators that alpha which found most, the pairs in the order of these."""
+    """The trials as text: of each pair of estimators the chosen alpha or that which found most, by what they found."""
 
     def pair(trial: Mapping[str, Any]) -> tuple[Any, ...]:
         return trial["ngram_estimator"], trial["embedding_estimator"], trial["embedding_dim"]
 
+    def is_chosen(trial: Mapping[str, Any]) -> bool:
+        return all(trial[name] == value for name, value in counts["chosen"].items())
+
     rows = [("n-grams", "embeddings", "dimensions", "alpha", "found", "standard error", "")]
     best = [
-        max(of_pair, key=lambda trial: trial["recall"]) for _, of_pair in itertools.groupby(counts["trials"], pair)
+        max(of_pair, key=lambda trial: (is_chosen(trial), trial["recall"]))
+        for _, of_pair in itertools.groupby(counts["trials"], pair)
     ]
     for trial in sorted(best, key=lambda trial: -trial["recall"]):
         dim = trial["embedding_dim"]
@@ -125,7 +129,7 @@ def trials_table(counts: Mapping[str, Any]) -> str:
                 f"{trial['alpha']:g}",
                 f"{trial['recall']:.3f}",
                 f"{trial['standard_error']:.3f}",
-                "chosen" if all(trial[name] == value for name, value in counts["chosen"].items()) else "",
+                "chosen" if is_chosen(trial) else "",
             )
         )
     return "\n".join(wording.aligned(rows))

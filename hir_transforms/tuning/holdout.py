@@ -1,4 +1,4 @@
-"""How many of the hidden target documents a candidate finds, and which candidate finds most.
+"""How many of the hidden target documents a candidate finds, and which candidate is to be chosen.
 
 The hidden documents are distributed as the wanted ones of raw. So of several selections of one size, that which would
 have taken most of the hidden ones has most of raw's wanted ones too, and the best precision: what is not labelled need
@@ -143,5 +143,20 @@ def try_candidates(candidates: Sequence[Candidate], folds: Sequence[Fold], share
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The trial that found most; of equal ones the first, which is the cheapest."""
-    return max(trials, key=lambda trial: sum(trial.found))
+    """The trial to go by: that which found most, of equal ones the first, which is the cheapest.
+
+    But where n-grams alone did not find as many, so that there is nothing to save, a mix of both classifiers is taken
+    first, the nearest to equal parts: with few hidden documents many candidates find all of them, and two estimates of
+    the same log ratio err less together than either.
+    """
+    most = max(trials, key=lambda trial: sum(trial.found))
+    if most.candidate.embedding is None:
+        return most
+    equal = [trial for trial in trials if sum(trial.found) == sum(most.found)]
+    return min(equal, key=lambda trial: _unevenness(trial.candidate))
+
+
+def _unevenness(candidate: Candidate) -> float:
+    """How far a mix of both classifiers is from equal parts; 1 for any other candidate."""
+    embedding = candidate.embedding.estimator if candidate.embedding else None
+    return abs(candidate.alpha - 0.5) if candidate.ngram == embedding == "classifier" else 1.0

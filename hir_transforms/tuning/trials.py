@@ -70,7 +70,7 @@ def plan_trials(
 class WriteTrials(beam.PTransform):
     """`ReadTask`s of a sample of raw -> the stage, once its manifest tells what each candidate found.
 
-    Of its counts "chosen" are the settings of the one that found most. Several targets are tried as one.
+    Of its counts "chosen" are the settings of the `best` one. Several targets are tried as one.
 
     Attributes:
         stage: says what is tried. Its datasets are the target and raw.

@@ -70,10 +70,30 @@ def test_trials_are_those_of_plain_numpy(share, standardize):
         assert trial.standard_error == pytest.approx(np.std(recalls, ddof=1) / np.sqrt(len(recalls)))
 
 
-def test_the_cheapest_of_the_best_is_taken():
-    cheap, dear, worst = (Candidate(alpha, None, EmbeddingMethod("mixture", 0)) for alpha in (0.0, 0.1, 0.2))
-    trials = [Trial(worst, (1, 1), (5, 5)), Trial(cheap, (3, 1), (5, 5)), Trial(dear, (2, 2), (5, 5))]
-    assert best(trials).candidate == cheap
+def chosen_of(**found):
+    """The name of the trial that is chosen, of candidates by name, from cheap to dear, and what each found of 20."""
+    named = {
+        "ngrams": Candidate(1.0, "classifier", None),
+        "embeddings": Candidate(0.0, None, EmbeddingMethod("classifier", 0)),
+        "ratio": Candidate(0.5, "ratio", EmbeddingMethod("classifier", 0)),
+        "some": Candidate(0.1, "classifier", EmbeddingMethod("classifier", 0)),
+        "half": Candidate(0.5, "classifier", EmbeddingMethod("classifier", 0)),
+        "more": Candidate(0.75, "classifier", EmbeddingMethod("classifier", 0)),
+        "mixture": Candidate(0.5, "classifier", EmbeddingMethod("mixture", 0)),
+    }
+    trials = [Trial(named[name], (number // 2, number - number // 2), (10, 10)) for name, number in found.items()]
+    return next(name for name, candidate in named.items() if candidate == best(trials).candidate)
+
+
+def test_what_finds_most_is_taken_and_of_equal_ones_the_cheapest():
+    assert chosen_of(ngrams=7, embeddings=8, half=8, mixture=9) == "mixture"
+    assert chosen_of(ngrams=9, embeddings=9, half=9) == "ngrams"
+    assert chosen_of(ngrams=8, embeddings=9, ratio=9, half=8, mixture=9) == "embeddings"
+
+
+def test_both_classifiers_in_equal_parts_are_taken_where_no_cheaper_one_than_embeddings_finds_as_many():
+    assert chosen_of(ngrams=8, embeddings=9, ratio=9, some=9, half=9, more=9, mixture=9) == "half"
+    assert chosen_of(ngrams=8, embeddings=9, ratio=9, some=9, half=8, more=9, mixture=9) == "more"
 
 
 def test_candidates_are_from_cheap_to_dear_and_those_of_given_values_alone():
