@@ -60,8 +60,9 @@ figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; }
 
 <h2>Is it good</h2>
 {% if quality.rows %}
-<p>Measured by the n-grams of {{ report.quality.documents|number }} documents of each selection, drawn at random where
-it has more, against {{ report.quality.target_documents|number }} documents of the target that it was made with.</p>
+<p>Measured by the n-grams of {{ report.quality.documents|number }} of the {{ report.counts.selected|number }} selected
+documents{% if report.quality.documents < report.counts.selected %}, drawn at random{% endif %}, and of as many of each other
+selection, against {{ report.quality.target_documents|number }} documents of the target that it was made with.</p>
 <div class="wide"><table class="numbers">
 <tr><th>selection of</th>{% for heading in quality.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
 {% for name, values in quality.rows %}
@@ -91,7 +92,8 @@ documents have the {{ report.labels.field|plain }} <bdi>{{ report.labels.wanted|
 <small>{{ "%.2f%%"|format(100 * report.quality.copies.share) }}{% if report.quality.copies.counted < report.counts.selected %}, by {{ report.quality.copies.counted|number }} documents{% endif %}</small></div>
 {% endif %}
 </div>
-<p>To measure it with documents of the target that were held out, or beside another selection:</p>
+<p>To measure it by all of its documents and of the target's, with others of the target's kind that were held out
+(<code>--heldout</code>), or beside another selection:</p>
 <pre>{{ report.commands.evaluate|plain }}</pre>
 
 <h2>Where the line is</h2>
