@@ -15,7 +15,7 @@ from hir_transforms.ngrams.fitting import CountSettings
 from hir_transforms.settings.config import PipelineConfig
 from hir_transforms.tuning.trials import TrialSettings
 
-# A run that has nothing to compute takes so many times the processor's seconds in which this process was loaded: the
+# A run that has nothing to compute takes so many times the processor's seconds in which a process is loaded: the
 # launcher and then its workers load the same, and the steps of the graph take time of their own.
 _STARTS = 4.0
 # Seconds of one processor, measured: an EM iteration for a row, a component and a dimension, of which there are 128
@@ -120,7 +120,7 @@ class Estimator:
         amounts: of raw, and of the target where there is one, by role.
         model: the probe of the embedding model; None where nothing is embedded.
         missing: the stages to compute.
-        starting: seconds of one processor in which this process was loaded.
+        starting: seconds of one processor in which a process is loaded.
         memory: bytes that this process takes.
     """
 

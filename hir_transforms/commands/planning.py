@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,13 @@ from hir_transforms.commands import display, wording
 from hir_transforms.commands.apart import check_apart, inputs_of
 from hir_transforms.commands.estimating import Amounts, Estimate, Estimator
 from hir_transforms.commands.launching import check_datasets, check_stages, warm_up_ngrams
-from hir_transforms.commands.probing import EmbeddingProbe, peak_memory, probe_documents, probe_model
+from hir_transforms.commands.probing import (
+    EmbeddingProbe,
+    loading_seconds,
+    peak_memory,
+    probe_documents,
+    probe_model,
+)
 from hir_transforms.embeddings.distill import UNDISTILLED, plan_static_model
 from hir_transforms.embeddings.model import STATIC, EmbeddingModel
 from hir_transforms.embeddings.plan import find_named
@@ -61,7 +66,6 @@ def plan_run(config: PipelineConfig, workers: int) -> RunPlan:
     Raises:
         UserError: as the selection would, before anything runs.
     """
-    starting = time.process_time()  # what a process takes to load all that it needs
     check_datasets(config)
     kept = with_kept_choice(config)
     stages = plan_stages(kept, may_distill=False)
@@ -81,7 +85,7 @@ def plan_run(config: PipelineConfig, workers: int) -> RunPlan:
     datasets = [config.raw, *([config.target] if config.target else [])]
     amounts = {one.role: Amounts.of(one.list_files(), probe_documents(one, config.ngrams)) for one in datasets}
     model = _probed_model(missing, amounts["raw"].probe.texts)
-    estimator = Estimator(config, amounts, model and model[1], missing, starting, peak_memory())
+    estimator = Estimator(config, amounts, model and model[1], missing, loading_seconds(), peak_memory())
     states = {one.stage.name: one for one in stage_states(config.work_dir, {one.name: one for one in needed})}
     return RunPlan(config, needed, missing, states, amounts, model, estimator.estimate(workers), workers)
 

@@ -1,6 +1,8 @@
 """A short probe of a corpus on this machine: what its documents are like, and how long one takes."""
 
 import contextlib
+import functools
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -157,6 +159,17 @@ def probe_model(model: EmbeddingModel, texts: Sequence[str]) -> EmbeddingProbe:
         embedding.processor / len(chosen),
         embedding.wall / max(1e-9, embedding.processor),
     )
+
+
+@functools.cache
+def loading_seconds() -> float:
+    """Seconds of one processor in which a new process loads what a command needs.
+
+    This process may have done anything before.
+    """
+    program = "import hir_transforms.commands.planning, time; print(time.process_time())"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return float(process.stdout.split()[-1])
 
 
 def peak_memory() -> int:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from hir_transforms.commands.probing import loading_seconds
 from pipelines import plan, select
 from tests.helpers.corpora import jsonl
 from tests.helpers.folders import contents
@@ -65,6 +66,10 @@ def test_of_an_empty_work_folder_all_is_computed_and_nothing_is_written(corpus, 
         r"estimates are of 80 documents \(.* kB\) read here now",
     ]
     assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines[-4:], strict=True))
+    # What this process has done before the plan is not what a process takes to start.
+    (processors,) = re.findall(r"([\d:]+) of processors", lines[-4])
+    seconds = sum(60**place * int(part) for place, part in enumerate(reversed(processors.split(":"))))
+    assert 0 < seconds <= 4 * loading_seconds() + 5
     assert [*tmp_path.iterdir()] == []
 
 
