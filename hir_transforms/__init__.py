@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hir_transforms.mixtures.em import GaussianMixture as GaussianMixture
     from hir_transforms.mixtures.fitting import MixtureSettings as MixtureSettings
     from hir_transforms.mixtures.transforms import FitGaussianMixture as FitGaussianMixture
+    from hir_transforms.ngrams.classifier import NgramClassifier as NgramClassifier
+    from hir_transforms.ngrams.classifier_transforms import FitNgramClassifier as FitNgramClassifier
     from hir_transforms.ngrams.estimator import NgramEstimator as NgramEstimator
     from hir_transforms.ngrams.features import NgramSettings as NgramSettings
     from hir_transforms.ngrams.transforms import CountNgrams as CountNgrams
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from hir_transforms.selection.select_like import SelectLike as SelectLike
     from hir_transforms.weights.transforms import MixLogWeights as MixLogWeights
     from hir_transforms.weights.transforms import MixtureLogWeights as MixtureLogWeights
+    from hir_transforms.weights.transforms import NgramClassifierLogWeights as NgramClassifierLogWeights
     from hir_transforms.weights.transforms import NgramLogWeights as NgramLogWeights
 
 __version__ = "0.1.0"
@@ -45,11 +48,13 @@ _MODULES = {
     "mixtures.em": ("GaussianMixture",),
     "mixtures.fitting": ("MixtureSettings",),
     "mixtures.transforms": ("FitGaussianMixture",),
+    "ngrams.classifier": ("NgramClassifier",),
+    "ngrams.classifier_transforms": ("FitNgramClassifier",),
     "ngrams.estimator": ("NgramEstimator",),
     "ngrams.features": ("NgramSettings",),
     "ngrams.transforms": ("CountNgrams", "FitNgramEstimator", "NgramCounts"),
     "selection.sample": ("SampleDocuments",),
-    "weights.transforms": ("MixLogWeights", "MixtureLogWeights", "NgramLogWeights"),
+    "weights.transforms": ("MixLogWeights", "MixtureLogWeights", "NgramClassifierLogWeights", "NgramLogWeights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *_MODULE_OF]

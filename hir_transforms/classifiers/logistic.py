@@ -31,7 +31,11 @@ def folds_of(seed: int, name: str, offsets: npt.NDArray[np.int64]) -> npt.NDArra
         name: the file's path relative to its dataset's folder.
         offsets: int64 [N], byte offsets of the documents' lines.
     """
-    hashes = identity_hash(seed, name, offsets, purpose="folds")
+    return fold_of_hash(identity_hash(seed, name, offsets, purpose="folds"))
+
+
+def fold_of_hash(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The folds, int64 [N] in [0, 5), of documents' hashes for the purpose "folds", uint64 [N]."""
     return (hashes % np.uint64(NUM_FOLDS)).astype(np.int64)
 
 

@@ -1,9 +1,13 @@
 """Hashes of documents' identities: the same on every machine, for samples and for noise."""
 
 import hashlib
+import math
 
 import numpy as np
 
+MAX_HASH = (1 << 64) - 1
+# How many more are taken than wanted: 8 standard deviations of their number, and some where it is small.
+_DEVIATIONS, _MORE = 8, 32
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -40,3 +44,9 @@ def offset_hash(states: np.ndarray | np.uint64, offsets: np.ndarray) -> np.ndarr
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def sample_limit(number: int, max_samples: int) -> int:
+    """The hash at or under which there are surely the `max_samples` smallest of `number` hashes, and few more."""
+    share = (max_samples + _DEVIATIONS * math.sqrt(max_samples) + _MORE) / max(1, number)
+    return min(MAX_HASH, int(share * 2**64))

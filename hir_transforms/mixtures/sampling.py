@@ -1,7 +1,6 @@
 """Which rows a model is fitted to: all, or the N of the smallest hashed identities, copied to files of their own."""
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,17 +11,15 @@ from apache_beam.typehints.decorators import no_annotations
 
 from hir_transforms.classifiers.logistic import folds_of
 from hir_transforms.common.combining import Gather
-from hir_transforms.documents.identity import identity_hash
+from hir_transforms.documents.identity import MAX_HASH, identity_hash, sample_limit
 from hir_transforms.embeddings.shards import EmbeddingBatch, EmbeddingShard, iter_shard
 from hir_transforms.files import storage
 
-_ALL = (1 << 64) - 1
+_ALL = MAX_HASH
 # Sampled rows that one task is expected to copy: few enough for many workers, enough for files of a fair size.
 _COPIED_ROWS = 1024
 # So that the references of one task are far below 1 MB.
 _MOST_SOURCES = 2048
-# How many more rows are copied than wanted: 8 standard deviations of their number, and some where it is small.
-_DEVIATIONS, _MORE_ROWS = 8, 32
 _WHOLE = "whole"
 
 
@@ -149,12 +146,6 @@ def group_sources(sources: Sequence[_Source], rows: int) -> list[tuple[_Source, 
         pending.append(source)
         pending_rows += source.num_rows
     return [*groups, tuple(pending)] if pending else groups
-
-
-def sample_limit(num_rows: int, max_samples: int) -> int:
-    """The hash at or under which there are surely the `max_samples` smallest of `num_rows` hashes, and few more."""
-    share = (max_samples + _DEVIATIONS * math.sqrt(max_samples) + _MORE_ROWS) / max(1, num_rows)
-    return min(_ALL, int(share * 2**64))
 
 
 def _divide(shards: list[EmbeddingShard], max_samples: int) -> Iterator[Any]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from hir_transforms.common.combining import Gather
 from hir_transforms.common.errors import UserError
+from hir_transforms.documents.identity import sample_limit
 from hir_transforms.documents.keys import key_hashes
 from hir_transforms.mixtures.em import GaussianMixture
 from hir_transforms.mixtures.fitting import TASK_ROWS, MixtureSettings, fit_mixture
-from hir_transforms.mixtures.sampling import sample_limit
 
 K = TypeVar("K")
 

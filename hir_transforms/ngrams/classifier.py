@@ -8,8 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from hir_transforms.classifiers.logistic import CrossFittedClassifier, Features
+from hir_transforms.classifiers.logistic import CrossFittedClassifier
 from hir_transforms.ngrams.features import HASH_ALGORITHMS, NgramSettings
 
 FORMAT_VERSION = 1
@@ -38,25 +39,30 @@ class NgramClassifier:
         cls,
         settings: NgramSettings,
         seed: int,
-        targets: Sequence[Features],
-        raw: Features,
+        targets: Sequence[sparse.csr_matrix],
+        raw: sparse.csr_matrix,
         folds: npt.NDArray[np.int64],
-        buckets: npt.NDArray[np.int64],
     ) -> "NgramClassifier":
-        """Fits the classifiers of each target; those of all buckets would have 0 for the ones that no document has.
+        """Fits the classifiers of each target; buckets that no document has get the coefficient 0.
 
         Args:
             settings: what the n-grams are.
             seed: of the folds.
-            targets: for each of T targets its features, [M, D].
-            raw: raw's features, [N, D].
+            targets: for each of T targets its features, float64 CSR [M, B].
+            raw: raw's features, float64 CSR [N, B].
             folds: int64 [N], of raw's rows.
-            buckets: int64 [D], ascending: which the features are of.
 
         Raises:
             ValueError: If a target or raw has no row.
         """
-        fits = [CrossFittedClassifier.fit(target, raw, folds) for target in targets]
+        seen = np.zeros(settings.num_buckets, np.bool_)
+        for rows in (*targets, raw):
+            seen[rows.indices] = True
+        buckets = np.flatnonzero(seen)
+        columns = np.zeros(len(seen), np.int32)
+        columns[buckets] = np.arange(len(buckets), dtype=np.int32)
+        of_raw = _renumber(raw, columns, len(buckets))
+        fits = [CrossFittedClassifier.fit(_renumber(rows, columns, len(buckets)), of_raw, folds) for rows in targets]
         coefficients = np.zeros((len(fits), *fits[0].intercepts.shape, settings.num_buckets))
         for of_target, fit in zip(coefficients, fits, strict=True):
             of_target[:, buckets] = fit.coefficients
@@ -115,3 +121,8 @@ class NgramClassifier:
         if coefficients.shape != wanted or coefficients.dtype != np.float64:
             raise ValueError(f"coefficients must be float64 {wanted}, not {coefficients.dtype} {coefficients.shape}")
         return cls(coefficients, intercepts, iterations, settings, description["seed"])
+
+
+def _renumber(rows: sparse.csr_matrix, columns: npt.NDArray[np.int32], num_columns: int) -> sparse.csr_matrix:
+    """The rows with each bucket at its column, of int32 [B]."""
+    return sparse.csr_matrix((rows.data, columns[rows.indices], rows.indptr), (rows.shape[0], num_columns))

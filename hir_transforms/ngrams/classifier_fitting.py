@@ -96,21 +96,8 @@ def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
     target, raw = stage.datasets
     targets = [_load(files, target, settings, number)[0] for number in range(settings.num_targets)]
     of_raw, folds = _load(files, raw, settings, 0)
-    seen = np.zeros(settings.ngrams.num_buckets, np.bool_)
-    for rows in (*targets, of_raw):
-        seen[rows.indices] = True
-    buckets = np.flatnonzero(seen)
-    columns = np.zeros(len(seen), np.int32)
-    columns[buckets] = np.arange(len(buckets), dtype=np.int32)
     use_one_thread()
-    classifier = NgramClassifier.fit(
-        settings.ngrams,
-        settings.seed,
-        [_renumber(rows, columns, len(buckets)) for rows in targets],
-        _renumber(of_raw, columns, len(buckets)),
-        folds,
-        buckets,
-    )
+    classifier = NgramClassifier.fit(settings.ngrams, settings.seed, targets, of_raw, folds)
     with (
         storage.atomic_write(stage.path(_COEFFICIENTS)) as coefficients,
         storage.atomic_write(stage.path(_CLASSIFIER)) as file,
@@ -125,11 +112,6 @@ def _fit(files: list[CountedFile], stage: Stage) -> dict[str, Any]:
         "iterations": classifier.iterations.tolist(),
         "warning": _warning(classifier),
     }
-
-
-def _renumber(rows: sparse.csr_matrix, columns: np.ndarray, num_columns: int) -> sparse.csr_matrix:
-    """The rows with each bucket at its column, of int32 [B]."""
-    return sparse.csr_matrix((rows.data, columns[rows.indices], rows.indptr), (rows.shape[0], num_columns))
 
 
 def _load(

@@ -77,15 +77,27 @@ class CountedDocuments:
     @classmethod
     def of(cls, group: DocumentGroup, featurizer: NgramFeaturizer, seed: int, target: int) -> "CountedDocuments":
         """Those of a group, which all belong to a target; 0 for raw's."""
-        bounds, buckets, counts = featurizer.list_counts(group.encoded)
         places = [(batch.file, batch.offsets) for batch in group.batches]
         hashes = [document_hashes(seed, file.name, offsets) for file, offsets in places]
         folds = [folds_of(seed, file.name, offsets) for file, offsets in places]
+        return cls.of_texts(group.encoded, featurizer, np.concatenate(hashes), np.concatenate(folds), target)
+
+    @classmethod
+    def of_texts(
+        cls,
+        texts: Sequence[bytes],
+        featurizer: NgramFeaturizer,
+        hashes: np.ndarray,
+        folds: np.ndarray,
+        target: int = 0,
+    ) -> "CountedDocuments":
+        """Those of texts in UTF-8, with their hashes and folds."""
+        bounds, buckets, counts = featurizer.list_counts(texts)
         sizes = np.diff(bounds)
         kept = sizes > 0
         return cls(
-            np.concatenate(hashes)[kept],
-            np.concatenate(folds)[kept],
+            hashes[kept],
+            folds[kept],
             np.full(kept.sum(), target, np.int64),
             np.concatenate([[0], np.cumsum(sizes[kept])]),
             buckets.astype(np.uint32),

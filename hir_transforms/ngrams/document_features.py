@@ -69,9 +69,7 @@ def _load(
 ) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
     found = [(np.empty(0, np.uint64), np.empty(0, np.int64)), *(_hashes_and_sizes(path, target) for path in paths)]
     all_hashes, sizes = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.argsort(all_hashes, kind="stable")
-    within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
-    last = all_hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
+    last = _last_hash(all_hashes, sizes, max_documents, max_entries)
     rows = [rows_of(sparse.csr_matrix((0, num_buckets), dtype=np.int64))]
     folds, hashes = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
     for path in paths:
@@ -82,6 +80,27 @@ def _load(
             folds.append(documents.folds[kept])
             hashes.append(documents.hashes[kept])
     return sparse.vstack(rows, format="csr"), np.concatenate(folds), np.concatenate(hashes)
+
+
+def _last_hash(hashes: np.ndarray, sizes: np.ndarray, max_documents: int, max_entries: int) -> np.uint64:
+    """The largest hash of a sample; 0 of no documents."""
+    order = np.argsort(hashes, kind="stable")
+    within = int(np.searchsorted(np.cumsum(sizes[order]), max_entries, side="right"))
+    last: np.uint64 = hashes[order[: max(1, min(max_documents, within))]].max(initial=0)
+    return last
+
+
+def sampled_features(
+    parts: Sequence[CountedDocuments], max_documents: int, num_buckets: int, max_entries: int = MAX_ENTRIES
+) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64]]:
+    """The features and folds of the sample that `load_features` takes, of documents in memory, by their hashes."""
+    if not parts:
+        return sparse.csr_matrix((0, num_buckets)), np.empty(0, np.int64)
+    documents = CountedDocuments.join(parts)
+    last = _last_hash(documents.hashes, np.diff(documents.bounds), max_documents, max_entries)
+    order = np.argsort(documents.hashes)
+    chosen = order[documents.hashes[order] <= last]
+    return unit_features(documents.matrix(num_buckets)[chosen]), documents.folds[chosen]
 
 
 def _hashes_and_sizes(path: str, target: int) -> tuple[np.ndarray, np.ndarray]:

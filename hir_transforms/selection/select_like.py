@@ -15,10 +15,17 @@ from hir_transforms.mixtures.fitting import MixtureSettings
 from hir_transforms.mixtures.plan import mixture_settings
 from hir_transforms.mixtures.settings import MixtureOptions
 from hir_transforms.mixtures.transforms import FitGaussianMixture
+from hir_transforms.ngrams.classifier_transforms import FitNgramClassifier
 from hir_transforms.ngrams.features import NgramSettings, num_tokens, shared_featurizer
+from hir_transforms.ngrams.settings import ESTIMATORS, NgramFitOptions
 from hir_transforms.ngrams.transforms import BATCH_TEXTS, CountNgrams, FitNgramEstimator
 from hir_transforms.selection.sample import SampleDocuments
-from hir_transforms.weights.transforms import MixLogWeights, MixtureLogWeights, NgramLogWeights
+from hir_transforms.weights.transforms import (
+    MixLogWeights,
+    MixtureLogWeights,
+    NgramClassifierLogWeights,
+    NgramLogWeights,
+)
 
 K = TypeVar("K")
 # The defaults of `hir select`.
@@ -48,7 +55,9 @@ class SelectLike(beam.PTransform):
         min_example_length: texts of fewer tokens are not selected; `hir select` has 100.
         alpha: share of the n-gram weight: with 1 nothing is embedded, with 0 no n-grams are counted.
         ngrams: how n-grams are made.
-        smoothing: see `FitNgramEstimator`.
+        ngram_estimator: "ratio", see `FitNgramEstimator`, or "classifier", see `FitNgramClassifier`.
+        num_documents_to_fit: of raw, and of the target, that the classifier is fitted to at most.
+        smoothing: of the ratio, see `FitNgramEstimator`.
         model: of the embeddings, see `ComputeEmbeddings`.
         raw_mixture, target_mixture: how the mixtures of embeddings are fitted; by default with a component for every
             200 and 100 vectors.
@@ -78,6 +87,8 @@ class SelectLike(beam.PTransform):
     min_example_length: int = 0
     alpha: float = 0.5
     ngrams: NgramSettings = field(default_factory=NgramSettings)
+    ngram_estimator: str = "ratio"
+    num_documents_to_fit: int = NgramFitOptions().num_documents_to_fit
     smoothing: float = 0.0
     model: str | EmbeddingModel = "all-MiniLM-L6-v2"
     raw_mixture: MixtureSettings = _RAW_MIXTURE
@@ -89,6 +100,8 @@ class SelectLike(beam.PTransform):
     def __post_init__(self) -> None:
         if (self.text_field is None) != (self.key_field is None):
             raise ValueError("records need both text_field and key_field; without these, elements are (key, text)")
+        if self.ngram_estimator not in ESTIMATORS:
+            raise ValueError(f"ngram_estimator must be {' or '.join(ESTIMATORS)}, not {self.ngram_estimator!r}")
         self._sample = SampleDocuments(self.k, self.tokens, self.top_k, self.seed)
         self._mix = MixLogWeights(self.alpha, self.scaling)
 
@@ -138,6 +151,9 @@ class SelectLike(beam.PTransform):
     def _ngram_weights(
         self, raw: beam.PCollection[tuple[K, str]], target: beam.PCollection[str]
     ) -> beam.PCollection[tuple[K, float]]:
+        if self.ngram_estimator == "classifier":
+            fit = FitNgramClassifier(target, self.ngrams, max_documents=self.num_documents_to_fit)
+            return raw | "WeighNgrams" >> NgramClassifierLogWeights(raw | "FitNgrams" >> fit)
         target_counts = target | "CountTarget" >> CountNgrams(self.ngrams)
         estimator = (
             raw

@@ -1,4 +1,4 @@
-"""Transforms to log importance weights for any pipeline: `NgramLogWeights`, `MixtureLogWeights`, `MixLogWeights`."""
+"""Transforms to log importance weights for any pipeline: of n-grams, of mixtures, and of both."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from apache_beam.typehints.decorators import no_annotations
 from hir_transforms.common.combining import MergeCombineFn
 from hir_transforms.common.side_inputs import as_side_input
 from hir_transforms.mixtures.em import GaussianMixture, log_ratios
+from hir_transforms.ngrams.classifier import NgramClassifier
+from hir_transforms.ngrams.classifier_transforms import key_folds
 from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import shared_featurizer
 from hir_transforms.ngrams.transforms import BATCH_TEXTS
@@ -65,6 +67,53 @@ def _score_texts(batch: list[tuple[Any, str]], estimator: NgramEstimator) -> Ite
     keys, texts = zip(*batch, strict=True)
     featurizer = shared_featurizer(estimator.settings)
     weights, _ = featurizer.score([text.encode() for text in texts], estimator.log_ratio)
+    yield from zip(keys, weights[:, 0].tolist(), strict=True)
+
+
+@dataclass(eq=False)
+class NgramClassifierLogWeights(beam.PTransform):
+    """(key, text) -> (key, log importance weight in nats): the log odds of the text's n-grams.
+
+    Texts and keys are those of raw: each text is weighed by the classifier of its key's fold, which has not seen it. A
+    weight is a function of the key, the text and the classifier alone.
+
+    Attributes:
+        classifier: of one target; a collection of one, as `FitNgramClassifier` gives it, or the classifier itself.
+
+    Raises:
+        ValueError: when run, for a classifier of several targets, or one whose tokenizer needs data that is not
+            installed.
+
+    Example:
+        >>> import apache_beam as beam
+        >>> from hir_transforms import FitNgramClassifier, NgramClassifierLogWeights
+        >>> with beam.Pipeline() as pipeline:
+        ...     raw = pipeline | "Raw" >> beam.Create([(1, "a sea of words"), (2, "a star")])
+        ...     target = pipeline | "Target" >> beam.Create(["a star"])
+        ...     classifier = raw | FitNgramClassifier(target)
+        ...     weights = raw | NgramClassifierLogWeights(classifier)
+        ...     _ = weights | beam.Filter(lambda keyed: keyed[1] > 0.0) | beam.Keys() | beam.Map(print)
+        2
+    """
+
+    classifier: NgramClassifier | beam.PCollection[NgramClassifier]
+
+    def expand(self, texts: beam.PCollection[tuple[K, str]]) -> beam.PCollection[tuple[K, float]]:
+        """See the class."""
+        return (
+            texts
+            | "Batch" >> beam.BatchElements(max_batch_size=BATCH_TEXTS)
+            | "Score" >> beam.FlatMap(_decide_texts, as_side_input(self.classifier))
+        )
+
+
+def _decide_texts(batch: list[tuple[Any, str]], classifier: NgramClassifier) -> Iterator[tuple[Any, float]]:
+    if len(classifier.intercepts) != 1:
+        raise ValueError(f"the classifier must be of one target, not of {len(classifier.intercepts)}")
+    keys, texts = zip(*batch, strict=True)
+    featurizer, folds = shared_featurizer(classifier.settings), key_folds(classifier.seed, keys)
+    encoded = [text.encode() for text in texts]
+    weights, _ = featurizer.decide(encoded, classifier.coefficients, classifier.intercepts, folds)
     yield from zip(keys, weights[:, 0].tolist(), strict=True)
 
 

@@ -6,6 +6,7 @@ from hir_transforms.documents.keys import key_hashes
 from hir_transforms.embeddings.model import find_model
 from hir_transforms.embeddings.model_handler import SentenceTransformerHandler
 from hir_transforms.mixtures.fitting import MixtureSettings, fit_mixture
+from hir_transforms.ngrams.classifier_transforms import FitNgramClassifier, key_folds
 from hir_transforms.ngrams.estimator import NgramEstimator
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings
 from hir_transforms.selection.gumbel import gumbel_noise
@@ -58,6 +59,22 @@ def expected(weights, k, seed):
 @pytest.mark.parametrize("options", [ONE_WORKER, BEAMS_WORKERS], ids=["one worker", "two workers"])
 def test_ngrams_alone(options):
     assert selected(options, RAW[::-1], k=9, alpha=1.0, seed=2) == expected(ngram_weights(), 9, 2)
+
+
+def test_the_classifier_of_ngrams():
+    featurizer, keys = NgramFeaturizer(NGRAMS), [key for key, _ in RAW]
+    (fitted,) = elements(
+        lambda pipeline: (
+            pipeline
+            | "Raw" >> beam.Create(RAW)
+            | FitNgramClassifier(pipeline | "Target" >> beam.Create(TARGET), NGRAMS)
+        )
+    )
+    texts = [text.encode() for _, text in RAW]
+    weights, _ = featurizer.decide(texts, fitted.coefficients, fitted.intercepts, key_folds(0, keys))
+    found = selected(raw=RAW[::-1], k=9, alpha=1.0, ngram_estimator="classifier", seed=2)
+    assert found == expected(weights[:, 0], 9, 2)
+    assert found != expected(ngram_weights(), 9, 2)
 
 
 def test_embeddings_alone():
@@ -121,6 +138,8 @@ def test_what_is_wrong_with_records_is_named():
     for text_field, key_field in (("body", None), (None, "id")):
         with pytest.raises(ValueError, match=r"^records need both text_field and key_field"):
             SelectLike(target, k=1, text_field=text_field, key_field=key_field)
+    with pytest.raises(ValueError, match=r"^ngram_estimator must be ratio or classifier, not 'auto'$"):
+        SelectLike(target, k=1, ngram_estimator="auto")
     with pytest.raises(ValueError, match=r"^give either k or tokens$"):
         SelectLike(target, k=1, tokens=1)
     with pytest.raises(ValueError, match="no target; give it, or the inputs raw and target together"):
