@@ -279,6 +279,19 @@ def test_embeddings_are_taken_where_they_find_more(corpus, embedded, tmp_path, c
     assert "stale" not in capsys.readouterr().out
 
 
+def test_trials_with_embeddings_are_the_same_bytes_by_two_workers(corpus, embedded, tmp_path):
+    flags, _ = embedded
+    given = ["--ngram_estimator=ratio", "--embedding_dim=4", "--num_documents_to_try=60", "--num_to_sample=40"]
+    tried = {}
+    for workers in (1, 2):
+        work = tmp_path / f"work{workers}"
+        command = [*corpus, *SETTINGS, *flags, *given, f"--work_dir={work}", f"--direct_num_workers={workers}"]
+        assert tune.run(command) == 0
+        tried[workers] = contents(work)
+    assert "trials/_manifest.json" in {str(path) for path in tried[1]}
+    assert tried[1] == tried[2]
+
+
 def test_of_a_large_corpus_a_sample_is_embedded_and_nothing_else_where_n_grams_alone_find_most(
     corpus, embedded, tmp_path
 ):
