@@ -36,23 +36,22 @@ class Command:
 
 def run_hir(arguments, folder, printed):
     """Runs a command in a folder, with what it prints added to a file; returns its exit status."""
-    process = CONTEXT.Process(target=_run, args=(arguments, folder, printed))
+    process = CONTEXT.Process(target=_run, args=(arguments, folder, printed, 2))
     process.start()
     process.join()
     return process.exitcode
 
 
-def _run(arguments, folder, printed, workers=0):
+def _run(arguments, folder, printed, workers):
     os.setsid()
     os.chdir(folder)
     with open(printed, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    if workers:
-        spare = []
-        for _ in range(workers):
-            spare.append(SpareWorker(spare))
-        local.start_process = lambda messages: spare.pop(0).begin(messages)
+    spare, start = [], local.start_process
+    for _ in range(workers):
+        spare.append(SpareWorker(spare))
+    local.start_process = lambda messages: spare.pop(0).begin(messages) if spare else start(messages)
     raise SystemExit(main(arguments))
 
 
