@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import subprocess
 import sys
 import time
@@ -168,7 +169,9 @@ def loading_seconds() -> float:
     This process may have done anything before.
     """
     program = "import hir_transforms.commands.planning, time; print(time.process_time())"
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    # The same modules as here, whatever lies in this folder.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, check=True)
     return float(process.stdout.split()[-1])
 
 
