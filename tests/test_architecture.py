@@ -52,6 +52,7 @@ NUMERICS = [
         "ngrams/kernel/loop",
         "ngrams/kernel/sha256",
         "ngrams/kernel/tokens",
+        "ngrams/word_tokenizer",
         "report/copies",
         "report/deciding",
         "report/histograms",

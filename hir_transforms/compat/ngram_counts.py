@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hir_transforms.ngrams.features import MAX_NGRAMS, MAX_NUM_BUCKETS, NgramSettings, shared_featurizer
-from hir_transforms.ngrams.kernel.tokens import load_word_tokenizer
+from hir_transforms.ngrams.word_tokenizer import load_word_tokenizer
 
 Tokenizer = Callable[[str], list[str]]
 _WORDPUNCT = re.compile(r"\w+|[^\w\s]+")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hir_transforms.common.settings import COUNTING, Settings, between, choice, setting
+from hir_transforms.ngrams.word_tokenizer import load_word_tokenizer
 
 TOKENIZERS = ("wordpunct", "word_tokenize")
 # The algorithm behind each name of `hash`. Fitted files record it: a later one cannot be mistaken for this one.
@@ -80,7 +81,7 @@ class NgramFeaturizer:
         from hir_transforms.ngrams.kernel.compiled import machine_code
 
         self.settings = settings
-        self._split = tokens.load_word_tokenizer() if settings.tokenizer == "word_tokenize" else None
+        self._split = load_word_tokenizer() if settings.tokenizer == "word_tokenize" else None
         self._machine_code = machine_code()
         self._classes = tokens.character_classes()
         self._powers = hashes.sha256_powers(settings.num_buckets)

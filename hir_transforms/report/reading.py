@@ -1,7 +1,8 @@
 """What a report keeps of the documents that it reads: counts of n-grams, beginnings, labels, and what decides."""
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.ngrams.classifier_fitting import ClassifierSettings, load_classifier
 from hir_transforms.ngrams.features import NgramFeaturizer, NgramSettings, shared_featurizer
 from hir_transforms.ngrams.fitting import load_estimator
-from hir_transforms.ngrams.kernel.tokens import load_word_tokenizer
+from hir_transforms.ngrams.word_tokenizer import load_word_tokenizer
 from hir_transforms.report.deciding import Share, both_ends, ngram_shares, strongest
 from hir_transforms.report.texts import FoundText, TextTask, read_texts
 from hir_transforms.report.words import words_of
@@ -154,7 +155,11 @@ class DocumentLooker:
         """The words of a text; none where nothing is embedded."""
         if self._settings.embeddings is None:
             return ()
-        return words_of(text, load_word_tokenizer()) if self._splits_words else words_of(text)
+        return words_of(text, self._word_tokenizer) if self._splits_words else words_of(text)
+
+    @functools.cached_property
+    def _word_tokenizer(self) -> Callable[[str], list[str]]:
+        return load_word_tokenizer()
 
     @property
     def _splits_words(self) -> bool:

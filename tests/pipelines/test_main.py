@@ -72,3 +72,10 @@ def test_options_go_to_the_command(capsys):
 def test_help_is_quick_since_no_pipeline_is_imported():
     code = "import sys; from pipelines.__main__ import main; main(['--help']); sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_commands_load_nothing_heavy_before_they_need_it():
+    imports = "import sys, pipelines.evaluate, pipelines.plan, pipelines.select, pipelines.tune"
+    heavy = {"numba", "scipy.stats", "sklearn", "sentence_transformers", "torch"}
+    code = f"{imports}; print({heavy} & {{*sys.modules}})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"

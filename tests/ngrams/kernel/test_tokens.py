@@ -2,7 +2,6 @@ import itertools
 import re
 import sys
 
-import nltk
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -84,21 +83,3 @@ def test_join_encoded(encoded):
     buffer, offsets = tokens.join_encoded(encoded)
     assert [buffer[a:b].tobytes() for a, b in itertools.pairwise(offsets)] == encoded
     assert buffer[offsets[-1] :].tolist() == [0] * PADDING
-
-
-def test_word_tokenize_without_its_data(monkeypatch):
-    monkeypatch.setattr(nltk.data, "path", [])
-    with pytest.raises(ValueError, match=r"nltk\.downloader punkt_tab"):
-        tokens.load_word_tokenizer()
-
-
-def test_word_tokenize_without_nltk(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nltk", None)
-    with pytest.raises(ValueError, match=r"pip install 'hir-beam\[nltk\]'$"):
-        tokens.load_word_tokenizer()
-
-
-def test_word_tokenize_of_a_version_with_other_tokens(monkeypatch):
-    monkeypatch.setattr(nltk, "__version__", "3.10.1")
-    with pytest.raises(ValueError, match=r"NLTK 3\.10\.1 gives other tokens: pip install 'hir-beam\[nltk\]'$"):
-        tokens.load_word_tokenizer()
