@@ -16,7 +16,7 @@ from hir_transforms.documents.datasets import Dataset
 from hir_transforms.documents.reading import DocumentReader, count_read
 from hir_transforms.documents.records import ReadTask
 from hir_transforms.embeddings.shards import is_finite
-from hir_transforms.evaluation.nearness import Rows
+from hir_transforms.evaluation.nearness import Rows, parts_of
 from hir_transforms.evaluation.summaries import SUMS, SummarySettings, document_hashes, places_of, summary_of
 from hir_transforms.evaluation.two_samples import DrawnDocument
 from hir_transforms.ngrams.features import NgramFeaturizer
@@ -24,8 +24,6 @@ from hir_transforms.ngrams.features import NgramFeaturizer
 # Of the area under a curve of 1,000 and 1,000 documents, the standard error is at most 0.013.
 SAMPLE_SIZE = 1000
 _SINGLE, _TEXTS, _ROWS = "single", "texts", "rows"
-# Rows that leave a worker together: of 384 numbers, 200 KB.
-_ROWS_TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -197,8 +195,7 @@ def _rows_of(embedded: tuple[_SampledTexts, np.ndarray], settings: SummarySettin
     metrics.count(settings.embedding, embedded=len(rows))
     finite = is_finite(rows)
     hashes, rows = sampled.hashes[finite], rows[finite]
-    for first in range(0, len(rows), _ROWS_TOGETHER):
-        part = slice(first, first + _ROWS_TOGETHER)
+    for part in parts_of(rows):
         yield (_ROWS, 0), (hashes[part], rows[part])
 
 

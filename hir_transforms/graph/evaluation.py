@@ -65,8 +65,8 @@ class EvaluationPlan:
     path: str
 
     @classmethod
-    def of(cls, config: PipelineConfig, path: str, model: EmbeddingModel | None = None) -> "EvaluationPlan":
-        """What these settings ask for; raises `UserError` for a folder that is no output."""
+    def of(cls, config: PipelineConfig, path: str) -> "EvaluationPlan":
+        """What these settings ask for, without a model; raises `UserError` for a folder that is no output."""
         options = config.evaluation
         target = config.target
         assert target
@@ -92,7 +92,7 @@ class EvaluationPlan:
             )
             for name in datasets
         }
-        return cls(datasets, given, settings, options.wanted, model, path)
+        return cls(datasets, given, settings, options.wanted, None, path)
 
     @property
     def selections(self) -> list[str]:

@@ -11,7 +11,7 @@ from hir_transforms.artifacts.stages import Stage
 from hir_transforms.documents.identity import identity_hash
 from hir_transforms.embeddings.embed import load_shards
 from hir_transforms.embeddings.shards import EmbeddingShard, iter_shard
-from hir_transforms.evaluation.nearness import ClusteredRows, Rows
+from hir_transforms.evaluation.nearness import ClusteredRows, Rows, parts_of
 from hir_transforms.report.places import PlaceSample
 from hir_transforms.report.quality import MEASURED_SETS
 
@@ -19,8 +19,6 @@ TARGET = "target"
 # Rows of the target, and of each set, that are clustered.
 MOST_ROWS = 1000
 _SHARDS_TOGETHER = 64
-# Rows that leave a worker together: of 384 numbers, 200 KB.
-_ROWS_TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,7 @@ def read_embedded(task: EmbeddingTask) -> Iterator[EmbeddedRows]:
             hashes = identity_hash(0, batch.name, batch.offsets, purpose="report")
             kept = hashes <= np.uint64(task.last) if wanted is None else np.isin(hashes, wanted)
             rows, hashes = batch.rows[kept], hashes[kept]
-            for first in range(0, len(rows), _ROWS_TOGETHER):
-                part = slice(first, first + _ROWS_TOGETHER)
+            for part in parts_of(rows):
                 yield EmbeddedRows(wanted is None, hashes[part], rows[part].copy())
 
 
