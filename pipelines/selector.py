@@ -93,15 +93,16 @@ class Selector:
         """Measures how near selections are to the target, each beside a random one of its size.
 
         Args:
-            selections: output folders, or patterns of JSON lines by anybody.
+            selections: output folders, or patterns of JSON lines by anybody; or the setting `selected` names them.
             settings: with `json` what is measured is kept in this file.
 
         Raises:
             UserError: for bad settings or inputs.
         """
-        selected = [one.folder if isinstance(one, Selection) else os.fspath(one) for one in selections]
+        if selections:
+            settings["selected"] = [one.folder if isinstance(one, Selection) else os.fspath(one) for one in selections]
         with tempfile.TemporaryDirectory() as folder:
-            config = self._run("evaluate", {"json": f"{folder}/measures.json", **settings, "selected": selected})
+            config = self._run("evaluate", {"json": f"{folder}/measures.json", **settings})
             assert config.evaluation.json
             return Evaluation(json.loads(storage.read_bytes(config.evaluation.json)))
 

@@ -112,7 +112,7 @@ def test_selections_are_measured(settings, selected, tmp_path):
     assert found.measures == json.loads((tmp_path / "measures.json").read_text())
     assert "KL reduction" in str(found)
     assert found._repr_html_().startswith("<pre>selected 1: ")
-    selector.evaluate(selection, json=tmp_path / "one.json")
+    selector.evaluate(selected=selection.folder, json=tmp_path / "one.json")
     assert len(json.loads((tmp_path / "one.json").read_text())["selections"]) == 1
 
 
